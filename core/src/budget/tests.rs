@@ -1,0 +1,97 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn each_limit_holds_on_its_own() {
+    let mut budget = Budget::new(150);
+    let (mut a, mut b) = (Account::new(100), Account::new(100));
+    assert_eq!(a.charge(&mut budget, 101), Err(OverBudget::Connection));
+    assert_eq!(a.charge(&mut budget, 100), Ok(()));
+    assert_eq!(b.charge(&mut budget, 51), Err(OverBudget::Endpoint));
+    assert_eq!(b.charge(&mut budget, 50), Ok(()));
+    budget.check(a.used() + b.used());
+    a.close(&mut budget);
+    b.settle(&mut budget, 50);
+    budget.check(100);
+    b.settle(&mut budget, 120);
+    budget.check(170);
+    assert_eq!(
+        b.charge(&mut budget, 1),
+        Err(OverBudget::Connection),
+        "bookkeeping beyond the limit stops the rest"
+    );
+    assert_eq!(a.charge(&mut budget, 1), Err(OverBudget::Endpoint));
+}
+
+#[test]
+fn charges_of_any_size_are_refused_without_overflow() {
+    let mut budget = Budget::new(usize::MAX);
+    let mut account = Account::new(usize::MAX);
+    assert_eq!(account.charge(&mut budget, usize::MAX - 1), Ok(()));
+    assert_eq!(account.charge(&mut budget, 2), Err(OverBudget::Connection));
+    assert_eq!(budget.charge(usize::MAX), Err(OverBudget::Endpoint));
+    account.close(&mut budget);
+    budget.check(0);
+}
+
+proptest! {
+    #[test]
+    fn the_budget_is_the_sum_of_its_accounts(
+        ops in proptest::collection::vec((0..3usize, 0..4u8, 0..60usize), 1..100)
+    ) {
+        let mut budget = Budget::new(150);
+        let mut accounts = [Account::new(80), Account::new(80), Account::new(80)];
+        let mut charged = [0usize; 3];
+        for (who, op, bytes) in ops {
+            let account = &mut accounts[who];
+            let before = (account.used(), budget.used());
+            let outcome = match op {
+                0 => account.charge(&mut budget, bytes).map(|()| charged[who] += bytes),
+                1 => {
+                    account.settle(&mut budget, bytes);
+                    Ok(())
+                }
+                2 => {
+                    account.release(&mut budget, bytes.min(charged[who]));
+                    charged[who] -= bytes.min(charged[who]);
+                    Ok(())
+                }
+                _ => {
+                    account.close(&mut budget);
+                    charged[who] = 0;
+                    Ok(())
+                }
+            };
+            if outcome.is_err() {
+                assert_eq!((account.used(), budget.used()), before);
+            }
+            account.check(charged[who]);
+            budget.check(accounts.iter().map(Account::used).sum());
+        }
+    }
+}
+
+#[test]
+fn received_data_draws_on_the_credit_first() {
+    let mut budget = Budget::new(1000);
+    let mut account = Account::new(500);
+    assert_eq!(account.reserve_credit(&mut budget, 100), 100);
+    assert_eq!(account.charge_received(&mut budget, 100), Ok(()));
+    assert_eq!((account.used(), budget.used()), (100, 100), "what was promised costs nothing more");
+    assert_eq!(account.charge_received(&mut budget, 30), Ok(()));
+    assert_eq!((account.used(), budget.used()), (130, 130));
+    assert_eq!(account.reserve_credit(&mut budget, 120), 120);
+    assert_eq!(budget.used(), 130, "credit below what is held is free");
+    assert_eq!(account.charge(&mut budget, 300), Ok(()));
+    assert_eq!(
+        account.reserve_credit(&mut budget, 400),
+        169,
+        "as far as the limit goes, with a sixteenth to spare"
+    );
+    assert_eq!(account.charge_received(&mut budget, 71), Err(OverBudget::Connection));
+    account.release_received(&mut budget, 130);
+    assert_eq!((account.used(), budget.used()), (469, 469), "credit stays reserved");
+    account.close(&mut budget);
+    assert_eq!(budget.used(), 0);
+}

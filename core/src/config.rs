@@ -1,0 +1,197 @@
+//! What an embedder can set, with its defaults.
+
+use alloc::vec::Vec;
+
+use crate::path::addr::TrainLimit;
+use crate::time::Duration;
+use crate::wire::header::MIN_INIT;
+
+/// Settings of an endpoint. Start from [`Config::default`] and change what you need.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Application protocols that this endpoint accepts, best first. Empty: it accepts nobody.
+    pub alpns: Vec<Vec<u8>>,
+    /// What peers may make us hold.
+    pub limits: Limits,
+    /// A connection without a packet from the peer for this long is closed. The smaller of both sides' values counts;
+    /// `None` leaves it to the peer. Default: 90 s.
+    pub idle_timeout: Option<Duration>,
+    /// Send a PING when nothing was heard for this long, so that neither the idle timeout nor a NAT forgets us.
+    /// Default: off; at least 10 ms is used.
+    pub keep_alive: Option<Duration>,
+    /// A dial that was not answered for this long fails. Default: 5 s.
+    pub connect_timeout: Duration,
+    /// Which data AEAD to offer and choose. Default: [`AeadPolicy::Auto`].
+    pub aead: AeadPolicy,
+    /// Whether this machine computes AES-GCM in hardware; the adapters detect it. Default: false.
+    pub aes_hardware: bool,
+    /// Largest UDP payload sent, in bytes; the peer's limit holds as well. The path must carry it.
+    /// Default: 1,200, which every path carries (RFC 9000 section 14); at least that and at most 65,000 is used.
+    pub packet_size: u16,
+    /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
+    pub max_receive_size: u16,
+    /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
+    pub max_ack_delay: Duration,
+    /// Unreliable datagrams.
+    pub datagrams: DatagramConfig,
+    /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
+    /// Default: that limit (2^22 for AES-256-GCM, 2^32 for ChaCha20-Poly1305).
+    pub rotate_keys_after: Option<u64>,
+    /// Whether a peer may have our own identity key. Default: false.
+    pub allow_self: bool,
+    /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
+    pub announce_streams: bool,
+    /// Send a frame of a reserved type now and then, so that the peer's tolerance is exercised. Default: false.
+    pub reserved_frames: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            alpns: Vec::new(),
+            limits: Limits::default(),
+            idle_timeout: Some(Duration::from_secs(90)),
+            keep_alive: None,
+            connect_timeout: Duration::from_secs(5),
+            aead: AeadPolicy::Auto,
+            aes_hardware: false,
+            packet_size: 1200,
+            max_receive_size: 65_000,
+            max_ack_delay: Duration::from_millis(25),
+            datagrams: DatagramConfig::default(),
+            rotate_keys_after: None,
+            allow_self: false,
+            announce_streams: true,
+            reserved_frames: false,
+        }
+    }
+}
+
+/// Larger sizes mean the same as this one: a quarter of what a stream can ever carry (RFC 9000 section 19.8), so that sums
+/// and doublings of sizes never overflow.
+const MAX_SIZE: u64 = 1 << 60;
+/// The longest `max_ack_delay` that a peer accepts (RFC 9000 section 18.2).
+const MAX_ACK_DELAY: Duration = Duration::from_millis((1 << 14) - 1);
+
+/// The shortest `keep_alive`: an interval of nothing would always be over.
+const MIN_KEEP_ALIVE: Duration = Duration::from_millis(10);
+
+impl Config {
+    /// The same settings with every value in its range.
+    pub(crate) fn clamped(mut self) -> Self {
+        let limits = &mut self.limits;
+        for size in [
+            &mut limits.per_connection,
+            &mut limits.per_endpoint,
+            &mut limits.initial_window,
+            &mut limits.max_window,
+            &mut limits.max_stream_window,
+            &mut limits.send_buffer,
+        ] {
+            *size = (*size).min(MAX_SIZE);
+        }
+        self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
+        self.max_receive_size = self.max_receive_size.max(1200);
+        self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);
+        self.keep_alive = self.keep_alive.map(|interval| interval.max(MIN_KEEP_ALIVE));
+        self
+    }
+}
+
+/// Which data AEAD a side offers, and which it prefers when it chooses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AeadPolicy {
+    /// AES-256-GCM where both sides have it in hardware, else ChaCha20-Poly1305.
+    #[default]
+    Auto,
+    /// ChaCha20-Poly1305 only.
+    ChaCha20,
+    /// AES-256-GCM if the peer offers it, in hardware or not.
+    Aes,
+}
+
+/// What peers may make an endpoint hold. Sizes are bytes of heap, bookkeeping included.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// One connection. Default: 128 MiB.
+    pub per_connection: u64,
+    /// All connections together. Default: 1 GiB.
+    pub per_endpoint: u64,
+    /// Connections, half-open ones included. Default: 65,536.
+    pub connections: u32,
+    /// Incoming attempts that are not confirmed yet. Default: 4,096.
+    pub half_open: u32,
+    /// How long an attempt may stay unconfirmed. Default: 10 s.
+    pub half_open_lifetime: Duration,
+    /// Bidirectional streams that the peer may have open at once. Default: 100.
+    pub streams_bidi: u32,
+    /// Unidirectional streams that the peer may have open at once. Default: 100.
+    pub streams_uni: u32,
+    /// Receive credit granted to a connection, and to each of its streams, when it opens. At least the 1,200 bytes of
+    /// one packet of early data, which is sent before the limit is known, are granted. Default: 64 KiB.
+    pub initial_window: u64,
+    /// The most receive credit of one connection; it grows with use. Default: 32 MiB.
+    pub max_window: u64,
+    /// The most receive credit of one stream; it grows with use. Default: 16 MiB.
+    pub max_stream_window: u64,
+    /// Bytes that one stream's writer may have accepted but not acknowledged. Default: 16 MiB.
+    pub send_buffer: u64,
+    /// Gaps in the received data of one stream; a packet that would make more is dropped unacknowledged.
+    /// Default: 4,096.
+    pub stream_gaps: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_connection: 128 << 20,
+            per_endpoint: 1 << 30,
+            connections: 65_536,
+            half_open: 4_096,
+            half_open_lifetime: Duration::from_secs(10),
+            streams_bidi: 100,
+            streams_uni: 100,
+            initial_window: 64 << 10,
+            max_window: 32 << 20,
+            max_stream_window: 16 << 20,
+            send_buffer: 16 << 20,
+            stream_gaps: 4_096,
+        }
+    }
+}
+
+impl Limits {
+    /// [`Limits::initial_window`] as it is granted.
+    pub(crate) fn granted_window(&self) -> u64 {
+        self.initial_window.max(MIN_INIT as u64)
+    }
+}
+
+/// Queues for unreliable datagrams, in bytes of payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DatagramConfig {
+    /// Received and not yet read; beyond it the oldest goes. Zero: datagrams are not accepted. Default: 256 KiB.
+    pub receive_buffer: u32,
+    /// Queued and not yet sent. Default: 256 KiB.
+    pub send_buffer: u32,
+    /// What happens when the send queue is full. Default: the oldest goes.
+    pub overflow: Overflow,
+}
+
+impl Default for DatagramConfig {
+    fn default() -> Self {
+        Self { receive_buffer: 256 << 10, send_buffer: 256 << 10, overflow: Overflow::DropOldest }
+    }
+}
+
+/// What a full queue does with one more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overflow {
+    /// Makes room by dropping the oldest: fresh data matters most.
+    #[default]
+    DropOldest,
+    /// Refuses the new one.
+    Refuse,
+}

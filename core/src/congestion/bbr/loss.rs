@@ -1,0 +1,206 @@
+//! How much loss says that the path is congested, and how much is only its weather.
+//!
+//! The draft takes any loss above 2 % in a round for congestion (draft-ietf-ccwg-bbr-06 section 2.8), and outside of
+//! bandwidth probing any loss at all. On a path that loses packets at random, radio links above all, that makes the
+//! estimate shrink by the loss rate every round, down to a fraction of what the path carries. So this file differs
+//! from the draft, and alone decides what is excessive; everything that follows from it is the draft's:
+//!
+//! - Loss is judged over whole rounds and at least 32 datagrams, in every phase, not packet by packet.
+//! - The loss of windows in which we did not press on the path (cruising, or growing without hindrance) is remembered
+//!   as background: our own sending is not its cause. Excessive is what exceeds 2 % plus twice the background by more
+//!   than small numbers scatter.
+//! - A window that lost more than an eighth is congestion whatever came before, and teaches no background.
+//!
+//! Loss of our own making does not stay in the background for long: the response sends at the rate that was
+//! delivered, so the next windows are clean and push it out.
+
+/// `BBR.LossThresh`: loss that needs no explanation, in thousandths (section 2.8).
+const TOLERATED: u64 = 20;
+/// The background counts this often towards the threshold.
+const BACKGROUND_FACTOR: u64 = 2;
+/// The scatter of small numbers: this many datagrams more than the threshold are still tolerated, and as many again
+/// as the square root of what is expected, the standard deviation of random loss.
+const SCATTER_DATAGRAMS: u64 = 2;
+/// Windows that lost more than one part in this many are not background.
+const HEAVY_DIVISOR: u64 = 8;
+/// A judgement needs at least this many datagrams.
+const MIN_DATAGRAMS: u64 = 32;
+/// The background is an average over about this many windows.
+const BACKGROUND_WINDOWS: u64 = 8;
+
+/// Bytes lost out of a total.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Bytes declared lost.
+    lost: u64,
+    /// Bytes lost or delivered.
+    total: u64,
+}
+
+/// What we did to the path while the window was measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pressure {
+    /// No more than it was known to carry: loss is the path's own.
+    None,
+    /// Perhaps more than it carries.
+    Some,
+}
+
+/// The judgement over a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Too few datagrams yet: the window goes on.
+    Pending,
+    /// As much as the path always loses.
+    Tolerable,
+    /// More: congestion.
+    Excessive,
+}
+
+/// Judges loss, window by window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LossJudge {
+    /// The window being measured.
+    window: Tally,
+    /// The decayed sums of past windows without pressure.
+    background: Tally,
+}
+
+impl LossJudge {
+    /// `bytes` were delivered.
+    pub(super) fn on_delivered(&mut self, bytes: u64) {
+        self.window.total = self.window.total.saturating_add(bytes);
+    }
+
+    /// `bytes` were declared lost.
+    pub(super) fn on_lost(&mut self, bytes: u64) {
+        self.window.lost = self.window.lost.saturating_add(bytes);
+        self.window.total = self.window.total.saturating_add(bytes);
+    }
+
+    /// `bytes` declared lost were delivered after all.
+    pub(super) fn on_spurious_loss(&mut self, bytes: u64) {
+        self.window.lost = self.window.lost.saturating_sub(bytes);
+    }
+
+    /// Forgets the window: its loss has been answered.
+    pub(super) fn restart(&mut self) {
+        self.window = Tally::default();
+    }
+
+    /// A round has ended: judges the window, if it is large enough, and begins the next.
+    pub(super) fn end_round(&mut self, max_datagram: u64, pressure: Pressure) -> Verdict {
+        let window = self.window;
+        if window.total < MIN_DATAGRAMS * max_datagram {
+            return Verdict::Pending;
+        }
+        self.window = Tally::default();
+        let verdict = match self.is_excessive(window.lost, window.total, max_datagram) {
+            true => Verdict::Excessive,
+            false => Verdict::Tolerable,
+        };
+        if pressure == Pressure::None && window.lost <= window.total / HEAVY_DIVISOR {
+            let decay = |old: u64, new: u64| (old - old / BACKGROUND_WINDOWS).saturating_add(new);
+            self.background.lost = decay(self.background.lost, window.lost);
+            self.background.total = decay(self.background.total, window.total);
+        }
+        verdict
+    }
+
+    /// Whether `lost` out of `volume` bytes is more than the path's own loss explains (`IsInflightTooHigh`, section
+    /// 5.5.10.2).
+    pub(super) fn is_excessive(&self, lost: u64, volume: u64, max_datagram: u64) -> bool {
+        lost > self.allowance(volume, max_datagram)
+    }
+
+    /// `InflightAtLoss` (section 5.5.10.2): at what volume in flight the loss became excessive, if with a packet of
+    /// `size` bytes it was `lost` out of `in_flight`, the packet included in both.
+    pub(super) fn volume_at_threshold(&self, lost: u64, in_flight: u64, size: u64, max_datagram: u64) -> u64 {
+        let before = in_flight.saturating_sub(size);
+        let slack = self.allowance(before, max_datagram).saturating_sub(lost.saturating_sub(size));
+        // The draft's prefix of the packet: slack / (1 - threshold), within the packet.
+        let prefix = slack.saturating_mul(1000) / (1000 - self.threshold().min(999));
+        before.saturating_add(prefix.min(size))
+    }
+
+    /// How many of `volume` bytes may be lost.
+    fn allowance(&self, volume: u64, max_datagram: u64) -> u64 {
+        let max_datagram = max_datagram.max(1);
+        let expected = (volume / 1000).saturating_mul(self.threshold());
+        let scatter = SCATTER_DATAGRAMS + (expected / max_datagram).isqrt();
+        expected.saturating_add(scatter.saturating_mul(max_datagram))
+    }
+
+    /// The tolerated share of loss, in thousandths.
+    fn threshold(&self) -> u64 {
+        TOLERATED + BACKGROUND_FACTOR * self.background_permille()
+    }
+
+    /// The path's own loss, in thousandths: at most an eighth.
+    pub(super) fn background_permille(&self) -> u64 {
+        self.background.lost.saturating_mul(1000).checked_div(self.background.total).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u64 = 1000;
+
+    /// A window of `total` datagrams of which `lost` are.
+    fn window(judge: &mut LossJudge, lost: u64, total: u64, pressure: Pressure) -> Verdict {
+        judge.on_delivered((total - lost) * MTU);
+        (0..lost).for_each(|_| judge.on_lost(MTU));
+        judge.end_round(MTU, pressure)
+    }
+
+    #[test]
+    fn a_clean_path_tolerates_two_percent() {
+        let mut judge = LossJudge::default();
+        assert_eq!(window(&mut judge, 20, 1000, Pressure::Some), Verdict::Tolerable);
+        assert_eq!(window(&mut judge, 27, 1000, Pressure::Some), Verdict::Excessive);
+    }
+
+    #[test]
+    fn small_windows_wait_for_company() {
+        let mut judge = LossJudge::default();
+        assert_eq!(window(&mut judge, 3, 10, Pressure::Some), Verdict::Pending);
+        assert_eq!(window(&mut judge, 0, 10, Pressure::Some), Verdict::Pending);
+        assert_eq!(window(&mut judge, 0, 12, Pressure::Some), Verdict::Excessive);
+    }
+
+    #[test]
+    fn constant_loss_becomes_background_and_more_than_that_is_still_seen() {
+        let mut judge = LossJudge::default();
+        assert_eq!(window(&mut judge, 50, 1000, Pressure::None), Verdict::Excessive);
+        assert_eq!(window(&mut judge, 60, 1000, Pressure::None), Verdict::Tolerable);
+        assert_eq!(judge.background_permille(), 55);
+        assert_eq!(window(&mut judge, 200, 1000, Pressure::Some), Verdict::Excessive);
+    }
+
+    #[test]
+    fn heavy_loss_and_loss_under_pressure_teach_nothing() {
+        let mut judge = LossJudge::default();
+        window(&mut judge, 200, 1000, Pressure::None);
+        window(&mut judge, 50, 1000, Pressure::Some);
+        assert_eq!(judge.background_permille(), 0);
+    }
+
+    #[test]
+    fn background_fades_when_the_path_is_clean_again() {
+        let mut judge = LossJudge::default();
+        window(&mut judge, 100, 1000, Pressure::None);
+        (0..20).for_each(|_| assert_eq!(window(&mut judge, 0, 1000, Pressure::None), Verdict::Tolerable));
+        assert!(judge.background_permille() <= 3);
+    }
+
+    #[test]
+    fn the_volume_at_the_threshold_lies_within_the_packet() {
+        let judge = LossJudge::default();
+        // 2 % of 99 kB, two datagrams and one for the scatter are 4.98 kB; 4.9 kB were lost before.
+        let volume = judge.volume_at_threshold(5900, 100_000, 1000, MTU);
+        assert_eq!(volume, 99_000 + 80 * 1000 / 980);
+        assert_eq!(judge.volume_at_threshold(9000, 100_000, 1000, MTU), 99_000);
+    }
+}

@@ -1,0 +1,94 @@
+//! The windowed minimum RTT, and when ProbeRTT is due (draft-ietf-ccwg-bbr-06 sections 5.3.4.3 and 5.5.7).
+
+use super::params::{MIN_RTT_WINDOW, PROBE_RTT_INTERVAL};
+use crate::time::{Duration, Instant};
+
+/// An RTT sample and when it was taken.
+#[derive(Clone, Copy, Debug)]
+struct Stamped {
+    /// The sample.
+    rtt: Duration,
+    /// When it was taken.
+    at: Instant,
+}
+
+/// The minimum RTT over two windows: 10 s for the model, 5 s to schedule ProbeRTT.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MinRtt {
+    /// `BBR.min_rtt` and its stamp.
+    model: Option<Stamped>,
+    /// `BBR.probe_rtt_min_delay` and its stamp.
+    probe: Option<Stamped>,
+    /// `BBR.probe_rtt_expired`: nothing lower was seen for an interval.
+    expired: bool,
+}
+
+impl MinRtt {
+    /// `UpdateMinRTT`: takes in an ACK with its RTT sample, if it gave one.
+    pub(super) fn update(&mut self, now: Instant, sample: Option<Duration>) {
+        self.expired = self.probe.is_some_and(|probe| now > probe.at + PROBE_RTT_INTERVAL);
+        if let Some(rtt) = sample
+            && self.probe.is_none_or(|probe| rtt < probe.rtt || self.expired)
+        {
+            self.probe = Some(Stamped { rtt, at: now });
+        }
+        let Some(probe) = self.probe else { return };
+        if self.model.is_none_or(|model| probe.rtt < model.rtt || now > model.at + MIN_RTT_WINDOW) {
+            self.model = Some(probe);
+        }
+    }
+
+    /// ProbeRTT has ended: the next one is due an interval from now.
+    pub(super) fn reschedule_probe(&mut self, now: Instant) {
+        if let Some(probe) = &mut self.probe {
+            probe.at = now;
+        }
+    }
+
+    /// The minimum over the last 10 s; `None` before the first sample.
+    pub(super) fn get(&self) -> Option<Duration> {
+        self.model.map(|model| model.rtt)
+    }
+
+    /// Whether the minimum needs a fresh look.
+    pub(super) fn is_probe_due(&self) -> bool {
+        self.expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Instant {
+        Instant::from_nanos(secs * 1_000_000_000)
+    }
+
+    const fn ms(millis: u64) -> Option<Duration> {
+        Some(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_late_epoch_does_not_make_the_first_sample_stale() {
+        let mut min = MinRtt::default();
+        min.update(secs(1_000_000), None);
+        min.update(secs(1_000_000), ms(40));
+        assert_eq!((min.get(), min.is_probe_due()), (ms(40), false));
+    }
+
+    #[test]
+    fn five_seconds_without_a_lower_sample_call_for_a_probe_and_ten_raise_the_minimum() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(40));
+        min.update(secs(4), ms(60));
+        assert!(!min.is_probe_due());
+        min.update(secs(6), ms(50));
+        assert_eq!((min.get(), min.is_probe_due()), (ms(40), true));
+        min.update(secs(7), ms(55));
+        assert_eq!((min.get(), min.is_probe_due()), (ms(40), false));
+        min.update(secs(11), ms(55));
+        assert_eq!(min.get(), ms(50), "the lowest since the last probe");
+        min.update(secs(11), ms(30));
+        assert_eq!(min.get(), ms(30));
+    }
+}

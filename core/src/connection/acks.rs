@@ -1,0 +1,180 @@
+//! What an acknowledgement says: what arrived, what did not, and how the path is doing.
+
+use crate::error::TransportError;
+use crate::event::Event;
+use crate::recovery::sent::{Acked, Item};
+use crate::shared::Shared;
+use crate::time::Instant;
+use crate::wire::frame::Ack;
+
+use super::Connection;
+
+/// Probe timeouts in a row that count as persistent congestion: with the back-off between them they span at least the
+/// three probe timeouts of RFC 9002 section 7.6.1.
+const PERSISTENT: u32 = 3;
+
+impl Connection {
+    /// Applies an ACK frame.
+    pub(super) fn on_ack(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        ack: &Ack<'_>,
+    ) -> Result<(), TransportError> {
+        if ack.path != self.path.id || ack.largest >= self.path.sent.next() {
+            // Nothing was ever sent there or under that number.
+            return Err(TransportError::Protocol);
+        }
+        let before = self.path.in_flight;
+        let mut newest = None;
+        let mut any = false;
+        self.path.bbr.begin_ack(now);
+        for range in ack.ranges() {
+            let (from, to) = (*range.start(), *range.end());
+            if from == 0 {
+                self.on_early_acked(cx);
+            }
+            let mut next = from;
+            while let Some(number) = self.path.sent.next_unacked(next, to) {
+                let Some(acked) = self.path.sent.ack(number) else { break };
+                any = true;
+                if number == ack.largest.get() {
+                    newest = Some(acked);
+                }
+                self.on_packet_acked(cx, now, ack.largest.get() - number, &acked);
+                next = number + 1;
+            }
+            self.path.sent.remember_acked(from, to);
+        }
+        if !any {
+            return Ok(());
+        }
+        self.path.loss.on_acked(ack.largest);
+        let sample = match newest {
+            Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
+            Some(Acked::Unawaited(_)) | None => None,
+        };
+        if let Some(sample) = sample {
+            self.path.rtt.update(sample, ack.delay.min(self.peer.max_ack_delay));
+        }
+        self.detect_losses(now);
+        if before > 0 {
+            self.path.bbr.finish_ack(now, sample, self.path.in_flight);
+            self.streams.on_window(self.path.bbr.window());
+        }
+        self.path.sent.forget(now, self.path.rtt.smoothed() * 2);
+        self.on_progress(now);
+        Ok(())
+    }
+
+    /// Credits one newly acknowledged packet.
+    fn on_packet_acked(&mut self, cx: &mut Shared, now: Instant, behind: u64, acked: &Acked) {
+        let packet = acked.packet();
+        match acked {
+            Acked::InFlight(_) => {
+                self.path.in_flight = self.path.in_flight.saturating_sub(u64::from(packet.size));
+                self.path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
+            }
+            Acked::Spurious(_) => {
+                self.stats.spurious_losses += 1;
+                self.path.loss.on_spurious(behind);
+                self.path.bbr.on_spurious_loss(now, packet.size, &packet.info);
+            }
+            Acked::Unawaited(_) => {}
+        }
+        if let Some(secured) = self.state.secured_mut() {
+            secured.sealer.on_acked(packet.phase);
+        }
+        let memory = &mut cx.memory(&mut self.account);
+        for item in self.path.sent.items(packet) {
+            match item {
+                Item::Ack(number) => self.path.received.on_ack_acked(number),
+                _ => self.streams.on_acked(item, memory),
+            }
+        }
+    }
+
+    /// Packet 0 is acknowledged: its frames have been applied.
+    fn on_early_acked(&mut self, cx: &mut Shared) {
+        let Some(mut early) = self.early.take() else { return };
+        if let Some(acked) = early.packet.ack(0) {
+            let memory = &mut cx.memory(&mut self.account);
+            for item in early.packet.items(acked.packet()) {
+                self.streams.on_acked(item, memory);
+            }
+        }
+    }
+
+    /// The peer has acknowledged something after the handshake: the time for its acknowledgement of early data runs.
+    fn on_progress(&mut self, now: Instant) {
+        let pto = self.pto();
+        if let Some(early) = &mut self.early
+            && early.lost_at.is_none()
+        {
+            early.lost_at = Some(now + pto * 3);
+        }
+    }
+
+    /// Declares lost what is too far behind, and puts its contents up for sending again.
+    pub(super) fn detect_losses(&mut self, now: Instant) {
+        loop {
+            let path = &mut self.path;
+            let Some((number, packet)) = path.sent.oldest() else { break };
+            if !path.loss.is_lost(now, number, &packet, &path.rtt) {
+                return;
+            }
+            self.lose_oldest(now);
+        }
+        self.path.loss.on_idle();
+    }
+
+    /// Gives the oldest packet in flight up: its contents go again.
+    fn lose_oldest(&mut self, now: Instant) {
+        let path = &mut self.path;
+        let Some(packet) = path.sent.lose_oldest() else { return };
+        path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+        path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
+        self.stats.packets_lost += 1;
+        for item in path.sent.items(&packet) {
+            if item == Item::Datagram {
+                self.stats.datagrams_dropped += 1;
+            }
+            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+        }
+    }
+
+    /// Makes room to record one more packet without taking memory, by giving up what was sent longest ago: for probes,
+    /// which a peer that never acknowledges makes us send for ever.
+    pub(super) fn forget_oldest(&mut self, now: Instant) {
+        while self.path.sent.growth() > 0 {
+            match self.path.sent.is_front_outstanding() {
+                None => return,
+                Some(true) => self.lose_oldest(now),
+                Some(false) => {}
+            }
+            self.path.sent.forget_front();
+        }
+    }
+
+    /// The probe timer fired: send something that asks for an acknowledgement, best of all what is oldest.
+    pub(super) fn on_probe_timeout(&mut self, now: Instant) {
+        self.stats.probe_timeouts += 1;
+        self.path.loss.on_probe_timeout();
+        if self.path.loss.backoff() == PERSISTENT {
+            self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
+        }
+        // Perhaps the peer has no room for the oldest packet, but for the one that carries what comes first in a stream:
+        // after a while everything goes again, in the order of the streams.
+        let most = if self.path.loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
+        for item in self.path.sent.outstanding_items(most) {
+            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+        }
+    }
+
+    /// Room in the datagram queue may be news.
+    pub(super) fn tell_datagram_room(&mut self, cx: &mut Shared) {
+        if self.datagrams.take_send_awaited() {
+            self.tell(cx, Event::DatagramSendable);
+        }
+    }
+}

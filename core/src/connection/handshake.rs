@@ -1,0 +1,157 @@
+//! The connection's part in the handshake: the Init it sends, the reply it gets, the reply it repeats.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::error::{CloseReason, TransportError};
+use crate::event::Event;
+use crate::handshake::initiator::Peer;
+use crate::handshake::{Message, negotiate, read_payload};
+use crate::id::PacketNumber;
+use crate::path::addr::Arrival;
+use crate::recovery::received::Received;
+use crate::recovery::sent::SentPackets;
+use crate::shared::Shared;
+use crate::stats::{Disposition, DropReason};
+use crate::time::Instant;
+use crate::wire::frame::{CloseKind, Frame, Frames, put_hello};
+use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
+use crate::wire::params::EarlyOutcome;
+
+use super::early::EarlyFlight;
+use super::state::State;
+use super::{Connection, secure};
+
+impl Connection {
+    /// Makes the Init with what was written so far. Early data goes only to a known key.
+    pub(super) fn make_init(&mut self, cx: &mut Shared, now: Instant) {
+        let State::Dialling(dialling) = &mut self.state else { return };
+        let hello = negotiate::offer(&cx.config, &dialling.alpns);
+        let mut values = Vec::new();
+        hello.encode(&mut values, cx.rng.next_u64());
+        let mut payload = Vec::with_capacity(MIN_INIT);
+        put_hello(&mut payload, &values);
+        if matches!(dialling.peer, Peer::Key(_)) {
+            let mut packet = SentPackets::new(PacketNumber::ZERO);
+            let end = dialling.peer.payload_room();
+            // Stream data alone: the control frames that may be owed by now must not stand in a handshake message.
+            self.streams.put_data(&mut payload, end, &mut packet);
+            if packet.has_open_items() {
+                packet.record_early(now);
+                self.early = Some(Box::new(EarlyFlight { packet, lost_at: None }));
+            }
+        }
+        let ephemeral = cx.rng.ephemeral_secret(now, self.local_id.as_bytes());
+        if dialling.make_init(now, &mut cx.party(), self.local_id, &ephemeral, &mut payload).is_err() {
+            // Only a peer key of small order could do this, and there is no such `PublicKey`.
+            self.end(cx, CloseReason::NoAnswer);
+        }
+    }
+
+    /// A handshake reply came. One that does not open leaves everything as it was.
+    pub(crate) fn handle_reply(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        ty: PacketType,
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let State::Dialling(dialling) = &mut self.state else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        let bytes = datagram.len();
+        let message = datagram.get_mut(CLEAR_HEADER..).unwrap_or_default();
+        let Some((finished, range)) = dialling.read_reply(now, ty, &mut cx.party(), message) else {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        };
+        let message = message.get(range).unwrap_or_default();
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += bytes as u64;
+        let read = read_payload(Message::Reply, message);
+        let payload = match read {
+            Ok(payload) => payload,
+            Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
+        };
+        if let Some(reason) = refusal(payload.frames) {
+            return self.fail_dial(cx, reason);
+        }
+        let State::Dialling(dialling) = &mut self.state else { return Disposition::Accepted };
+        let (agreement, remote_id) = match negotiate::check(&cx.config, &dialling.alpns, &payload.hello) {
+            Ok(agreed) => agreed,
+            Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
+        };
+        let round_trip = dialling.round_trip(now);
+        let trusted = dialling.peer != Peer::Unknown;
+        let secured = secure(cx, now, self.role, &finished, &agreement);
+        let peer = secured.peer;
+        self.state.on_reply(Box::new(secured), trusted);
+        self.remote_id = remote_id;
+        self.set_peer(cx, &agreement.peer);
+        self.path.remote = arrival.remote;
+        self.path.local = arrival.local;
+        self.path.received = Received::new(now, PacketNumber::ZERO);
+        self.path.received.ack_now();
+        if let Some(sample) = round_trip {
+            self.path.on_handshake_round_trip(now, sample);
+        }
+        self.idle.on_received(now);
+        // The confirming packet: it must be acknowledged, so it is repeated until it is.
+        self.ping_owed = true;
+        self.settle_early(payload.hello.early);
+        self.tell(cx, if trusted { Event::Connected } else { Event::PeerKey(peer) });
+        match self.apply_frames(cx, now, payload.frames) {
+            Ok(_) => {
+                self.close_if_delivered(cx, now);
+                Disposition::Accepted
+            }
+            Err(super::receive::Stop::Withhold) => Disposition::Dropped(DropReason::OverBudget),
+            Err(super::receive::Stop::Violation(error)) => {
+                self.violation(cx, error);
+                Disposition::Accepted
+            }
+        }
+    }
+
+    /// Another copy of the Init that this connection answered came. Says whether it gets the reply once more.
+    pub(crate) fn handle_copy(&mut self, arrival: &Arrival, bytes: usize) -> bool {
+        let Some(reply) = self.state.reply_mut() else { return false };
+        reply.copies.on_copy(arrival.local, arrival.remote, bytes);
+        true
+    }
+
+    /// The responder has said what became of the early data.
+    fn settle_early(&mut self, outcome: EarlyOutcome) {
+        match outcome {
+            EarlyOutcome::Held => {}
+            EarlyOutcome::None | EarlyOutcome::Refused => self.lose_early(),
+        }
+    }
+
+    /// The early data goes again.
+    pub(super) fn lose_early(&mut self) {
+        if let Some(mut early) = self.early.take()
+            && let Some(packet) = early.packet.lose_oldest()
+        {
+            for item in early.packet.items(&packet) {
+                self.streams.on_lost(item);
+            }
+        }
+    }
+
+    fn fail_dial(&mut self, cx: &mut Shared, reason: CloseReason) -> Disposition {
+        self.end(cx, reason);
+        Disposition::Accepted
+    }
+}
+
+/// The refusal in a reply, if it is one. What does not open cannot get here, so it can be believed.
+fn refusal(frames: &[u8]) -> Option<CloseReason> {
+    Frames::new(frames).find_map(|frame| match frame {
+        Ok(Frame::Close(close)) => Some(match close.by {
+            CloseKind::Application => CloseReason::Refused { code: close.code },
+            CloseKind::Transport => CloseReason::PeerTransport(TransportError::from_code(close.code)),
+        }),
+        _ => None,
+    })
+}

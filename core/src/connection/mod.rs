@@ -1,0 +1,285 @@
+//! A connection: a struct of parts, each with its own small API, and the verbs that conduct them.
+
+mod acks;
+mod close;
+mod early;
+mod handshake;
+mod idle;
+mod plan;
+mod raw;
+mod receive;
+mod send;
+pub(crate) mod state;
+mod timers;
+pub(crate) mod view;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::budget::Account;
+use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
+use crate::crypto::noise::Finished;
+use crate::datagrams::Datagrams;
+use crate::endpoint::ConnectionHandle;
+use crate::event::Event;
+use crate::handshake::initiator::Dialling;
+use crate::handshake::negotiate::Agreement;
+use crate::id::{ConnectionId, Role};
+use crate::path::Path;
+use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::shared::Shared;
+use crate::stats::ConnectionStats;
+use crate::streams::blocks::LARGE;
+use crate::streams::{StreamEvent, Streams};
+use crate::time::{Duration, Instant};
+use crate::wire::params::TransportParams;
+
+use close::Graceful;
+pub use close::Undelivered;
+use early::EarlyFlight;
+use idle::Idle;
+use state::{Confirming, Copies, Reply, Secured, State};
+
+/// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
+/// rings of a little traffic. What it needs beyond that is charged as it grows.
+pub(crate) const BASE_COST: usize = 6 << 10;
+/// The part of that which never grows: everything but the rings, tables and queues.
+const FIXED_COST: usize = 4608;
+
+/// One connection, or an attempt at one by us.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) handle: ConnectionHandle,
+    role: Role,
+    /// The id in the packets that come to us.
+    pub(crate) local_id: ConnectionId,
+    /// The id in the packets that we send.
+    remote_id: ConnectionId,
+    /// Responder: what copies of the Init are known by.
+    pub(crate) digest: Option<[u8; 32]>,
+    state: State,
+    path: Path,
+    streams: Streams,
+    datagrams: Datagrams,
+    peer: TransportParams,
+    account: Account,
+    idle: Idle,
+    early: Option<Box<EarlyFlight>>,
+    graceful: Option<Box<Graceful>>,
+    /// Counted among the endpoint's half-open attempts.
+    half_open: bool,
+    /// A PING is to be sent.
+    ping_owed: bool,
+    /// Nothing could be sent for want of memory: waits for acknowledgements.
+    starved: bool,
+    /// Among the endpoint's connections that wait for memory.
+    awaits_memory: bool,
+    /// The time after the end was extended for unread data.
+    lingered: bool,
+    undelivered: Undelivered,
+    stats: ConnectionStats,
+}
+
+/// The accepted side's ingredients.
+pub(crate) struct Accepted {
+    pub(crate) finished: Finished,
+    pub(crate) agreement: Agreement,
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) early: Box<[u8]>,
+    pub(crate) copies: Copies,
+    pub(crate) local: LocalAddr,
+    pub(crate) local_id: ConnectionId,
+    pub(crate) remote_id: ConnectionId,
+    pub(crate) digest: [u8; 32],
+}
+
+impl Connection {
+    /// A dial. `None` if the budget has no room for it.
+    pub(crate) fn dial(
+        cx: &mut Shared,
+        now: Instant,
+        handle: ConnectionHandle,
+        local_id: ConnectionId,
+        remote: TransportAddr,
+        dialling: Dialling,
+    ) -> Option<Self> {
+        let state = State::Dialling(Box::new(dialling));
+        Self::new(cx, now, handle, Role::Initiator, state, LocalAddr::default(), remote, local_id)
+    }
+
+    /// An accepted attempt. `None` if the budget has no room for it.
+    pub(crate) fn accept(
+        cx: &mut Shared,
+        now: Instant,
+        handle: ConnectionHandle,
+        accepted: Accepted,
+    ) -> Option<Self> {
+        let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest } =
+            accepted;
+        let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
+        let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
+        let reply = Reply { bytes: reply, copies };
+        let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
+        let mut connection = Self::new(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
+        connection.remote_id = remote_id;
+        connection.digest = Some(digest);
+        connection.set_peer(cx, &agreement.peer);
+        Some(connection)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one constructor behind the two named ones")]
+    fn new(
+        cx: &mut Shared,
+        now: Instant,
+        handle: ConnectionHandle,
+        role: Role,
+        state: State,
+        local: LocalAddr,
+        remote: TransportAddr,
+        local_id: ConnectionId,
+    ) -> Option<Self> {
+        let limits = &cx.config.limits;
+        let mut account = Account::new(usize::try_from(limits.per_connection).unwrap_or(usize::MAX));
+        let window = limits.granted_window();
+        account
+            .fits(&cx.budget, BASE_COST.saturating_add(usize::try_from(window).unwrap_or(usize::MAX)))
+            .ok()?;
+        account.settle(&mut cx.budget, BASE_COST);
+        account.reserve_credit(&mut cx.budget, window);
+        let streams = Streams::new(role, limits, cx.config.announce_streams, cx.rng.hasher());
+        let packet_size = cx.config.packet_size;
+        Some(Self {
+            handle,
+            role,
+            local_id,
+            remote_id: ConnectionId([0; 8]),
+            digest: None,
+            state,
+            path: Path::new(now, local, remote, packet_size, cx.rng.next_u64()),
+            streams,
+            datagrams: Datagrams::new(cx.config.datagrams),
+            peer: TransportParams::DEFAULT,
+            account,
+            idle: Idle::new(now, cx.config.idle_timeout, cx.config.keep_alive),
+            early: None,
+            graceful: None,
+            half_open: role == Role::Responder,
+            ping_owed: false,
+            starved: false,
+            awaits_memory: false,
+            lingered: false,
+            undelivered: Undelivered::default(),
+            stats: ConnectionStats::default(),
+        })
+    }
+
+    /// The peer's limits are known.
+    fn set_peer(&mut self, cx: &Shared, params: &TransportParams) {
+        self.peer = *params;
+        self.streams.set_peer_params(params);
+        self.idle.set_peer_timeout(params.max_idle_timeout);
+        self.path.packet_size = cx.config.packet_size.min(params.max_udp_payload);
+        self.path.bbr.set_max_datagram(self.path.packet_size);
+    }
+
+    /// The probe timeout without back-off.
+    fn pto(&self) -> Duration {
+        self.path.pto(self.peer.max_ack_delay)
+    }
+
+    /// Whether nothing is left to do, so that the endpoint can forget the connection.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Whether this is an attempt that is not confirmed yet.
+    pub(crate) const fn is_half_open(&self) -> bool {
+        matches!(self.state, State::Confirming(_))
+    }
+
+    /// Tells the application, after what the streams have to tell: events keep the order in which things happened.
+    fn tell(&mut self, cx: &mut Shared, event: Event) {
+        self.tell_of_streams(cx);
+        cx.events.push(self.handle, event);
+    }
+
+    fn tell_of_streams(&mut self, cx: &mut Shared) {
+        while let Some(event) = self.streams.poll_event() {
+            let event = match event {
+                StreamEvent::Opened(direction) => Event::StreamOpened(direction),
+                StreamEvent::Readable(id) => Event::Readable(id),
+                StreamEvent::Writable(id) => Event::Writable(id),
+                StreamEvent::Finished(id) => Event::Finished(id),
+                StreamEvent::Available(direction) => Event::StreamsAvailable(direction),
+            };
+            cx.events.push(self.handle, event);
+        }
+    }
+
+    /// Ends every verb: hands over the events of the parts, and settles what they hold.
+    pub(crate) fn finish_verb(&mut self, cx: &mut Shared) {
+        if !self.is_half_open() && core::mem::take(&mut self.half_open) {
+            cx.half_open = cx.half_open.saturating_sub(1);
+        }
+        self.feed_streams(cx);
+        self.tell_of_streams(cx);
+        let held = self.state.heap_bytes()
+            + self.path.heap_bytes()
+            + self.streams.heap_bytes()
+            + self.datagrams.heap_bytes();
+        self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
+        self.path.check();
+    }
+
+    /// By how many bytes what is held may grow.
+    fn room(&self, cx: &Shared) -> usize {
+        self.account.available().min(cx.budget.available())
+    }
+
+    /// Tells writers that wait for memory when there is some. Where it is the endpoint that has none, it calls again.
+    fn feed_streams(&mut self, cx: &mut Shared) {
+        if !self.streams.is_starving() {
+            return;
+        }
+        self.streams.feed(self.room(cx));
+        let others_hold_it = self.account.available() >= LARGE;
+        if self.streams.is_starving() && others_hold_it && !core::mem::replace(&mut self.awaits_memory, true)
+        {
+            cx.starving.push_back(self.handle);
+        }
+    }
+
+    /// Other connections of the endpoint may have given memory back.
+    pub(crate) fn on_memory(&mut self, cx: &mut Shared) {
+        self.awaits_memory = false;
+        self.finish_verb(cx);
+    }
+
+    /// Gives everything back. The last verb.
+    pub(crate) fn forget(&mut self, cx: &mut Shared) {
+        self.streams.discard(&mut cx.memory(&mut self.account));
+        self.account.close(&mut cx.budget);
+    }
+
+    /// Counters, with the gauges filled in.
+    fn stats(&self) -> ConnectionStats {
+        let secured = self.state.secured();
+        ConnectionStats {
+            forged_packets: secured.map_or(self.stats.forged_packets, |secured| secured.opener.failed()),
+            key_updates: secured.map_or(self.stats.key_updates, |secured| secured.sealer.rotations()),
+            memory_used: self.account.used() as u64,
+            ..self.stats
+        }
+    }
+}
+
+/// The keys and facts that a finished handshake leaves.
+fn secure(cx: &Shared, now: Instant, role: Role, finished: &Finished, agreement: &Agreement) -> Secured {
+    let mut limits = KeyLimits::of(agreement.suite);
+    if let Some(packets) = cx.config.rotate_keys_after {
+        limits = limits.rotate_after(packets);
+    }
+    let (sealer, opener) = data_keys(finished, role, agreement.suite, limits, now);
+    let alpn: Vec<u8> = agreement.alpn.clone();
+    Secured { sealer, opener, exporter: Exporter::new(finished), peer: finished.remote_static, alpn }
+}

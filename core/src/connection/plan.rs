@@ -1,0 +1,103 @@
+//! What may the next packet be? Decided here, purely; `send` builds it.
+
+use crate::time::Instant;
+
+use super::Connection;
+use super::state::State;
+
+/// A packet that may be sent now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    /// The most bytes that it may have.
+    pub(super) size: usize,
+}
+
+/// What a packet may carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// An acknowledgement, and answers about the path: not held by congestion control.
+    Quiet,
+    /// Anything, beyond the congestion window: the probe timer fired.
+    Probe,
+    /// Anything.
+    Full,
+}
+
+/// Why nothing may be sent now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Held {
+    /// There is nothing to send.
+    Idle,
+    /// The congestion window is full.
+    Window,
+    /// The pacer wants to wait.
+    Pacer,
+    /// The peer's address is not validated, and has had its share.
+    Amplification,
+    /// The peer acknowledges nothing: packet numbers would become ambiguous.
+    Numbers,
+    /// A memory limit is reached, and one more packet to remember would cost more.
+    Memory,
+}
+
+/// A packet smaller than this is not worth an address's small allowance.
+const MIN_SIZE: u64 = 64;
+/// The records of sent packets may double as long as that costs no more bytes than this, whatever the limits say: room
+/// for about a hundred packets.
+pub(super) const MIN_RECORDS: usize = 8 << 10;
+/// A sender stays this close to the highest acknowledged number, so that 32 bits tell packets apart
+/// (docs/PROTOCOL.md, "Keys and protection").
+const MAX_AHEAD: u64 = 1 << 30;
+
+impl Connection {
+    /// What holds back every packet, acknowledgements too, until the peer is heard.
+    pub(super) fn muted(&self) -> Option<Held> {
+        let path = &self.path;
+        let acked = path.loss.largest_acked().map_or(0, |largest| largest.get());
+        if matches!(self.state, State::Untrusted(_)) && !self.ping_owed && path.loss.probes() == 0 {
+            // Before the application trusts the peer, nothing goes to it but the confirming packet.
+            Some(Held::Idle)
+        } else if path.validation.allowance() < MIN_SIZE {
+            Some(Held::Amplification)
+        } else if path.sent.next().get() - acked >= MAX_AHEAD {
+            Some(Held::Numbers)
+        } else {
+            None
+        }
+    }
+
+    /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
+    pub(super) fn plan(&self, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
+        if let Some(held) = self.muted() {
+            return Err(held);
+        }
+        let path = &self.path;
+        let size = usize::from(path.packet_size)
+            .min(usize::try_from(path.validation.allowance()).unwrap_or(usize::MAX));
+        if path.loss.probes() > 0 {
+            return Ok(Plan { kind: Kind::Probe, size });
+        }
+        if path.sent.growth() > room.max(MIN_RECORDS) {
+            return Err(Held::Memory);
+        }
+        let held = if !self.has_output() {
+            Held::Idle
+        } else if path.in_flight + size as u64 > path.bbr.window() {
+            Held::Window
+        } else if budget < size as u64 {
+            Held::Pacer
+        } else {
+            return Ok(Plan { kind: Kind::Full, size });
+        };
+        let about_path = path.response_owed.is_some() || path.validation.challenge_due(now).is_some();
+        if path.received.is_due(now) || about_path { Ok(Plan { kind: Kind::Quiet, size }) } else { Err(held) }
+    }
+
+    /// Whether there is anything that congestion control has a say in.
+    fn has_output(&self) -> bool {
+        self.ping_owed
+            || (matches!(self.state, State::Established(_))
+                && (self.streams.has_output() || self.datagrams.has_output()))
+    }
+}

@@ -1,0 +1,231 @@
+//! What a received packet does: open, interpret, apply.
+
+use bytes::Bytes;
+
+use crate::crypto::keys::{OpenError, Timing};
+use crate::crypto::packet;
+use crate::error::{CloseReason, TransportError};
+use crate::event::Event;
+use crate::id::PacketNumber;
+use crate::path::addr::Arrival;
+use crate::path::validate::Validation;
+use crate::shared::Shared;
+use crate::stats::{Disposition, DropReason};
+use crate::streams::{Credit, Refusal};
+use crate::time::Instant;
+use crate::wire::frame::{Close, CloseKind, Frame, FrameError, Frames, MAX_REASON};
+
+use super::Connection;
+use super::state::State;
+
+/// Why the frames of a packet were not all applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// The peer broke a rule.
+    Violation(TransportError),
+    /// There is no room for what came: the packet is not acknowledged.
+    Withhold,
+}
+
+impl From<TransportError> for Stop {
+    fn from(error: TransportError) -> Self {
+        Self::Violation(error)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Violation(error) => Self::Violation(error),
+            Refusal::Withhold => Self::Withhold,
+        }
+    }
+}
+
+impl From<FrameError> for Stop {
+    fn from(_: FrameError) -> Self {
+        Self::Violation(TransportError::FrameEncoding)
+    }
+}
+
+impl Connection {
+    /// A Data packet with our connection id came.
+    pub(crate) fn handle_data(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let timing = Timing { now, pto: self.pto() };
+        let secured = match &mut self.state {
+            State::Confirming(confirming) => &mut confirming.secured,
+            State::Untrusted(secured) | State::Established(secured) => secured,
+            State::Closing(closing) => {
+                closing.on_packet();
+                return Disposition::Dropped(DropReason::Closed);
+            }
+            State::Draining { .. } | State::Over => return Disposition::Dropped(DropReason::Closed),
+            State::Dialling(_) => return Disposition::Dropped(DropReason::Unexpected),
+        };
+        let Some(field) = packet::unmask(&secured.opener, datagram) else {
+            return Disposition::Dropped(DropReason::TooShort);
+        };
+        if field.path != self.path.id {
+            return Disposition::Dropped(DropReason::UnknownPath);
+        }
+        let numbered = field.recover(Some(self.path.received.highest()));
+        cx.stats.aead_operations += 1;
+        let payload = match packet::open(&mut secured.opener, &numbered, datagram, timing) {
+            Ok(range) => datagram.get(range).unwrap_or_default(),
+            Err(OpenError::PhaseOrder) => {
+                self.violation(cx, TransportError::KeyUpdate);
+                return Disposition::Accepted;
+            }
+            Err(OpenError::IntegrityLimit) => {
+                self.end(cx, CloseReason::KeysExhausted);
+                return Disposition::Accepted;
+            }
+            Err(_) => return Disposition::Dropped(DropReason::Unauthentic),
+        };
+        if self.path.received.is_duplicate(numbered.number) {
+            return Disposition::Dropped(DropReason::Duplicate);
+        }
+        self.path.received.mark(numbered.number);
+        self.on_authentic(cx, now, arrival, datagram.len());
+        let disposition = self.apply_packet(cx, now, numbered.number, payload);
+        self.close_if_delivered(cx, now);
+        disposition
+    }
+
+    /// A packet is authentic and new.
+    fn on_authentic(&mut self, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += bytes as u64;
+        self.idle.on_received(now);
+        if arrival.remote == self.path.remote {
+            self.path.validation.on_received(bytes);
+        }
+        if self.is_half_open() {
+            self.confirm(cx, now, arrival, bytes);
+        }
+    }
+
+    /// The first Data packet proves the initiator's key, and its address if all copies of the Init came from there
+    /// (docs/PROTOCOL.md, "Address validation").
+    fn confirm(&mut self, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
+        let Some((copies, early)) = self.state.on_confirmed() else { return };
+        if copies.several || copies.first != arrival.remote {
+            let (received, sent) =
+                if copies.first == arrival.remote { (copies.received, copies.sent) } else { (0, 0) };
+            let challenge = cx.rng.bytes();
+            self.path.validation = Validation::start(now, challenge, received + bytes as u64, sent);
+        }
+        self.path.remote = arrival.remote;
+        self.path.local = arrival.local;
+        if copies.replies == 1 {
+            self.path.on_handshake_round_trip(now, now - copies.first_reply);
+        }
+        self.tell(cx, Event::Connected);
+        if !early.is_empty() {
+            self.apply_packet(cx, now, PacketNumber::ZERO, &early);
+        }
+    }
+
+    /// Applies the frames of a packet, and remembers it for acknowledgement.
+    fn apply_packet(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        number: PacketNumber,
+        payload: &[u8],
+    ) -> Disposition {
+        match self.apply_frames(cx, now, payload) {
+            Ok(ack_eliciting) => {
+                self.path.received.on_applied(now, number, ack_eliciting, cx.config.max_ack_delay);
+                Disposition::Accepted
+            }
+            Err(Stop::Withhold) => {
+                self.path.received.on_withheld(now, number);
+                Disposition::Dropped(DropReason::OverBudget)
+            }
+            Err(Stop::Violation(error)) => {
+                self.violation(cx, error);
+                Disposition::Accepted
+            }
+        }
+    }
+
+    /// Applies frames in their order. Says whether any of them asks for an acknowledgement.
+    pub(super) fn apply_frames(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        payload: &[u8],
+    ) -> Result<bool, Stop> {
+        let mut ack_eliciting = false;
+        for frame in Frames::new(payload) {
+            let frame = frame?;
+            ack_eliciting |= frame.is_ack_eliciting();
+            self.apply(cx, now, &frame)?;
+            if !self.state.is_open() {
+                return Ok(false);
+            }
+        }
+        Ok(ack_eliciting)
+    }
+
+    fn apply(&mut self, cx: &mut Shared, now: Instant, frame: &Frame<'_>) -> Result<(), Stop> {
+        match *frame {
+            Frame::Padding | Frame::Ping | Frame::Reserved => {}
+            Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
+            Frame::Stream { id, offset, data, fin } => {
+                let memory = &mut cx.memory(&mut self.account);
+                if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Freed {
+                    self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+                }
+            }
+            Frame::ResetStream { id, code, final_size } => {
+                let memory = &mut cx.memory(&mut self.account);
+                self.streams.on_reset_stream(id, code, final_size, memory)?;
+                self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+            }
+            Frame::StopSending { id, code } => {
+                self.streams.on_stop_sending(id, code, &mut cx.memory(&mut self.account))?;
+            }
+            Frame::MaxData(max) => self.streams.on_max_data(max),
+            Frame::MaxStreamData { id, max } => {
+                self.streams.on_max_stream_data(id, max, &mut cx.memory(&mut self.account))?;
+            }
+            Frame::MaxStreams { direction, max } => self.streams.on_max_streams(direction, max),
+            Frame::PathChallenge(data) => self.path.response_owed = Some(data),
+            Frame::PathResponse(data) => self.path.validation.on_response(&data),
+            Frame::Datagram(data) => self.on_datagram(cx, data)?,
+            Frame::Close(close) => self.on_peer_close(cx, now, &close),
+            Frame::Hello(_) => return Err(TransportError::Protocol.into()),
+        }
+        Ok(())
+    }
+
+    fn on_datagram(&mut self, cx: &mut Shared, data: &[u8]) -> Result<(), TransportError> {
+        let room = self.room(cx);
+        let (dropped, awaited) = self.datagrams.on_received(data, room).ok_or(TransportError::Protocol)?;
+        self.stats.datagrams_received += 1;
+        self.stats.datagrams_dropped += dropped;
+        if awaited {
+            self.tell(cx, Event::DatagramReceived);
+        }
+        Ok(())
+    }
+
+    fn on_peer_close(&mut self, cx: &mut Shared, now: Instant, close: &Close<'_>) {
+        let reason = &close.reason[..close.reason.len().min(MAX_REASON)];
+        let reason = match close.by {
+            CloseKind::Application => {
+                CloseReason::Peer { code: close.code, reason: Bytes::copy_from_slice(reason) }
+            }
+            CloseKind::Transport => CloseReason::PeerTransport(TransportError::from_code(close.code)),
+        };
+        self.drain(cx, now, reason);
+    }
+}

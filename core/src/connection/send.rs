@@ -1,0 +1,309 @@
+//! Builds packets, seals them, and commits what was sent.
+
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::congestion::SentInfo;
+use crate::crypto::keys::{KeyPhase, Timing};
+use crate::crypto::packet;
+use crate::error::CloseReason;
+use crate::id::{ConnectionId, PacketNumber};
+use crate::path::addr::{LocalAddr, TrainLimit, Transmit, TransportAddr};
+use crate::recovery::sent::Item;
+use crate::shared::Shared;
+use crate::time::Instant;
+use crate::wire::frame::{Close, Control, put_ack, put_close, put_control, put_reserved};
+use crate::wire::header::{DATA_HEADER, PacketType, TAG};
+
+use super::Connection;
+use super::plan::{Held, Kind, MIN_RECORDS, Plan};
+use super::state::State;
+
+/// Packets without anything ack-eliciting after which one gets a PING, so that the peer's acknowledgements let us
+/// forget what we acknowledged (RFC 9000 section 13.2.4).
+const QUIET_PACKETS: u32 = 16;
+/// A packet with a challenge has at least this size, so that the path is known to carry it (RFC 9000 section 8.2.1).
+const CHALLENGE_SIZE: usize = 1200;
+/// A PATH_CHALLENGE or a PATH_RESPONSE.
+const PATH_FRAME: usize = 1 + 8;
+
+impl Connection {
+    /// Appends the next train of datagrams to `out`.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        limit: TrainLimit,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let start = out.len();
+        let (local, remote, segment_size) = match &mut self.state {
+            State::Dialling(dialling) => {
+                if dialling.is_unsent() {
+                    self.make_init(cx, now);
+                }
+                let State::Dialling(dialling) = &mut self.state else { return None };
+                out.extend_from_slice(dialling.copy_due(now)?);
+                (self.path.local, self.path.remote, out.len() - start)
+            }
+            State::Confirming(confirming) => {
+                let (local, remote) = confirming.reply.poll_transmit(now, out)?;
+                (local, remote, out.len() - start)
+            }
+            State::Untrusted(_) | State::Established(_) => self.poll_train(cx, now, limit, out)?,
+            State::Closing(closing) => {
+                let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
+                let (local, remote) = match reply {
+                    Some(to) => to,
+                    None => self.put_close_packet(now, out).map(|()| (self.path.local, self.path.remote))?,
+                };
+                (local, remote, out.len() - start)
+            }
+            State::Draining { .. } | State::Over => return None,
+        };
+        let len = out.len() - start;
+        self.stats.packets_sent += len.div_ceil(segment_size.max(1)) as u64;
+        self.stats.bytes_sent += len as u64;
+        Some(Transmit { local, remote, ecn: None, len, segment_size })
+    }
+
+    /// As many full packets as may go now, and one shorter one behind them.
+    fn poll_train(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        limit: TrainLimit,
+        out: &mut Vec<u8>,
+    ) -> Option<(LocalAddr, TransportAddr, usize)> {
+        self.rotate_keys(now);
+        let start = out.len();
+        let most = limit.bytes.min(TrainLimit::MAX_BYTES);
+        let rate = self.path.bbr.pacing_rate();
+        let mut budget = self.path.pacer.budget(now, rate, self.path.packet_size);
+        let mut paced = 0;
+        let mut segment_size = 0;
+        self.path.paced_until = None;
+        self.starved = false;
+        let room = self.room(cx);
+        for count in 0..limit.segments.max(1) {
+            if count > 0 && out.len() - start + segment_size > most {
+                break;
+            }
+            cx.stats.packets_planned += 1;
+            let plan = match self.plan(now, budget, room) {
+                Ok(plan) => plan,
+                Err(held) => {
+                    self.on_held(now, held);
+                    break;
+                }
+            };
+            if plan.kind == Kind::Probe && self.path.sent.growth() > room.max(MIN_RECORDS) {
+                self.forget_oldest(now);
+            }
+            let Some(built) = self.put_packet(cx, now, plan, out) else { break };
+            if built.in_flight {
+                paced += built.len as u64;
+                budget = budget.saturating_sub(built.len as u64);
+            }
+            if count == 0 {
+                segment_size = built.len;
+            }
+            if built.len < usize::from(self.path.packet_size) {
+                break;
+            }
+        }
+        if paced > 0 {
+            self.path.pacer.on_sent(now, paced, rate);
+        }
+        if segment_size == 0 { None } else { Some((self.path.local, self.path.remote, segment_size)) }
+    }
+
+    fn rotate_keys(&mut self, now: Instant) {
+        let timing = Timing { now, pto: self.pto() };
+        if let Some(secured) = self.state.secured_mut() {
+            secured.sealer.rotate_if_due(timing);
+        }
+    }
+
+    fn on_held(&mut self, now: Instant, held: Held) {
+        match held {
+            Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
+            Held::Pacer => {
+                let (rate, size) = (self.path.bbr.pacing_rate(), self.path.packet_size);
+                self.path.paced_until = Some(self.path.pacer.next_send(now, rate, size));
+            }
+            Held::Memory => self.starved = true,
+            Held::Window | Held::Amplification | Held::Numbers => {}
+        }
+    }
+
+    /// Builds, seals and commits one packet. `None` if it turned out that there is nothing to say.
+    fn put_packet(&mut self, cx: &mut Shared, now: Instant, plan: Plan, out: &mut Vec<u8>) -> Option<Built> {
+        let start = out.len();
+        let end = start + plan.size - TAG;
+        put_header(self.remote_id, out);
+        self.put_acks(now, plan, out, end);
+        let frames = out.len();
+        let padded = self.put_path_frames(now, plan, out, end);
+        if plan.kind != Kind::Quiet {
+            self.put_contents(cx, plan, out, end);
+        }
+        if self.path.quiet >= QUIET_PACKETS
+            && out.len() == frames
+            && frames > start + DATA_HEADER
+            && frames < end
+        {
+            put_control(out, &Control::Ping);
+        }
+        let ack_eliciting = out.len() > frames;
+        if out.len() == start + DATA_HEADER {
+            out.truncate(start);
+            return None;
+        }
+        if padded {
+            out.resize(out.len().max(start + CHALLENGE_SIZE - TAG), 0);
+        }
+        out.resize(out.len() + TAG, 0);
+        let built = Built { len: out.len() - start, in_flight: ack_eliciting };
+        let number = self.path.sent.next();
+        let secured = self.state.secured_mut()?;
+        let phase = secured.sealer.phase();
+        cx.stats.aead_operations += 1;
+        if packet::seal(&mut secured.sealer, self.path.id, number, out.get_mut(start..)?).is_err() {
+            out.truncate(start);
+            self.end(cx, CloseReason::KeysExhausted);
+            return None;
+        }
+        self.commit(now, built, phase);
+        Some(built)
+    }
+
+    /// An acknowledgement goes with whatever is sent.
+    fn put_acks(&mut self, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) {
+        if !self.path.received.is_waiting() && plan.kind != Kind::Quiet {
+            return;
+        }
+        let received = &mut self.path.received;
+        let delay = received.delay(now);
+        let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
+        put_ack(out, self.path.id, delay, ranges, end - out.len());
+        if let Some(last) = received.ranges().last() {
+            self.path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
+        }
+        self.path.received.on_ack_sent();
+    }
+
+    /// Challenges and answers to them. Says whether the packet is to be padded.
+    ///
+    /// Until the address is proved every packet carries the challenge: as long as the peer has anything from us it has
+    /// something to answer, and as long as it has not, something of its own to repeat. So it goes on although nothing
+    /// may be sent here without something received.
+    fn put_path_frames(&mut self, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) -> bool {
+        if out.len() + 2 * PATH_FRAME > end {
+            return false;
+        }
+        if let Some(data) = self.path.response_owed.take() {
+            put_control(out, &Control::PathResponse(data));
+        }
+        let Some(data) = self.path.validation.challenge() else { return false };
+        put_control(out, &Control::PathChallenge(data));
+        if self.path.validation.challenge_due(now).is_none() {
+            return false;
+        }
+        let pto = self.pto();
+        self.path.validation.on_challenge_sent(now, pto);
+        // Where the allowance is smaller, padding would prove nothing and use it up (RFC 9000 section 8.2.1).
+        plan.size >= CHALLENGE_SIZE
+    }
+
+    /// Control frames, datagrams, stream data; a PING where that is all there is to ask for an acknowledgement with.
+    fn put_contents(&mut self, cx: &mut Shared, plan: Plan, out: &mut Vec<u8>, end: usize) {
+        let before = out.len();
+        if matches!(self.state, State::Established(_)) {
+            if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len() + 16 < end {
+                put_reserved(out, cx.rng.next_u64());
+            }
+            self.streams.put_controls(out, end, &mut self.path.sent);
+            // Some may have been queued before the handshake told what the peer takes.
+            let room = usize::from(self.path.packet_size) - DATA_HEADER - TAG;
+            while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {
+                self.stats.datagrams_dropped += 1;
+            }
+            self.stats.datagrams_sent += self.datagrams.put(out, end, &mut self.path.sent);
+            self.tell_datagram_room(cx);
+            self.streams.put_data(out, end, &mut self.path.sent);
+        }
+        if (self.ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
+            put_control(out, &Control::Ping);
+        }
+        self.ping_owed &= out.len() == before;
+    }
+
+    fn commit(&mut self, now: Instant, built: Built, phase: KeyPhase) {
+        let path = &mut self.path;
+        let size = built.len as u16;
+        let info = if built.in_flight {
+            path.loss.on_sent(now);
+            path.quiet = 0;
+            let info = path.bbr.on_sent(now, size, path.in_flight);
+            path.in_flight += u64::from(size);
+            info
+        } else {
+            path.quiet += 1;
+            SentInfo::default()
+        };
+        path.sent.record(now, size, info, phase, built.in_flight);
+        path.sent.forget(now, path.rtt.smoothed() * 2);
+        path.validation.on_sent(built.len);
+        self.idle.on_sent(now, built.in_flight);
+    }
+
+    /// The CLOSE of a connection that we closed.
+    fn put_close_packet(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<()> {
+        let State::Closing(closing) = &mut self.state else { return None };
+        if !core::mem::take(&mut closing.owed) {
+            return None;
+        }
+        closing.until.get_or_insert(now + closing.period);
+        let start = out.len();
+        let allowance = usize::try_from(self.path.validation.allowance()).unwrap_or(usize::MAX);
+        let size = usize::from(self.path.packet_size).min(allowance);
+        put_header(self.remote_id, out);
+        let room = size.saturating_sub(DATA_HEADER + TAG);
+        put_close(out, &Close { by: closing.by, code: closing.code, reason: &closing.reason }, room);
+        out.resize(out.len() + TAG, 0);
+        let len = out.len() - start;
+        let number = self.path.sent.next();
+        let phase = closing.secured.sealer.phase();
+        let sealed = packet::seal(&mut closing.secured.sealer, self.path.id, number, out.get_mut(start..)?);
+        if len > size || sealed.is_err() {
+            out.truncate(start);
+            return None;
+        }
+        self.path.sent.record(now, len as u16, SentInfo::default(), phase, false);
+        self.path.validation.on_sent(len);
+        Some(())
+    }
+
+    /// Largest datagram that fits into a packet now, and that the peer takes.
+    pub(super) fn max_datagram(&self, config: &Config) -> usize {
+        let size = usize::from(config.packet_size).min(usize::from(self.path.packet_size));
+        let frame = (size - DATA_HEADER - TAG).min(usize::from(self.peer.max_datagram));
+        // Type and length, two bytes of length for anything of interest.
+        frame.saturating_sub(3)
+    }
+}
+
+/// First byte, connection id, and room for the sequence field.
+pub(super) fn put_header(remote: ConnectionId, out: &mut Vec<u8>) {
+    out.push(PacketType::Data.first_byte());
+    out.extend_from_slice(remote.as_bytes());
+    out.extend_from_slice(&[0; 5]);
+}
+
+/// A packet that was built.
+#[derive(Clone, Copy, Debug)]
+struct Built {
+    len: usize,
+    in_flight: bool,
+}

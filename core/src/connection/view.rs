@@ -1,0 +1,365 @@
+//! What an embedder does with a connection: a borrowed view.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::congestion::CongestionStats;
+use crate::crypto::PublicKey;
+use crate::crypto::Suite;
+use crate::crypto::keys::LabelTooLong;
+use crate::endpoint::ReadyQueue;
+use crate::error::{DatagramError, OpenError, ReadError, WriteError};
+use crate::event::Event;
+use crate::id::{Direction, ErrorCode, Role, StreamId};
+use crate::path::addr::TransportAddr;
+use crate::recovery::rtt::Rtt;
+use crate::shared::Shared;
+use crate::stats::ConnectionStats;
+use crate::time::Instant;
+
+use super::close::{Graceful, Undelivered};
+use super::state::State;
+
+/// Where in its life a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// Dialled, not answered yet.
+    Dialling,
+    /// Accepted, not confirmed by the initiator yet.
+    Confirming,
+    /// Waits for `trust`.
+    Untrusted,
+    /// Data flows.
+    Established,
+    /// Closed by either side or lost; what was received can still be read.
+    Closed,
+}
+
+/// The peer's key, once it is proved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerIdentity {
+    /// The peer has proved in the handshake that it holds this key.
+    Verified(PublicKey),
+}
+
+/// A path of a connection and how it is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PathStats {
+    /// The peer's address.
+    pub remote: TransportAddr,
+    /// Round-trip time.
+    pub rtt: Rtt,
+    /// Size of a full datagram, in bytes.
+    pub packet_size: u16,
+    /// Bytes sent and neither acknowledged nor lost.
+    pub in_flight: u64,
+    /// Congestion control.
+    pub congestion: CongestionStats,
+}
+
+/// A connection, borrowed from its endpoint.
+pub struct Connection<'a> {
+    inner: &'a mut super::Connection,
+    cx: &'a mut Shared,
+    ready: &'a mut ReadyQueue,
+}
+
+impl fmt::Debug for Connection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<'a> Connection<'a> {
+    pub(crate) const fn new(
+        inner: &'a mut super::Connection,
+        cx: &'a mut Shared,
+        ready: &'a mut ReadyQueue,
+    ) -> Self {
+        Self { inner, cx, ready }
+    }
+
+    /// Every change ends like every verb of the endpoint: events handed over, memory settled, output looked for.
+    fn update<R>(&mut self, verb: impl FnOnce(&mut super::Connection, &mut Shared) -> R) -> R {
+        let result = verb(self.inner, self.cx);
+        self.inner.finish_verb(self.cx);
+        self.ready.push(self.inner.handle.slot);
+        result
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; `Blocked` ends with `Event::StreamsAvailable`.
+    pub fn open(&mut self, direction: Direction) -> Result<StreamId, OpenError> {
+        self.update(|inner, cx| match inner.state {
+            _ if inner.state.is_untrusted() => Err(OpenError::Untrusted),
+            _ if !inner.state.is_open() || inner.graceful.is_some() => Err(OpenError::Closed),
+            _ => inner.streams.open(direction, &mut cx.memory(&mut inner.account)),
+        })
+    }
+
+    /// Opens a bidirectional stream. Errors as in [`Connection::open`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_bi(&mut self) -> Result<StreamId, OpenError> {
+        self.open(Direction::Bidirectional)
+    }
+
+    /// Opens a unidirectional stream. Errors as in [`Connection::open`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_uni(&mut self) -> Result<StreamId, OpenError> {
+        self.open(Direction::Unidirectional)
+    }
+
+    /// The next stream that the peer opened, in the order of their ids.
+    pub fn accept(&mut self, direction: Direction) -> Option<StreamId> {
+        self.update(|inner, _| inner.streams.accept(direction))
+    }
+
+    /// Writes as much of `data` as fits and says how much that was.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; `Blocked` ends with `Event::Writable`.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, WriteError> {
+        self.update(|inner, cx| {
+            if inner.state.is_untrusted() {
+                return Err(WriteError::Untrusted);
+            }
+            inner.streams.write(id, data, &mut cx.memory(&mut inner.account))
+        })
+    }
+
+    /// Ends a stream: the peer reads to its end.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
+        self.update(|inner, cx| inner.streams.finish(id, &mut cx.memory(&mut inner.account)))
+    }
+
+    /// Gives a stream up: what has not arrived never will, and the peer is told `code`.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] if it had ended.
+    pub fn reset(&mut self, id: StreamId, code: ErrorCode) -> Result<(), WriteError> {
+        self.update(|inner, cx| inner.streams.reset(id, code, &mut cx.memory(&mut inner.account)))
+    }
+
+    /// Streams of higher priority send first; equals take turns. The default is 0.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] if there is no such stream.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), WriteError> {
+        self.update(|inner, _| inner.streams.set_priority(id, priority))
+    }
+
+    /// Reads what there is into `out`. `Ok(0)` is the end of the stream (or an empty `out`).
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `Blocked` ends with `Event::Readable`.
+    pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<usize, ReadError> {
+        self.update(|inner, cx| {
+            let memory = &mut cx.memory(&mut inner.account);
+            let read = inner.streams.read(id, out, memory)?;
+            let rtt = inner.path.rtt.smoothed();
+            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            Ok(read)
+        })
+    }
+
+    /// Reads at most `max` bytes into a buffer of their exact size. `Ok(None)` is the end of the stream.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `Blocked` ends with `Event::Readable`.
+    pub fn read_chunk(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
+        self.update(|inner, cx| {
+            let chunk = inner.streams.read_chunk(id, max, &mut cx.memory(&mut inner.account))?;
+            let rtt = inner.path.rtt.smoothed();
+            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            Ok(chunk)
+        })
+    }
+
+    /// Wants no more of a stream: the peer is asked to stop, with `code`.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if it had ended.
+    pub fn stop(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ReadError> {
+        self.update(|inner, cx| {
+            inner.streams.stop(id, code, &mut cx.memory(&mut inner.account))?;
+            let rtt = inner.path.rtt.smoothed();
+            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            Ok(())
+        })
+    }
+
+    /// Queues an unreliable datagram.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub fn send_datagram(&mut self, data: &[u8]) -> Result<(), DatagramError> {
+        self.update(|inner, cx| {
+            match inner.state {
+                _ if inner.state.is_untrusted() => return Err(DatagramError::Untrusted),
+                _ if !inner.state.is_open() => return Err(DatagramError::Closed),
+                State::Established(_) if inner.peer.max_datagram == 0 => {
+                    return Err(DatagramError::Unsupported);
+                }
+                _ => {}
+            }
+            let max = match inner.state {
+                State::Established(_) => inner.max_datagram(&cx.config),
+                _ => usize::from(cx.config.packet_size) - 64,
+            };
+            let sent = inner.datagrams.send(data, max, inner.room(cx))?;
+            inner.stats.datagrams_dropped += sent.dropped;
+            Ok(())
+        })
+    }
+
+    /// The oldest unreliable datagram received, appended to `out`. Returns its length.
+    pub fn read_datagram(&mut self, out: &mut Vec<u8>) -> Option<usize> {
+        self.update(|inner, _| inner.datagrams.read_into(out))
+    }
+
+    /// The longest datagram that can be sent now, in bytes; `None` if the peer takes none or the connection does not
+    /// stand yet.
+    #[must_use]
+    pub fn max_datagram(&self) -> Option<usize> {
+        let inner = &self.inner;
+        let open = matches!(inner.state, State::Established(_)) && inner.peer.max_datagram > 0;
+        open.then(|| inner.max_datagram(&self.cx.config))
+    }
+
+    /// Trusts the key that `Event::PeerKey` told. Does nothing in any other state.
+    pub fn trust(&mut self) {
+        self.update(|inner, cx| {
+            if inner.state.on_trust() {
+                inner.tell(cx, Event::Connected);
+            }
+        });
+    }
+
+    /// Closes at once; `reason` (its first 512 bytes) and `code` are told to the peer. Unsent data is lost.
+    pub fn close(&mut self, code: ErrorCode, reason: &[u8]) {
+        self.update(|inner, cx| inner.close(cx, code, cut(reason)));
+    }
+
+    /// Ends all streams, waits until the peer's transport has everything, then closes; at `deadline` in any case.
+    /// What had not been delivered is known from [`Connection::undelivered`] after `Event::Closed`.
+    pub fn close_graceful(&mut self, deadline: Instant, code: ErrorCode, reason: &[u8]) {
+        let graceful = Graceful { deadline, code, reason: cut(reason) };
+        self.update(|inner, cx| inner.close_graceful(cx, graceful));
+    }
+
+    /// What had not been delivered when the connection ended.
+    #[must_use]
+    pub fn undelivered(&self) -> Undelivered {
+        self.inner.undelivered
+    }
+
+    /// Forgets the connection and all it holds, without a word to the peer if it was open. For applications that will
+    /// not read what an ended connection still has.
+    pub fn forget(mut self) {
+        self.update(|inner, _| inner.state = State::Over);
+    }
+
+    /// See [`crate::fuzzing::seal`].
+    pub(crate) fn seal_raw(&mut self, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        self.update(|inner, cx| inner.put_raw(cx.now, frames, out)).is_some()
+    }
+
+    /// Where in its life it is.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        match self.inner.state {
+            State::Dialling(_) => ConnectionState::Dialling,
+            State::Confirming(_) => ConnectionState::Confirming,
+            State::Untrusted(_) => ConnectionState::Untrusted,
+            State::Established(_) => ConnectionState::Established,
+            State::Closing(_) | State::Draining { .. } | State::Over => ConnectionState::Closed,
+        }
+    }
+
+    /// Whether we dialled or answered.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.inner.role
+    }
+
+    /// The peer's key, if it is proved.
+    #[must_use]
+    pub fn peer_identity(&self) -> Option<PeerIdentity> {
+        match &self.inner.state {
+            State::Untrusted(secured) | State::Established(secured) => {
+                Some(PeerIdentity::Verified(secured.peer))
+            }
+            _ => None,
+        }
+    }
+
+    /// The application protocol, once the handshake has agreed on it.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.inner.state.secured().map(|secured| &secured.alpn[..])
+    }
+
+    /// The data AEAD, once the handshake has agreed on it.
+    #[must_use]
+    pub fn suite(&self) -> Option<Suite> {
+        self.inner.state.secured().map(|secured| secured.sealer.suite())
+    }
+
+    /// Noise's handshake hash, the same on both sides and on no other connection; after confirmation.
+    #[must_use]
+    pub fn handshake_hash(&self) -> Option<[u8; 32]> {
+        match &self.inner.state {
+            State::Established(secured) => Some(*secured.exporter.handshake_hash()),
+            _ => None,
+        }
+    }
+
+    /// A secret that both sides can compute and nobody else; after confirmation (`None` before).
+    ///
+    /// # Errors
+    /// [`LabelTooLong`] if `label` has more than 255 bytes.
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Option<[u8; 32]>, LabelTooLong> {
+        match &self.inner.state {
+            State::Established(secured) => {
+                secured.exporter.export(label, context).map(|secret| Some(*secret))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.inner.stats()
+    }
+
+    /// The path in use.
+    #[must_use]
+    pub fn path(&self) -> PathStats {
+        let path = &self.inner.path;
+        PathStats {
+            remote: path.remote,
+            rtt: path.rtt,
+            packet_size: path.packet_size,
+            in_flight: path.in_flight,
+            congestion: path.bbr.snapshot(),
+        }
+    }
+}
+
+fn cut(reason: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&reason[..reason.len().min(crate::wire::frame::MAX_REASON)])
+}

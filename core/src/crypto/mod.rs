@@ -1,0 +1,25 @@
+//! Everything that needs a key, and nothing that knows a connection: identities, the Noise handshakes, the key
+//! schedule, packet protection, replay windows. docs/PROTOCOL.md has the rules to the byte.
+
+pub(crate) mod backend;
+pub(crate) mod digest;
+mod identity;
+mod kdf;
+pub(crate) mod keys;
+pub(crate) mod noise;
+pub(crate) mod packet;
+pub(crate) mod replay;
+mod suite;
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+pub(crate) use identity::hex;
+pub use identity::{Identity, KeyError, PublicKey};
+pub use suite::Suite;
+
+/// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.
+pub const CRYPTO_BACKEND: &str = backend::NAME;
+
+/// 32 secret bytes, wiped on drop.
+pub(crate) type Secret = zeroize::Zeroizing<[u8; 32]>;

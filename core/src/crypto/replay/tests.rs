@@ -1,0 +1,87 @@
+use std::collections::BTreeSet;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The window as its definition reads: every number ever seen, and the highest.
+#[derive(Default)]
+struct Model {
+    seen: BTreeSet<u64>,
+}
+
+impl Model {
+    fn check(&self, number: u64) -> Freshness {
+        match self.seen.last() {
+            Some(highest) if highest.saturating_sub(number) >= WINDOW => Freshness::TooOld,
+            _ if self.seen.contains(&number) => Freshness::Duplicate,
+            _ => Freshness::New,
+        }
+    }
+
+    fn mark(&mut self, number: u64) {
+        if self.check(number) != Freshness::TooOld {
+            self.seen.insert(number);
+        }
+    }
+}
+
+/// How the next number lies relative to the highest so far.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ahead(u64),
+    Behind(u64),
+    At(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (1..4_u64).prop_map(Step::Ahead),
+        2 => (1..5_000_u64).prop_map(Step::Ahead),
+        8 => (0..70_u64).prop_map(Step::Behind),
+        4 => (4_000..4_200_u64).prop_map(Step::Behind),
+        1 => any::<u64>().prop_map(Step::At),
+        1 => (0..3_u64).prop_map(|below| Step::At(u64::MAX - below)),
+    ];
+    prop::collection::vec(step, 1..400)
+}
+
+proptest! {
+    #[test]
+    fn the_window_agrees_with_a_set_of_all_numbers(steps in steps()) {
+        let (mut window, mut model) = (ReplayWindow::new(), Model::default());
+        for step in steps {
+            let highest = model.seen.last().copied().unwrap_or(0);
+            let number = match step {
+                Step::Ahead(n) => highest.saturating_add(n),
+                Step::Behind(n) => highest.saturating_sub(n),
+                Step::At(n) => n,
+            };
+            prop_assert_eq!(window.check(PacketNumber(number)), model.check(number), "{}", number);
+            window.mark(PacketNumber(number));
+            model.mark(number);
+            prop_assert_eq!(window.highest().map(PacketNumber::get), model.seen.last().copied());
+        }
+        let highest = model.seen.last().copied().unwrap_or(0);
+        for number in highest.saturating_sub(WINDOW + 70)..=highest.saturating_add(70) {
+            prop_assert_eq!(window.check(PacketNumber(number)), model.check(number), "{}", number);
+        }
+    }
+}
+
+#[test]
+fn the_window_is_exactly_4096_numbers_and_fits_into_528_bytes() {
+    let mut window = ReplayWindow::new();
+    window.mark(PacketNumber(10_000));
+    assert_eq!(window.check(PacketNumber(10_000 - 4_095)), Freshness::New);
+    assert_eq!(window.check(PacketNumber(10_000 - 4_096)), Freshness::TooOld);
+    assert!(size_of::<ReplayWindow>() <= 528);
+}
+
+#[test]
+fn checking_marks_nothing() {
+    let window = ReplayWindow::new();
+    assert_eq!(window.check(PacketNumber(5)), Freshness::New);
+    assert_eq!((window.check(PacketNumber(5)), window.highest()), (Freshness::New, None));
+}

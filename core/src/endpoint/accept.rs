@@ -1,0 +1,179 @@
+//! Incoming attempts: from the Init to the application's decision and what follows from it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::connection::state::Copies;
+use crate::connection::{Accepted, Connection};
+use crate::crypto::digest::digest;
+use crate::error::{AcceptError, TransportError};
+use crate::event::Event;
+use crate::handshake::negotiate::choose;
+use crate::handshake::responder::{Attempt, transport_close};
+use crate::id::ErrorCode;
+use crate::path::addr::{Arrival, Transmit};
+use crate::stats::{Disposition, DropReason};
+use crate::time::Instant;
+use crate::wire::frame::{Close, CloseKind};
+use crate::wire::header::Header;
+
+use super::incoming::{Decision, Pending};
+use super::{ConnectionHandle, Endpoint, Entry};
+
+/// Heap of an attempt beside its early data: itself, what was read of it, a refusal of it, its places in the tables.
+const PENDING_COST: usize = 2 << 10;
+
+impl Pending {
+    /// The refusal, to whoever sent a copy of the Init.
+    pub(super) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        let Decision::Refused(reply) = &self.decision else { return None };
+        let (local, remote) = self.copies.pay(now, reply.len())?;
+        out.extend_from_slice(reply);
+        Some(Transmit { local, remote, ecn: None, len: reply.len(), segment_size: reply.len() })
+    }
+}
+
+impl Endpoint {
+    /// An Init came: a copy of a known one, or a new attempt.
+    pub(super) fn handle_init(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        header: Header,
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let digest = digest(&[datagram]);
+        if let Some(&slot) = self.inits.get(&digest) {
+            return self.handle_copy(slot, arrival, datagram.len());
+        }
+        let limits = &self.shared.config.limits;
+        let full =
+            self.shared.half_open >= limits.half_open || self.slots.len() >= limits.connections as usize;
+        if full || self.shared.config.alpns.is_empty() {
+            return Disposition::Dropped(DropReason::NotAccepting);
+        }
+        let len = datagram.len();
+        let attempt = match Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party()) {
+            Ok(attempt) => attempt,
+            Err(reason) => return Disposition::Dropped(reason),
+        };
+        let cost = PENDING_COST + attempt.early.len();
+        if self.shared.budget.charge(cost).is_err() {
+            return Disposition::Dropped(DropReason::OverBudget);
+        }
+        let incompatible = choose(&self.shared.config, &attempt.hello).err();
+        let pending = Pending {
+            decision: Decision::Waiting(Box::new(attempt)),
+            copies: Copies::new(arrival.local, arrival.remote, len),
+            local: arrival.local,
+            digest,
+            expires: now + self.shared.config.limits.half_open_lifetime,
+            cost,
+        };
+        let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
+        self.inits.insert(digest, handle.slot);
+        self.shared.half_open += 1;
+        self.shared.stats.incoming += 1;
+        self.ready.push(handle.slot);
+        match incompatible {
+            Some(error) => self.refuse_with(now, handle, &transport_close(error)),
+            None => self.shared.events.push(handle, Event::Incoming),
+        }
+        Disposition::Accepted
+    }
+
+    /// Every copy of an Init gets the same bytes, to where it came from.
+    fn handle_copy(&mut self, slot: u32, arrival: &Arrival, len: usize) -> Disposition {
+        let answered = match self.slots.at_mut(slot) {
+            Some(Entry::Pending(pending)) => {
+                let silent = matches!(pending.decision, Decision::Ignored);
+                if !silent {
+                    pending.copies.on_copy(arrival.local, arrival.remote, len);
+                }
+                !silent
+            }
+            Some(Entry::Connection(connection)) => connection.handle_copy(arrival, len),
+            None => false,
+        };
+        if answered {
+            self.ready.push(slot);
+            Disposition::Accepted
+        } else {
+            Disposition::Dropped(DropReason::Duplicate)
+        }
+    }
+
+    /// Takes the attempt out of an entry that still waits, leaving it ignored.
+    fn take_attempt(&mut self, handle: ConnectionHandle) -> Option<Box<Attempt>> {
+        let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return None };
+        match core::mem::replace(&mut pending.decision, Decision::Ignored) {
+            Decision::Waiting(attempt) => Some(attempt),
+            decided => {
+                pending.decision = decided;
+                None
+            }
+        }
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+    ) -> Result<ConnectionHandle, AcceptError> {
+        let now = self.shared.advance(now);
+        let attempt = self.take_attempt(handle).ok_or(AcceptError::Gone)?;
+        // The protocols may have changed since the attempt came.
+        let Ok(agreement) = choose(&self.shared.config, &attempt.hello) else {
+            self.put_back(handle, attempt);
+            self.refuse_with(now, handle, &transport_close(TransportError::NoCommonAlpn));
+            return Err(AcceptError::Gone);
+        };
+        let (remote_id, local_id) = (attempt.remote_id, self.fresh_id());
+        let early = attempt.early.clone();
+        let reserved = self.shared.rng.next_u64();
+        let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
+        let hello = attempt.answer(&self.shared.config, &agreement, local_id);
+        let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
+        let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
+        let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
+        let (local, digest, cost, copies) =
+            (pending.local, pending.digest, pending.cost, pending.copies.clone());
+        let accepted =
+            Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest };
+        let connection =
+            Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
+        self.shared.budget.release(cost);
+        if let Some(entry) = self.slots.get_mut(handle) {
+            *entry = Entry::Connection(Box::new(connection));
+        }
+        self.ids.insert(local_id, handle.slot);
+        self.ready.push(handle.slot);
+        Ok(handle)
+    }
+
+    fn put_back(&mut self, handle: ConnectionHandle, attempt: Box<Attempt>) {
+        if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) {
+            pending.decision = Decision::Waiting(attempt);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Instant, handle: ConnectionHandle, code: ErrorCode) {
+        self.refuse_with(now, handle, &Close { by: CloseKind::Application, code, reason: &[] });
+    }
+
+    fn refuse_with(&mut self, now: Instant, handle: ConnectionHandle, close: &Close<'_>) {
+        let now = self.shared.advance(now);
+        let Some(attempt) = self.take_attempt(handle) else { return };
+        let reserved = self.shared.rng.next_u64();
+        let ephemeral = self.shared.rng.ephemeral_secret(now, attempt.remote_id.as_bytes());
+        let reply = attempt.refuse(close, &mut self.shared.party(), &ephemeral, reserved);
+        if let (Ok(reply), Some(Entry::Pending(pending))) = (reply, self.slots.get_mut(handle)) {
+            pending.decision = Decision::Refused(reply);
+            self.ready.push(handle.slot);
+        }
+    }
+
+    pub(super) fn ignore(&mut self, handle: ConnectionHandle) {
+        self.take_attempt(handle);
+    }
+}

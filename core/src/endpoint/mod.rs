@@ -1,0 +1,395 @@
+//! The endpoint: every connection behind one identity, and the five verbs.
+
+mod accept;
+mod events;
+mod incoming;
+mod slots;
+mod timers;
+
+use core::fmt;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::connection::view;
+use crate::crypto::Identity;
+use crate::error::ConnectError;
+use crate::event::Event;
+use crate::handshake::initiator::{Dialling, Peer};
+use crate::handshake::negotiate::check_alpns;
+use crate::id::ConnectionId;
+use crate::path::addr::{Arrival, TrainLimit, Transmit, TransportAddr};
+use crate::rng::{KeyedState, Rng};
+use crate::shared::Shared;
+use crate::stats::{Disposition, DropReason, EndpointStats};
+use crate::streams::blocks::{BlockPool, LARGE};
+use crate::time::{Duration, Instant};
+use crate::wire::header::{Header, HeaderError, PacketType};
+
+pub(crate) use events::EventQueue;
+pub use incoming::Incoming;
+use incoming::{Decision, Pending};
+pub use slots::ConnectionHandle;
+pub(crate) use slots::ReadyQueue;
+use slots::Slots;
+use timers::TimerQueue;
+
+/// Connections whose timers one call of `handle_timeout` serves; it stays due for the rest.
+const TIMERS_PER_CALL: usize = 64;
+
+/// What a slot holds.
+#[derive(Debug)]
+enum Entry {
+    Pending(Box<Pending>),
+    Connection(Box<Connection>),
+}
+
+/// How to dial.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Where to.
+    pub remote: TransportAddr,
+    /// Application protocols to offer, at least one.
+    pub alpns: Vec<Vec<u8>>,
+    /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
+    pub timeout: Option<Duration>,
+}
+
+impl ConnectOptions {
+    /// Dials `remote`, offering one application protocol.
+    #[must_use]
+    pub fn new(remote: impl Into<TransportAddr>, alpn: &[u8]) -> Self {
+        Self { remote: remote.into().canonical(), alpns: alloc::vec![alpn.to_vec()], timeout: None }
+    }
+}
+
+/// A secure transport endpoint without I/O. The crate's documentation has the contract of its verbs.
+pub struct Endpoint {
+    shared: Shared,
+    slots: Slots<Entry>,
+    ready: ReadyQueue,
+    /// By the connection id in packets to us.
+    ids: HashMap<ConnectionId, u32, KeyedState>,
+    /// By the digest of the Init that started them.
+    inits: HashMap<[u8; 32], u32, KeyedState>,
+    timers: TimerQueue,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("public", self.shared.identity.public())
+            .field("connections", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An endpoint. `seed` must be fresh from the system's random generator for every endpoint.
+    #[must_use]
+    pub fn new(config: Config, identity: Identity, seed: [u8; 32]) -> Self {
+        let config = config.clamped();
+        let mut rng = Rng::new(identity.secret(), &seed);
+        let (ids, inits, events) = (rng.hasher(), rng.hasher(), rng.hasher());
+        let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
+        let shared = Shared {
+            config,
+            identity,
+            rng,
+            pool: BlockPool::default(),
+            budget,
+            stats: EndpointStats::default(),
+            events: EventQueue::new(events),
+            starving: VecDeque::new(),
+            half_open: 0,
+            now: Instant::ZERO,
+        };
+        Self {
+            shared,
+            slots: Slots::new(),
+            ready: ReadyQueue::default(),
+            ids: HashMap::with_hasher(ids),
+            inits: HashMap::with_hasher(inits),
+            timers: TimerQueue::default(),
+        }
+    }
+
+    /// Mixes a new seed into the random generator: after a fork, or when a snapshot of a machine comes to life.
+    pub fn reseed(&mut self, seed: &[u8; 32]) {
+        self.shared.rng.reseed(seed);
+    }
+
+    /// Our public key.
+    #[must_use]
+    pub const fn public_key(&self) -> &crate::crypto::PublicKey {
+        self.shared.identity.public()
+    }
+
+    /// Settings as they are.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Sets the application protocols that are accepted from now on.
+    pub fn set_alpns(&mut self, alpns: Vec<Vec<u8>>) {
+        self.shared.config.alpns = alpns;
+    }
+
+    /// Dials. `Event::Connected`, `Event::PeerKey` or `Event::Closed` says how it went.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; nothing was started then.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        options: ConnectOptions,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        let now = self.shared.advance(now);
+        let remote = options.remote.canonical();
+        if !remote.is_sendable() {
+            return Err(ConnectError::Address);
+        }
+        check_alpns(&options.alpns)?;
+        if matches!(peer, Peer::Key(key) if key == *self.public_key()) && !self.shared.config.allow_self {
+            return Err(ConnectError::OwnKey);
+        }
+        if self.slots.len() >= self.shared.config.limits.connections as usize {
+            return Err(ConnectError::TooManyConnections);
+        }
+        let deadline = now + options.timeout.unwrap_or(self.shared.config.connect_timeout);
+        let dialling = Dialling::new(now, peer, options.alpns, deadline);
+        let (handle, id) = (self.slots.vacant(), self.fresh_id());
+        let connection = Connection::dial(&mut self.shared, now, handle, id, remote, dialling)
+            .ok_or(ConnectError::OverBudget)?;
+        self.slots.insert(Entry::Connection(Box::new(connection)));
+        self.ids.insert(id, handle.slot);
+        self.ready.push(handle.slot);
+        self.shared.stats.dials += 1;
+        Ok(handle)
+    }
+
+    /// A connection id that is not in use.
+    fn fresh_id(&mut self) -> ConnectionId {
+        loop {
+            let id = ConnectionId::from_bytes(self.shared.rng.bytes());
+            if !self.ids.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// A datagram came. It is decrypted in place.
+    pub fn handle_datagram(&mut self, now: Instant, arrival: Arrival, datagram: &mut [u8]) -> Disposition {
+        let now = self.shared.advance(now);
+        let arrival = Arrival { remote: arrival.remote.canonical(), ..arrival };
+        self.shared.stats.datagrams_received += 1;
+        self.shared.stats.bytes_received += datagram.len() as u64;
+        let disposition = self.route(now, &arrival, datagram);
+        if let Disposition::Dropped(reason) = disposition {
+            self.shared.stats.count_drop(reason);
+        }
+        self.tidy_events();
+        disposition
+    }
+
+    fn route(&mut self, now: Instant, arrival: &Arrival, datagram: &mut [u8]) -> Disposition {
+        if !arrival.remote.is_sendable() {
+            return Disposition::Dropped(DropReason::Source);
+        }
+        let header = match Header::parse(datagram) {
+            Ok(header) => header,
+            Err(HeaderError::TooShort) => return Disposition::Dropped(DropReason::TooShort),
+            Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
+            Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
+        };
+        if matches!(header.ty, PacketType::Init | PacketType::InitKnown) {
+            return self.handle_init(now, arrival, header, datagram);
+        }
+        let Some(&slot) = self.ids.get(&header.routing) else {
+            return Disposition::Dropped(DropReason::UnknownConnection);
+        };
+        let Some(Entry::Connection(connection)) = self.slots.at_mut(slot) else {
+            return Disposition::Dropped(DropReason::UnknownConnection);
+        };
+        let disposition = match header.ty {
+            PacketType::Data => connection.handle_data(&mut self.shared, now, arrival, datagram),
+            ty => connection.handle_reply(&mut self.shared, now, arrival, ty, datagram),
+        };
+        connection.finish_verb(&mut self.shared);
+        self.ready.push(slot);
+        disposition
+    }
+
+    /// Does what is due at `now`, for a bounded number of connections; stays due while there are more.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.shared.advance(now);
+        for _ in 0..TIMERS_PER_CALL {
+            let Some((_, slot)) = self.timers.next().filter(|(deadline, _)| *deadline <= now) else { return };
+            self.fire(now, slot);
+        }
+    }
+
+    /// The timer of a slot is due.
+    fn fire(&mut self, now: Instant, slot: u32) {
+        self.timers.set(slot, None);
+        self.shared.stats.timers_fired += 1;
+        match self.slots.at_mut(slot) {
+            Some(Entry::Connection(connection)) => {
+                connection.handle_timeout(&mut self.shared, now);
+                connection.finish_verb(&mut self.shared);
+                self.ready.push(slot);
+            }
+            Some(Entry::Pending(pending)) if pending.expires <= now => self.remove(slot),
+            Some(Entry::Pending(_)) => self.ready.push(slot),
+            None => {}
+        }
+    }
+
+    /// Appends the next train of datagrams for one destination to `out`; `None` when there is nothing to send now.
+    pub fn poll_transmit(&mut self, now: Instant, limit: TrainLimit, out: &mut Vec<u8>) -> Option<Transmit> {
+        let now = self.shared.advance(now);
+        let mut fires = TIMERS_PER_CALL;
+        while let Some(slot) = self.ready.pop() {
+            let transmit = match self.slots.at_mut(slot) {
+                Some(Entry::Connection(connection)) => {
+                    let transmit = connection.poll_transmit(&mut self.shared, now, limit, out);
+                    connection.finish_verb(&mut self.shared);
+                    transmit
+                }
+                Some(Entry::Pending(pending)) => pending.poll_transmit(now, out),
+                None => None,
+            };
+            if let Some(transmit) = transmit {
+                self.ready.push(slot);
+                self.shared.stats.datagrams_sent +=
+                    transmit.len.div_ceil(transmit.segment_size.max(1)) as u64;
+                self.shared.stats.bytes_sent += transmit.len as u64;
+                return Some(transmit);
+            }
+            self.settle(now, slot, &mut fires);
+        }
+        self.feed_starving();
+        None
+    }
+
+    /// Lets connections whose writers found no memory look again, in turn, if there is some now.
+    fn feed_starving(&mut self) {
+        for _ in 0..self.shared.starving.len().min(TIMERS_PER_CALL) {
+            if self.shared.budget.available() < LARGE {
+                return;
+            }
+            let Some(handle) = self.shared.starving.pop_front() else { return };
+            if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
+                connection.on_memory(&mut self.shared);
+            }
+        }
+    }
+
+    /// A slot has nothing to send: arm its timer, or forget it. While it waited for its turn its timer was not armed,
+    /// so what became due meanwhile is done here; `fires` bounds how often, as in `handle_timeout`.
+    fn settle(&mut self, now: Instant, slot: u32, fires: &mut usize) {
+        let deadline = match self.slots.at(slot) {
+            Some(Entry::Connection(connection)) if connection.is_over() => return self.remove(slot),
+            Some(Entry::Connection(connection)) => connection.timeout(),
+            Some(Entry::Pending(pending)) => Some(pending.expires),
+            None => None,
+        };
+        // What saturated is never due.
+        match deadline.filter(|deadline| *deadline < Instant::MAX) {
+            Some(deadline) if deadline <= now && *fires > 0 => {
+                *fires -= 1;
+                self.fire(now, slot);
+            }
+            deadline => self.timers.set(slot, deadline),
+        }
+    }
+
+    /// When `handle_timeout` or `poll_transmit` next has something to do: now (the latest time told) while output
+    /// waits. `None`: not before something comes.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.ready.is_empty() {
+            Some(self.shared.now)
+        } else {
+            self.timers.next().map(|(deadline, _)| deadline)
+        }
+    }
+
+    /// Sees to it that the events never polled are bounded by what exists.
+    fn tidy_events(&mut self) {
+        if self.shared.events.is_crowded() {
+            let slots = &self.slots;
+            self.shared.events.clean_up(|handle| slots.get(handle).is_some());
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
+        self.shared.events.pop()
+    }
+
+    /// A connection; `None` if there is no such any more.
+    pub fn connection(&mut self, handle: ConnectionHandle) -> Option<view::Connection<'_>> {
+        match self.slots.get_mut(handle)? {
+            Entry::Connection(connection) => {
+                Some(view::Connection::new(connection, &mut self.shared, &mut self.ready))
+            }
+            Entry::Pending(_) => None,
+        }
+    }
+
+    /// An incoming attempt that waits for a decision.
+    pub fn incoming(&mut self, handle: ConnectionHandle) -> Option<Incoming<'_>> {
+        match self.slots.get(handle)? {
+            Entry::Pending(pending) if matches!(pending.decision, Decision::Waiting(_)) => {
+                Some(Incoming::new(self, handle))
+            }
+            _ => None,
+        }
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        let mut stats = self.shared.stats.clone();
+        stats.memory_used = self.shared.budget.used() as u64;
+        stats.connections = self.slots.len() as u64;
+        stats
+    }
+
+    fn pending(&self, handle: ConnectionHandle) -> Option<&Pending> {
+        match self.slots.get(handle)? {
+            Entry::Pending(pending) => Some(pending),
+            Entry::Connection(_) => None,
+        }
+    }
+
+    /// Empties a slot and the tables that point to it.
+    fn remove(&mut self, slot: u32) {
+        self.timers.set(slot, None);
+        match self.slots.remove(slot) {
+            Some(Entry::Connection(mut connection)) => {
+                connection.forget(&mut self.shared);
+                self.ids.remove(&connection.local_id);
+                if let Some(digest) = connection.digest {
+                    self.inits.remove(&digest);
+                }
+            }
+            Some(Entry::Pending(pending)) => {
+                self.inits.remove(&pending.digest);
+                self.shared.budget.release(pending.cost);
+                self.shared.half_open = self.shared.half_open.saturating_sub(1);
+            }
+            None => {}
+        }
+    }
+}

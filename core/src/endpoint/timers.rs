@@ -1,0 +1,132 @@
+//! The endpoint's timer queue: an indexed binary heap with one deadline per slot.
+//!
+//! `next` is O(1), `set` and `clear` are O(log n) in the number of armed slots.
+
+use alloc::vec::Vec;
+
+use crate::time::Instant;
+
+/// Deadlines of slots, the earliest first.
+#[derive(Debug, Default)]
+pub(crate) struct TimerQueue {
+    heap: Vec<(Instant, u32)>,
+    /// Per slot: its place in the heap plus one; zero if it has none.
+    places: Vec<u32>,
+}
+
+impl TimerQueue {
+    /// The earliest deadline and its slot.
+    pub(crate) fn next(&self) -> Option<(Instant, u32)> {
+        self.heap.first().copied()
+    }
+
+    /// Arms, moves or (with `None`) disarms the timer of `slot`.
+    pub(crate) fn set(&mut self, slot: u32, deadline: Option<Instant>) {
+        match (self.place(slot), deadline) {
+            (None, None) => {}
+            (None, Some(deadline)) => self.insert(slot, deadline),
+            (Some(place), Some(deadline)) => {
+                let before = self.heap[place].0;
+                if before != deadline {
+                    self.heap[place].0 = deadline;
+                    if deadline < before { self.rise(place) } else { self.sink(place) }
+                }
+            }
+            (Some(place), None) => self.remove(place),
+        }
+    }
+
+    fn place(&self, slot: u32) -> Option<usize> {
+        self.places.get(slot as usize).and_then(|place| place.checked_sub(1)).map(|place| place as usize)
+    }
+
+    fn insert(&mut self, slot: u32, deadline: Instant) {
+        if self.places.len() <= slot as usize {
+            self.places.resize(slot as usize + 1, 0);
+        }
+        self.heap.push((deadline, slot));
+        let place = self.heap.len() - 1;
+        self.record(place);
+        self.rise(place);
+    }
+
+    fn remove(&mut self, place: usize) {
+        let (_, slot) = self.heap.swap_remove(place);
+        self.places[slot as usize] = 0;
+        if place < self.heap.len() {
+            self.record(place);
+            self.rise(place);
+            self.sink(place);
+        }
+    }
+
+    fn record(&mut self, place: usize) {
+        self.places[self.heap[place].1 as usize] = place as u32 + 1;
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if self.heap[parent].0 <= self.heap[place].0 {
+                break;
+            }
+            self.swap(parent, place);
+            place = parent;
+        }
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        loop {
+            let left = 2 * place + 1;
+            let right = left + 1;
+            let mut least = place;
+            if left < self.heap.len() && self.heap[left].0 < self.heap[least].0 {
+                least = left;
+            }
+            if right < self.heap.len() && self.heap[right].0 < self.heap[least].0 {
+                least = right;
+            }
+            if least == place {
+                return;
+            }
+            self.swap(least, place);
+            place = least;
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.record(a);
+        self.record(b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map_sorted_by_deadline(steps in prop::collection::vec((0u32..20, prop::option::of(0u64..50)), 0..300)) {
+            let mut queue = TimerQueue::default();
+            let mut model = BTreeMap::new();
+            for (slot, deadline) in steps {
+                let deadline = deadline.map(Instant::from_nanos);
+                queue.set(slot, deadline);
+                match deadline {
+                    Some(deadline) => model.insert(slot, deadline),
+                    None => model.remove(&slot),
+                };
+                prop_assert_eq!(queue.next().map(|(at, _)| at), model.values().min().copied());
+                if let Some((at, slot)) = queue.next() {
+                    prop_assert_eq!(model.get(&slot), Some(&at));
+                }
+                prop_assert_eq!(queue.heap.len(), model.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Errors, one small enum per operation, and why connections end.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::id::ErrorCode;
+
+/// Why a dial did not even start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing can be sent to that address.
+    #[error(
+        "no packet can be sent to that address: it needs a port and must be neither unspecified, multicast nor broadcast"
+    )]
+    Address,
+    /// The peer's key is our own.
+    #[error("that is this endpoint's own key; set `allow_self` if you mean it")]
+    OwnKey,
+    /// The offer is empty, too long, or has an empty name.
+    #[error("offer one to 16 application protocols of 1 to 255 bytes, at most 256 bytes together")]
+    Alpns,
+    /// As many connections as `Limits` allows.
+    #[error("the endpoint holds as many connections as its limits allow")]
+    TooManyConnections,
+    /// No memory left in the endpoint's budget.
+    #[error("the endpoint's memory budget is used up")]
+    OverBudget,
+}
+
+/// Why an incoming attempt could not be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// Already accepted, refused, ignored or expired.
+    #[error("this attempt is no longer waiting for an answer")]
+    Gone,
+    /// No memory left in the endpoint's budget.
+    #[error("the endpoint's memory budget is used up")]
+    OverBudget,
+}
+
+/// Why a stream could not be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The peer allows no more streams of this kind now; wait for `Event::StreamsAvailable`.
+    #[error("the peer allows no more streams of this kind for now")]
+    Blocked,
+    /// The peer's key is not trusted yet.
+    #[error("the peer's key has not been trusted yet: call `trust`")]
+    Untrusted,
+    /// The connection is closing or closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// No memory left in the budget.
+    #[error("the memory budget is used up")]
+    OverBudget,
+}
+
+/// Why a write failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Nothing fits now; wait for `Event::Writable`.
+    #[error("the stream takes no more data for now")]
+    Blocked,
+    /// The peer asked us to stop; its code says why.
+    #[error("the peer stopped the stream with code {0}")]
+    Stopped(ErrorCode),
+    /// The stream was finished or reset by us, or never was a stream that we send on.
+    #[error("the stream is not open for writing")]
+    Closed,
+    /// The peer's key is not trusted yet.
+    #[error("the peer's key has not been trusted yet: call `trust`")]
+    Untrusted,
+}
+
+/// Why a read failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Nothing to read now; wait for `Event::Readable`.
+    #[error("no data to read for now")]
+    Blocked,
+    /// The peer reset the stream; its code says why.
+    #[error("the peer reset the stream with code {0}")]
+    Reset(ErrorCode),
+    /// The stream was stopped by us, read to its end, or never was a stream that we receive on.
+    #[error("the stream is not open for reading")]
+    Closed,
+}
+
+/// Why a datagram was not queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// The peer does not accept datagrams.
+    #[error("the peer does not accept datagrams")]
+    Unsupported,
+    /// Longer than a packet of this path can carry, or than the peer accepts.
+    #[error("the datagram is longer than the {max} bytes that fit")]
+    TooLarge {
+        /// Largest datagram that fits now, in bytes.
+        max: usize,
+    },
+    /// The send queue is full and set to refuse.
+    #[error("the datagram queue is full")]
+    Full,
+    /// The peer's key is not trusted yet.
+    #[error("the peer's key has not been trusted yet: call `trust`")]
+    Untrusted,
+    /// The connection is closing or closed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// Why a connection ended.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This application closed it.
+    #[error("closed by this side with code {code}")]
+    Local {
+        /// The code given.
+        code: ErrorCode,
+    },
+    /// The peer's application closed it.
+    #[error("closed by the peer with code {code}{}{}", if reason.is_empty() { "" } else { ": " }, alloc::string::String::from_utf8_lossy(reason))]
+    Peer {
+        /// The peer's code.
+        code: ErrorCode,
+        /// The peer's words, at most 512 bytes, usually UTF-8.
+        reason: Bytes,
+    },
+    /// The peer refused the attempt.
+    #[error("the peer refused the connection with code {code}")]
+    Refused {
+        /// The peer's code.
+        code: ErrorCode,
+    },
+    /// The peer broke the protocol.
+    #[error("the peer violated the protocol: {0}")]
+    Violation(TransportError),
+    /// The peer says that we broke the protocol.
+    #[error("the peer reports a protocol violation: {0}")]
+    PeerTransport(TransportError),
+    /// Nothing was heard from the peer for the idle timeout.
+    #[error("nothing was heard from the peer for the idle timeout")]
+    IdleTimeout,
+    /// The dial was not answered: nobody there, or somebody with another key, who stays silent.
+    #[error("no answer: nobody is there, or its key is another one")]
+    NoAnswer,
+    /// The attempt was accepted, but the initiator never confirmed it.
+    #[error("the initiator did not confirm the handshake")]
+    Unconfirmed,
+    /// A key sealed or failed to open as many packets as is safe.
+    #[error("the keys of the connection are used up")]
+    KeysExhausted,
+}
+
+/// A protocol violation, by the codes of RFC 9000 section 20.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No error.
+    #[error("no error")]
+    NoError,
+    /// The implementation failed.
+    #[error("internal error")]
+    Internal,
+    /// The peer does not want this connection.
+    #[error("connection refused")]
+    Refused,
+    /// More data than the credit allows.
+    #[error("flow control limit exceeded")]
+    FlowControl,
+    /// More streams than allowed.
+    #[error("stream limit exceeded")]
+    StreamLimit,
+    /// A frame for a stream that cannot have it.
+    #[error("frame for a stream in the wrong state")]
+    StreamState,
+    /// A stream's length changed.
+    #[error("final size changed")]
+    FinalSize,
+    /// Bytes that are no frame.
+    #[error("malformed frame")]
+    FrameEncoding,
+    /// A HELLO with impossible values.
+    #[error("bad HELLO")]
+    Parameters,
+    /// A frame where it must not stand, an acknowledgement of what was never sent, and the like.
+    #[error("protocol violation")]
+    Protocol,
+    /// Key phases out of order.
+    #[error("key update out of order")]
+    KeyUpdate,
+    /// No application protocol in common (RFC 7301's alert in RFC 9001 section 4.8).
+    #[error("no application protocol in common")]
+    NoCommonAlpn,
+    /// A code that this version does not know.
+    #[error("transport error {0}")]
+    Other(ErrorCode),
+}
+
+impl TransportError {
+    /// The code on the wire.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        ErrorCode(match self {
+            Self::NoError => 0x00,
+            Self::Internal => 0x01,
+            Self::Refused => 0x02,
+            Self::FlowControl => 0x03,
+            Self::StreamLimit => 0x04,
+            Self::StreamState => 0x05,
+            Self::FinalSize => 0x06,
+            Self::FrameEncoding => 0x07,
+            Self::Parameters => 0x08,
+            Self::Protocol => 0x0a,
+            Self::KeyUpdate => 0x0e,
+            Self::NoCommonAlpn => 0x0178,
+            Self::Other(code) => code.0,
+        })
+    }
+
+    /// The error that `code` stands for.
+    #[must_use]
+    pub const fn from_code(code: ErrorCode) -> Self {
+        match code.0 {
+            0x00 => Self::NoError,
+            0x01 => Self::Internal,
+            0x02 => Self::Refused,
+            0x03 => Self::FlowControl,
+            0x04 => Self::StreamLimit,
+            0x05 => Self::StreamState,
+            0x06 => Self::FinalSize,
+            0x07 => Self::FrameEncoding,
+            0x08 => Self::Parameters,
+            0x0a => Self::Protocol,
+            0x0e => Self::KeyUpdate,
+            0x0178 => Self::NoCommonAlpn,
+            _ => Self::Other(code),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the engine tells its embedder. Events are hints; state is asked through the views.
+
+use crate::crypto::PublicKey;
+use crate::error::CloseReason;
+use crate::id::{Direction, StreamId};
+
+/// Something happened on a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Somebody dials us: ask `Endpoint::incoming` and accept, refuse or ignore.
+    Incoming,
+    /// The handshake is done and the peer's key is proved.
+    Connected,
+    /// The peer of a dial without a known key has proved this key: call `trust` or close.
+    PeerKey(PublicKey),
+    /// The peer opened a stream: `accept` returns it.
+    StreamOpened(Direction),
+    /// A stream has data, its end, or a reset to read.
+    Readable(StreamId),
+    /// A stream that refused data takes some again, or was stopped by the peer.
+    Writable(StreamId),
+    /// All data of a finished stream reached the peer's transport, or the stream was reset and the peer knows.
+    Finished(StreamId),
+    /// The peer allows more streams of this kind.
+    StreamsAvailable(Direction),
+    /// `read_datagram` has something.
+    DatagramReceived,
+    /// The datagram queue has room again.
+    DatagramSendable,
+    /// The connection ended. What was received before can still be read until it is forgotten.
+    Closed(CloseReason),
+}

@@ -1,0 +1,200 @@
+//! The dialling side: the Init, its repetition, and the reply.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use crate::crypto::backend::SecretKey;
+use crate::crypto::noise::{
+    Finished, IK_MESSAGE_1_OVERHEAD, IX_MESSAGE_1_OVERHEAD, Initiator, InitiatorSent, NoiseError, Party,
+    Pattern, prologue,
+};
+use crate::crypto::{PublicKey, Secret};
+use crate::id::ConnectionId;
+use crate::time::{Duration, Instant};
+use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
+
+/// First wait for a reply: twice the round trip of most of the internet. With the doubling below, a dial of 5 s sends at
+/// most 7 copies.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The wait doubles up to this.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
+const MAX_TRIES: u32 = 64;
+
+/// Whom to dial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// The holder of this key, and nobody else. Early data may go with the first packet.
+    Key(PublicKey),
+    /// Somebody whose key is not known: the dial stops at `Event::PeerKey` until `trust` is called. Our own key and the
+    /// application protocols go in clear.
+    Unknown,
+    /// Anybody who answers, without asking: the connection is private, but with whom is not known before it stands. Our
+    /// own key and the application protocols go in clear.
+    AnyKey,
+}
+
+impl Peer {
+    /// The packet type of the Init.
+    pub(crate) const fn init(&self) -> PacketType {
+        match self {
+            Self::Key(_) => PacketType::InitKnown,
+            Self::Unknown | Self::AnyKey => PacketType::Init,
+        }
+    }
+
+    /// The packet type of its answer.
+    pub(crate) const fn reply(&self) -> PacketType {
+        match self {
+            Self::Key(_) => PacketType::InitKnownReply,
+            Self::Unknown | Self::AnyKey => PacketType::InitReply,
+        }
+    }
+
+    /// Bytes of frames that fit into the Init.
+    pub(crate) const fn payload_room(&self) -> usize {
+        // The overheads count `e`, which stands before the token.
+        let clear = InitHeader::MESSAGE_AT - 32;
+        match self {
+            Self::Key(_) => MIN_INIT - clear - IK_MESSAGE_1_OVERHEAD,
+            Self::Unknown | Self::AnyKey => MIN_INIT - clear - IX_MESSAGE_1_OVERHEAD,
+        }
+    }
+}
+
+/// A dial in progress.
+pub(crate) struct Dialling {
+    pub(crate) peer: Peer,
+    /// Application protocols offered.
+    pub(crate) alpns: Vec<Vec<u8>>,
+    /// When the dial fails.
+    pub(crate) deadline: Instant,
+    flight: Flight,
+    tries: u32,
+    tries_since: Instant,
+}
+
+#[expect(clippy::large_enum_variant, reason = "it lives in a box already")]
+enum Flight {
+    /// The Init is made when it is first asked for, so that it can carry what was written meanwhile.
+    Unsent,
+    Sent(Sent),
+}
+
+struct Sent {
+    noise: InitiatorSent,
+    datagram: Box<[u8]>,
+    first: Instant,
+    copies: u32,
+    wait: Duration,
+    next: Instant,
+}
+
+impl fmt::Debug for Dialling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialling")
+            .field("peer", &self.peer)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dialling {
+    pub(crate) const fn new(now: Instant, peer: Peer, alpns: Vec<Vec<u8>>, deadline: Instant) -> Self {
+        Self { peer, alpns, deadline, flight: Flight::Unsent, tries: 0, tries_since: now }
+    }
+
+    /// Whether the Init has yet to be made.
+    pub(crate) const fn is_unsent(&self) -> bool {
+        matches!(self.flight, Flight::Unsent)
+    }
+
+    /// Makes the Init around `payload` (HELLO and early frames), padded to its size.
+    pub(crate) fn make_init(
+        &mut self,
+        now: Instant,
+        party: &mut Party<'_>,
+        routing: ConnectionId,
+        ephemeral: &Secret,
+        payload: &mut Vec<u8>,
+    ) -> Result<(), NoiseError> {
+        payload.resize(self.peer.payload_room(), 0);
+        let mut header = [0; CLEAR_HEADER];
+        header[0] = self.peer.init().first_byte();
+        header[1..].copy_from_slice(routing.as_bytes());
+        let no_token = [0];
+        let prologue = prologue(&header, &no_token);
+        let ephemeral = SecretKey::new(ephemeral);
+        let initiator = match self.peer {
+            Peer::Key(key) => Initiator::ik(party, key, ephemeral, &prologue)?,
+            Peer::Unknown | Peer::AnyKey => Initiator::ix(ephemeral, &prologue),
+        };
+        let mut datagram = Vec::with_capacity(MIN_INIT);
+        datagram.extend_from_slice(&header);
+        datagram.extend_from_slice(initiator.ephemeral());
+        datagram.extend_from_slice(&no_token);
+        let noise = initiator.write_message_1(party, payload, &mut datagram)?;
+        let datagram = datagram.into_boxed_slice();
+        self.flight =
+            Flight::Sent(Sent { noise, datagram, first: now, copies: 0, wait: FIRST_WAIT, next: now });
+        Ok(())
+    }
+
+    /// A copy of the Init, if one is due.
+    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<&[u8]> {
+        let Flight::Sent(sent) = &mut self.flight else { return None };
+        if sent.next > now {
+            return None;
+        }
+        sent.copies += 1;
+        sent.next = now + sent.wait;
+        sent.wait = (sent.wait * 2).min(MAX_WAIT);
+        Some(&sent.datagram)
+    }
+
+    /// When the next copy or the end is due.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        match &self.flight {
+            Flight::Unsent => Some(self.deadline),
+            Flight::Sent(sent) => Some(sent.next.min(self.deadline)),
+        }
+    }
+
+    /// Tries a reply (the message behind its header). The state stays as it was if it does not open.
+    pub(crate) fn read_reply(
+        &mut self,
+        now: Instant,
+        ty: PacketType,
+        party: &mut Party<'_>,
+        message: &mut [u8],
+    ) -> Option<(Finished, Range<usize>)> {
+        let Flight::Sent(sent) = &self.flight else { return None };
+        let pattern = match ty {
+            PacketType::InitReply => Pattern::Ix,
+            PacketType::InitKnownReply => Pattern::Ik,
+            PacketType::Init | PacketType::InitKnown | PacketType::Data => return None,
+        };
+        if ty != self.peer.reply() || sent.noise.pattern() != pattern {
+            return None;
+        }
+        if now - self.tries_since >= Duration::from_secs(1) {
+            self.tries = 0;
+            self.tries_since = now;
+        }
+        self.tries += 1;
+        if self.tries > MAX_TRIES {
+            return None;
+        }
+        sent.noise.read_message_2(party, message).ok()
+    }
+
+    /// The round trip, if a single copy was sent (Karn: with several it is unknown which one was answered).
+    pub(crate) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        match &self.flight {
+            Flight::Sent(sent) if sent.copies == 1 => Some(now - sent.first),
+            Flight::Unsent | Flight::Sent(_) => None,
+        }
+    }
+}

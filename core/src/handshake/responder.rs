@@ -1,0 +1,173 @@
+//! The answering side: what an Init says, and the reply.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::config::Config;
+use crate::crypto::PublicKey;
+use crate::crypto::Secret;
+use crate::crypto::backend::SecretKey;
+use crate::crypto::noise::{
+    Finished, IK_MESSAGE_2_OVERHEAD, IX_MESSAGE_2_OVERHEAD, KnownStatic, NoiseError, Party, Pattern,
+    Responder, prologue,
+};
+use crate::error::TransportError;
+use crate::id::ConnectionId;
+use crate::stats::DropReason;
+use crate::wire::frame::{Close, CloseKind, Frame, Frames, put_close, put_hello};
+use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
+use crate::wire::params::{EarlyOutcome, Hello};
+
+use super::negotiate::{Agreement, answer};
+use super::{Message, read_payload};
+
+/// How much an incoming attempt has shown of its identity so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IncomingIdentity {
+    /// IX: the key stands in clear in the first packet; anybody can write it there.
+    Claimed(PublicKey),
+    /// IK: the first packet was made with the key, or by somebody who holds ours; it may be a replay.
+    Unconfirmed(PublicKey),
+}
+
+impl IncomingIdentity {
+    /// The key, proved or not. Good for refusing, not for granting.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        let (Self::Claimed(key) | Self::Unconfirmed(key)) = self;
+        key
+    }
+}
+
+/// An Init that passed every check before the application's decision.
+pub(crate) struct Attempt {
+    noise: Responder,
+    pub(crate) hello: Hello,
+    /// The initiator's connection id.
+    pub(crate) remote_id: ConnectionId,
+    /// Frames of early data.
+    pub(crate) early: Box<[u8]>,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("hello", &self.hello)
+            .field("remote_id", &self.remote_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Attempt {
+    /// Reads an Init or InitKnown datagram.
+    pub(crate) fn read(
+        ty: PacketType,
+        remote_id: ConnectionId,
+        datagram: &mut [u8],
+        party: &mut Party<'_>,
+    ) -> Result<Self, DropReason> {
+        let init = InitHeader::parse(datagram).map_err(|_| DropReason::TooShort)?;
+        let (clear, message) = datagram.split_at_mut(init.message_at);
+        let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
+        let prologue = prologue(header, &clear[InitHeader::TOKEN_LEN_AT..]);
+        let (noise, range, kind) = if ty == PacketType::InitKnown {
+            let known = KnownStatic::read(party, &prologue, &init.ephemeral, message)?;
+            let (noise, range) = known.read_payload(party, message)?;
+            (noise, range, Message::SealedInit)
+        } else {
+            let (noise, range) = Responder::read_ix(party, &prologue, &init.ephemeral, message)?;
+            (noise, range, Message::ClearInit)
+        };
+        let payload = read_payload(kind, message.get(range).unwrap_or_default())
+            .map_err(|_| DropReason::BadHandshake)?;
+        let early = without_padding(payload.frames).into();
+        Ok(Self { noise, hello: payload.hello, remote_id, early })
+    }
+
+    /// Who it says it is.
+    pub(crate) const fn identity(&self) -> IncomingIdentity {
+        match self.noise.pattern() {
+            Pattern::Ix => IncomingIdentity::Claimed(*self.noise.remote_static()),
+            Pattern::Ik => IncomingIdentity::Unconfirmed(*self.noise.remote_static()),
+        }
+    }
+
+    const fn reply_type(&self) -> PacketType {
+        match self.noise.pattern() {
+            Pattern::Ix => PacketType::InitReply,
+            Pattern::Ik => PacketType::InitKnownReply,
+        }
+    }
+
+    /// Makes the reply that accepts.
+    pub(crate) fn accept(
+        self,
+        hello: &Hello,
+        party: &mut Party<'_>,
+        ephemeral: &Secret,
+        reserved: u64,
+    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
+        self.reply(hello, None, party, ephemeral, reserved)
+    }
+
+    /// The HELLO of the reply that accepts.
+    pub(crate) fn answer(&self, config: &Config, choice: &Agreement, local_id: ConnectionId) -> Hello {
+        let early = if self.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
+        answer(config, choice, local_id, early)
+    }
+
+    /// Makes the reply that refuses: HELLO and CLOSE, authentic, so that the dialler can believe it.
+    pub(crate) fn refuse(
+        self,
+        close: &Close<'_>,
+        party: &mut Party<'_>,
+        ephemeral: &Secret,
+        reserved: u64,
+    ) -> Result<Box<[u8]>, NoiseError> {
+        self.reply(&Hello::refusal(), Some(close), party, ephemeral, reserved).map(|(_, reply)| reply)
+    }
+
+    fn reply(
+        self,
+        hello: &Hello,
+        close: Option<&Close<'_>>,
+        party: &mut Party<'_>,
+        ephemeral: &Secret,
+        reserved: u64,
+    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
+        let mut values = Vec::new();
+        hello.encode(&mut values, reserved);
+        let mut payload = Vec::new();
+        put_hello(&mut payload, &values);
+        if let Some(close) = close {
+            put_close(&mut payload, close, MIN_INIT / 2);
+        }
+        let overhead = match self.noise.pattern() {
+            Pattern::Ix => IX_MESSAGE_2_OVERHEAD,
+            Pattern::Ik => IK_MESSAGE_2_OVERHEAD,
+        };
+        let mut reply = Vec::with_capacity(CLEAR_HEADER + overhead + payload.len());
+        reply.push(self.reply_type().first_byte());
+        reply.extend_from_slice(self.remote_id.as_bytes());
+        let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), &payload, &mut reply)?;
+        Ok((finished, reply.into_boxed_slice()))
+    }
+}
+
+/// A CLOSE of the transport, for refusals that the application did not ask for.
+pub(crate) const fn transport_close(error: TransportError) -> Close<'static> {
+    Close { by: CloseKind::Transport, code: error.code(), reason: &[] }
+}
+
+/// The frames up to the last one that is not padding.
+fn without_padding(frames: &[u8]) -> &[u8] {
+    let mut reader = Frames::new(frames);
+    let mut end = 0;
+    while let Some(Ok(frame)) = reader.next() {
+        if frame != Frame::Padding {
+            end = frames.len() - reader.rest().len();
+        }
+    }
+    &frames[..end]
+}

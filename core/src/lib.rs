@@ -1,0 +1,56 @@
+#![doc = include_str!("contract.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod budget;
+mod config;
+mod congestion;
+mod connection;
+mod crypto;
+mod datagrams;
+mod endpoint;
+mod error;
+mod event;
+#[doc(hidden)]
+pub mod fuzzing;
+mod handshake;
+mod id;
+#[doc(hidden)]
+pub mod internal;
+mod path;
+mod ranges;
+mod recovery;
+mod rng;
+mod shared;
+mod stats;
+mod streams;
+mod time;
+mod wire;
+#[cfg(test)]
+mod worked_examples;
+
+pub use bytes::Bytes;
+
+pub use config::{AeadPolicy, Config, DatagramConfig, Limits, Overflow};
+pub use congestion::{CongestionPhase, CongestionStats};
+pub use connection::Undelivered;
+pub use connection::view::{Connection, ConnectionState, PathStats, PeerIdentity};
+pub use crypto::keys::LabelTooLong;
+pub use crypto::{CRYPTO_BACKEND, Identity, KeyError, PublicKey, Suite};
+pub use endpoint::{ConnectOptions, ConnectionHandle, Endpoint, Incoming};
+pub use error::{
+    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
+};
+pub use event::Event;
+pub use handshake::initiator::Peer;
+pub use handshake::responder::IncomingIdentity;
+pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId};
+pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr};
+pub use recovery::rtt::Rtt;
+pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
+pub use time::{Duration, Instant};
+pub use wire::header::peek_connection_id;

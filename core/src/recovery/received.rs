@@ -1,0 +1,151 @@
+//! Packets received on a path: what is a duplicate, and what to acknowledge when (RFC 9000 section 13.2).
+
+use alloc::boxed::Box;
+
+use crate::crypto::replay::{Freshness, ReplayWindow};
+use crate::id::PacketNumber;
+use crate::ranges::RangeSet;
+use crate::time::{Duration, Instant};
+
+/// Ranges of received numbers remembered for acknowledgement; beyond it the oldest are forgotten (RFC 9000 section
+/// 13.2.3 asks for a limit).
+const MAX_RANGES: usize = 64;
+/// Ack-eliciting packets after which an acknowledgement goes out at once (RFC 9000 section 13.2.2).
+const ACK_EVERY: u32 = 2;
+
+/// When the next acknowledgement is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// Nothing to acknowledge.
+    Never,
+    /// With the next packet, or at this time on its own.
+    At(Instant),
+    /// At the next chance to send.
+    Now,
+}
+
+/// The receiving half of a path's number space.
+#[derive(Debug)]
+pub(crate) struct Received {
+    window: Box<ReplayWindow>,
+    highest: PacketNumber,
+    highest_at: Instant,
+    ranges: RangeSet,
+    waiting: u32,
+    due: Due,
+}
+
+impl Received {
+    /// A path on which only packet `first` was seen, the handshake packet.
+    pub(crate) fn new(now: Instant, first: PacketNumber) -> Self {
+        let mut window = Box::new(ReplayWindow::new());
+        window.mark(first);
+        let mut ranges = RangeSet::default();
+        ranges.insert_capped(first.0..first.0 + 1, MAX_RANGES);
+        Self { window, highest: first, highest_at: now, ranges, waiting: 0, due: Due::Never }
+    }
+
+    /// The highest authenticated number.
+    pub(crate) const fn highest(&self) -> PacketNumber {
+        self.highest
+    }
+
+    /// Whether `number` was received before, or is too old to tell.
+    pub(crate) fn is_duplicate(&self, number: PacketNumber) -> bool {
+        self.window.check(number) != Freshness::New
+    }
+
+    /// Remembers that `number` opened.
+    pub(crate) fn mark(&mut self, number: PacketNumber) {
+        self.window.mark(number);
+    }
+
+    /// Puts a packet whose frames were applied on the list to acknowledge.
+    pub(crate) fn on_applied(
+        &mut self,
+        now: Instant,
+        number: PacketNumber,
+        ack_eliciting: bool,
+        max_delay: Duration,
+    ) {
+        let in_order = number.0 == self.highest.0 + 1;
+        if number > self.highest {
+            self.highest = number;
+            self.highest_at = now;
+        }
+        self.ranges.insert_capped(number.0..number.0 + 1, MAX_RANGES);
+        if ack_eliciting {
+            self.waiting += 1;
+            self.due = match self.due {
+                _ if !in_order || self.waiting >= ACK_EVERY => Due::Now,
+                Due::Never => Due::At(now + max_delay),
+                due => due,
+            };
+        }
+    }
+
+    /// Raises the highest number for a packet that opened but whose frames could not be applied. It is not
+    /// acknowledged, not even if it is the handshake's, which otherwise is from the beginning.
+    pub(crate) fn on_withheld(&mut self, now: Instant, number: PacketNumber) {
+        self.ranges.remove(number.0..number.0.saturating_add(1));
+        if number > self.highest {
+            self.highest = number;
+            self.highest_at = now;
+        }
+    }
+
+    /// Acknowledge at the next chance, whatever was received.
+    pub(crate) const fn ack_now(&mut self) {
+        self.due = Due::Now;
+    }
+
+    /// Whether an acknowledgement must go out by itself.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        match self.due {
+            Due::Never => false,
+            Due::At(at) => at <= now,
+            Due::Now => true,
+        }
+    }
+
+    /// Whether there is anything new to acknowledge.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.due != Due::Never
+    }
+
+    /// When an acknowledgement is due by itself.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        match self.due {
+            Due::At(at) => Some(at),
+            Due::Never | Due::Now => None,
+        }
+    }
+
+    /// How long the acknowledgement of the highest number has waited.
+    pub(crate) fn delay(&self, now: Instant) -> Duration {
+        now - self.highest_at
+    }
+
+    /// What to acknowledge, highest first.
+    pub(crate) const fn ranges(&self) -> &RangeSet {
+        &self.ranges
+    }
+
+    /// An acknowledgement went out.
+    pub(crate) const fn on_ack_sent(&mut self) {
+        self.waiting = 0;
+        self.due = Due::Never;
+    }
+
+    /// The peer has seen an acknowledgement of everything up to `number`: it need not be told again, except the
+    /// highest range, which every acknowledgement carries.
+    pub(crate) fn on_ack_acked(&mut self, number: PacketNumber) {
+        let keep = self.ranges.last().map_or(0, |last| last.start);
+        self.ranges.remove_below((number.0 + 1).min(keep));
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<ReplayWindow>() + self.ranges.capacity_bytes()
+    }
+}

@@ -1,0 +1,312 @@
+//! Packets in flight: a ring indexed by packet number, with what each carried.
+//!
+//! The frames of a packet lie in a second ring of small items in sending order, so neither ring allocates in the
+//! steady state however few or many frames a packet has. A record stays until it is acknowledged, or for a while after
+//! it was declared lost, so that a late acknowledgement can still undo the loss.
+
+use alloc::collections::VecDeque;
+
+use crate::congestion::SentInfo;
+use crate::crypto::keys::KeyPhase;
+use crate::id::{Direction, PacketNumber, StreamId};
+use crate::ranges::RangeSet;
+use crate::time::{Duration, Instant};
+
+/// A part of a packet that must be dealt with when the packet is acknowledged or lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Item {
+    /// Acknowledged everything received up to this number.
+    Ack(PacketNumber),
+    /// Stream data.
+    Stream {
+        id: StreamId,
+        offset: u64,
+        len: u16,
+        fin: bool,
+    },
+    ResetStream(StreamId),
+    StopSending(StreamId),
+    MaxData,
+    MaxStreamData(StreamId),
+    MaxStreams(Direction),
+    /// An unreliable datagram: counted if lost, never repeated.
+    Datagram,
+}
+
+/// What happened to a packet so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Sent and in flight.
+    Outstanding,
+    /// Sent, but nothing waits for it: an acknowledgement of it is not asked for.
+    Unawaited,
+    Acked,
+    Lost,
+}
+
+/// A packet that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentPacket {
+    pub(crate) sent: Instant,
+    pub(crate) size: u16,
+    fate: Fate,
+    items: u16,
+    first_item: u64,
+    /// The key phase it was sealed in.
+    pub(crate) phase: KeyPhase,
+    pub(crate) info: SentInfo,
+}
+
+/// What an acknowledgement newly says about a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Acked {
+    /// It was in flight.
+    InFlight(SentPacket),
+    /// It had been declared lost.
+    Spurious(SentPacket),
+    /// It was not ack-eliciting.
+    Unawaited(SentPacket),
+}
+
+impl Acked {
+    pub(crate) const fn packet(&self) -> &SentPacket {
+        let (Self::InFlight(packet) | Self::Spurious(packet) | Self::Unawaited(packet)) = self;
+        packet
+    }
+}
+
+/// The ring of sent packets of one path.
+#[derive(Debug)]
+pub(crate) struct SentPackets {
+    packets: VecDeque<SentPacket>,
+    /// Number of the first record; equal to `next` when there is none.
+    base: u64,
+    /// No record below this is outstanding.
+    cursor: u64,
+    items: VecDeque<Item>,
+    /// Absolute index of the first item.
+    items_base: u64,
+    /// Records in flight.
+    outstanding: usize,
+    /// Numbers acknowledged, of those that still have a record.
+    acked: RangeSet,
+}
+
+/// Rings larger than this give their memory back when the connection rests.
+const KEEP: usize = 8;
+/// Room for items that one packet is assumed to need.
+const ITEMS_PER_PACKET: usize = 32;
+
+impl SentPackets {
+    /// A ring whose first packet will have the number `first`.
+    pub(crate) fn new(first: PacketNumber) -> Self {
+        Self {
+            packets: VecDeque::new(),
+            base: first.0,
+            cursor: first.0,
+            items: VecDeque::new(),
+            items_base: 0,
+            outstanding: 0,
+            acked: RangeSet::default(),
+        }
+    }
+
+    /// The number that the next recorded packet gets.
+    pub(crate) fn next(&self) -> PacketNumber {
+        PacketNumber(self.base + self.packets.len() as u64)
+    }
+
+    /// Packets in flight.
+    pub(crate) const fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.packets.capacity() * size_of::<SentPacket>()
+            + self.items.capacity() * size_of::<Item>()
+            + self.acked.capacity_bytes()
+    }
+
+    /// By how many bytes the heap held grows if one more packet is recorded.
+    pub(crate) fn growth(&self) -> usize {
+        let packets = growth::<SentPacket>(self.packets.len() + 1, self.packets.capacity());
+        packets + growth::<Item>(self.items.len() + ITEMS_PER_PACKET, self.items.capacity())
+    }
+
+    /// Whether [`Self::shrink`] is worth calling.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.packets.is_empty() && self.packets.capacity().max(self.items.capacity()) > KEEP
+    }
+
+    /// Gives the room back that a busier time needed.
+    pub(crate) fn shrink(&mut self) {
+        self.packets.shrink_to(KEEP);
+        self.items.shrink_to(KEEP);
+    }
+
+    /// Adds an item to the packet that is being built.
+    pub(crate) fn push_item(&mut self, item: Item) {
+        self.items.push_back(item);
+    }
+
+    /// Whether the packet that is being built has an item yet.
+    pub(crate) fn has_open_items(&self) -> bool {
+        self.open_items() > 0
+    }
+
+    /// Records the handshake packet: congestion control does not count it.
+    pub(crate) fn record_early(&mut self, sent: Instant) {
+        self.record(sent, 0, SentInfo::default(), KeyPhase::default(), true);
+    }
+
+    /// Items of the packet that is being built.
+    fn open_items(&self) -> u64 {
+        let end = self.items_base + self.items.len() as u64;
+        let start =
+            self.packets.back().map_or(self.items_base, |last| last.first_item + u64::from(last.items));
+        end - start.max(self.items_base)
+    }
+
+    /// Records the packet that was built, with the items pushed since the last one.
+    pub(crate) fn record(
+        &mut self,
+        sent: Instant,
+        size: u16,
+        info: SentInfo,
+        phase: KeyPhase,
+        ack_eliciting: bool,
+    ) {
+        let items = self.open_items();
+        let fate = if ack_eliciting { Fate::Outstanding } else { Fate::Unawaited };
+        self.outstanding += usize::from(ack_eliciting);
+        self.packets.push_back(SentPacket {
+            sent,
+            size,
+            fate,
+            items: items.min(u64::from(u16::MAX)) as u16,
+            first_item: self.items_base + self.items.len() as u64 - items,
+            phase,
+            info,
+        });
+    }
+
+    /// The items of a packet that still has its record.
+    pub(crate) fn items(&self, packet: &SentPacket) -> impl Iterator<Item = Item> + '_ {
+        let start = packet.first_item.saturating_sub(self.items_base) as usize;
+        let end = (start + usize::from(packet.items)).min(self.items.len());
+        self.items.range(start.min(end)..end).copied()
+    }
+
+    /// The lowest number in `from..=to` that was not acknowledged yet and still has a record.
+    pub(crate) fn next_unacked(&self, from: u64, to: u64) -> Option<u64> {
+        let from = from.max(self.base);
+        let end = to.saturating_add(1).min(self.next().0);
+        if from >= end {
+            return None;
+        }
+        match self.packets.get((from - self.base) as usize)?.fate {
+            Fate::Acked => self.acked.gaps(from..end).next().map(|gap| gap.start),
+            Fate::Outstanding | Fate::Unawaited | Fate::Lost => Some(from),
+        }
+    }
+
+    /// Remembers that the whole range is acknowledged, so that it is not walked again when the peer repeats it.
+    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) {
+        let from = from.max(self.base);
+        let end = to.saturating_add(1).min(self.next().0);
+        if from < end {
+            self.acked.insert(from..end);
+        }
+    }
+
+    /// Marks a packet acknowledged. `None` if that was known, or if it was so long ago that the record is gone.
+    pub(crate) fn ack(&mut self, number: u64) -> Option<Acked> {
+        let index = number.checked_sub(self.base)? as usize;
+        let packet = self.packets.get_mut(index)?;
+        let before = packet.fate;
+        packet.fate = Fate::Acked;
+        let packet = *packet;
+        match before {
+            Fate::Outstanding => {
+                self.outstanding -= 1;
+                Some(Acked::InFlight(packet))
+            }
+            Fate::Lost => Some(Acked::Spurious(packet)),
+            Fate::Unawaited => Some(Acked::Unawaited(packet)),
+            Fate::Acked => None,
+        }
+    }
+
+    /// The items of the `most` oldest packets in flight. O(packets that still have their record).
+    pub(crate) fn outstanding_items(&self, most: usize) -> impl Iterator<Item = Item> + '_ {
+        let start = (self.cursor.saturating_sub(self.base) as usize).min(self.packets.len());
+        let outstanding = self.packets.range(start..).filter(|packet| packet.fate == Fate::Outstanding);
+        outstanding.take(most).flat_map(|packet| self.items(packet))
+    }
+
+    /// The oldest packet in flight.
+    pub(crate) fn oldest(&mut self) -> Option<(PacketNumber, SentPacket)> {
+        let end = self.next().0;
+        while self.cursor < end {
+            let packet = &self.packets[(self.cursor - self.base) as usize];
+            if packet.fate == Fate::Outstanding {
+                return Some((PacketNumber(self.cursor), *packet));
+            }
+            self.cursor += 1;
+        }
+        None
+    }
+
+    /// Declares the oldest packet in flight lost.
+    pub(crate) fn lose_oldest(&mut self) -> Option<SentPacket> {
+        let (number, _) = self.oldest()?;
+        let packet = &mut self.packets[(number.0 - self.base) as usize];
+        packet.fate = Fate::Lost;
+        self.outstanding -= 1;
+        Some(*packet)
+    }
+
+    /// Whether the oldest record is of a packet in flight; `None` if there is no record.
+    pub(crate) fn is_front_outstanding(&self) -> Option<bool> {
+        self.packets.front().map(|front| front.fate == Fate::Outstanding)
+    }
+
+    /// Forgets the oldest record, which is of no packet in flight.
+    pub(crate) fn forget_front(&mut self) {
+        debug_assert_ne!(self.is_front_outstanding(), Some(true), "a packet in flight is forgotten");
+        self.pop_front();
+        self.acked.remove_below(self.base);
+    }
+
+    fn pop_front(&mut self) {
+        let Some(front) = self.packets.pop_front() else { return };
+        self.base += 1;
+        self.cursor = self.cursor.max(self.base);
+        let end = front.first_item + u64::from(front.items);
+        while self.items_base < end && self.items.pop_front().is_some() {
+            self.items_base += 1;
+        }
+    }
+
+    /// Forgets what nobody waits for: everything at the front that was acknowledged, needed no acknowledgement, or was
+    /// lost before `now` minus `memory`.
+    pub(crate) fn forget(&mut self, now: Instant, memory: Duration) {
+        while let Some(front) = self.packets.front() {
+            match front.fate {
+                Fate::Outstanding => break,
+                Fate::Lost if front.sent + memory > now => break,
+                Fate::Lost | Fate::Acked | Fate::Unawaited => {}
+            }
+            self.pop_front();
+        }
+        self.acked.remove_below(self.base);
+    }
+}
+
+/// Bytes by which a queue of `capacity` entries grows, doubling, to hold `len` of them.
+const fn growth<T>(len: usize, capacity: usize) -> usize {
+    let missing = len.saturating_sub(capacity);
+    let more = if missing > capacity { missing } else { capacity };
+    if missing == 0 { 0 } else { more * size_of::<T>() }
+}

@@ -1,0 +1,136 @@
+//! Counters, always on. They only grow; rates are differences.
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Shorter than its type allows.
+    TooShort,
+    /// A wire version that is not spoken here.
+    Version,
+    /// A packet type that the version does not use.
+    Type,
+    /// Its routing id belongs to no connection.
+    UnknownConnection,
+    /// A handshake message that does not open or parse.
+    BadHandshake,
+    /// A handshake packet that the state of its connection has no use for.
+    Unexpected,
+    /// The initiator's key is our own.
+    OwnKey,
+    /// As many half-open attempts or connections as the limits allow, or nobody is accepted here.
+    NotAccepting,
+    /// No memory left in a budget; the peer will send it again.
+    OverBudget,
+    /// The packet does not open.
+    Unauthentic,
+    /// Received before, or too old to tell.
+    Duplicate,
+    /// A path id that is not open.
+    UnknownPath,
+    /// The connection is closing or was closed by the peer.
+    Closed,
+    /// It claims to come from an address that nothing can be sent to.
+    Source,
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 14;
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Disposition {
+    /// It was processed.
+    Accepted,
+    /// It was dropped and counted.
+    Dropped(DropReason),
+}
+
+/// Counters of an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of UDP payload received.
+    pub bytes_received: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    dropped: [u64; DropReason::COUNT],
+    /// Packets sealed or tried to open with an AEAD.
+    pub aead_operations: u64,
+    /// X25519 operations.
+    pub x25519_operations: u64,
+    /// Timers that fired.
+    pub timers_fired: u64,
+    /// Packets planned: how often a connection was asked for one.
+    pub packets_planned: u64,
+    /// Dials started.
+    pub dials: u64,
+    /// Incoming attempts seen.
+    pub incoming: u64,
+    /// Bytes of heap reserved by connections, bookkeeping included.
+    pub memory_used: u64,
+    /// Connections, half-open ones included.
+    pub connections: u64,
+}
+
+impl EndpointStats {
+    /// Datagrams dropped for `reason`.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason.index()]
+    }
+
+    /// Datagrams dropped for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    pub(crate) const fn count_drop(&mut self, reason: DropReason) {
+        self.dropped[reason.index()] += 1;
+    }
+}
+
+/// Counters and gauges of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Packets sent, handshake included.
+    pub packets_sent: u64,
+    /// Packets received and authentic.
+    pub packets_received: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// Bytes of UDP payload received in authentic packets.
+    pub bytes_received: u64,
+    /// Packets declared lost.
+    pub packets_lost: u64,
+    /// Packets declared lost that were acknowledged later.
+    pub spurious_losses: u64,
+    /// Bytes of stream data sent more than once.
+    pub bytes_retransmitted: u64,
+    /// Probe timeouts.
+    pub probe_timeouts: u64,
+    /// Packets that arrived but did not open.
+    pub forged_packets: u64,
+    /// Datagrams queued and sent.
+    pub datagrams_sent: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams given up: dropped from a full queue, or lost.
+    pub datagrams_dropped: u64,
+    /// Key phases entered by this side's sender.
+    pub key_updates: u64,
+    /// Bytes of heap charged to the connection.
+    pub memory_used: u64,
+}

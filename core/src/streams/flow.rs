@@ -1,0 +1,148 @@
+//! Flow control: credit given and credit had (RFC 9000 section 4).
+
+use crate::time::{Duration, Instant};
+
+/// Receive credit, for a stream or a connection: how far the peer may go, and by how much ahead of the reader.
+///
+/// The window starts small and doubles whenever a reader used half of it within two round trips, for then it may be
+/// the window that holds the sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Window {
+    max: u64,
+    size: u64,
+    updated: Option<Instant>,
+    /// A new maximum is to be sent.
+    pub(crate) pending: bool,
+}
+
+impl Window {
+    pub(crate) const fn new(size: u64) -> Self {
+        Self { max: size, size, updated: None, pending: false }
+    }
+
+    /// The highest offset that the peer was or is to be allowed.
+    pub(crate) const fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// By how much the peer may run ahead of the reader.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The size that the window wants after `consumed` bytes were read, if half of it was used up.
+    pub(crate) fn wish(&self, now: Instant, consumed: u64, rtt: Duration, most: u64) -> Option<u64> {
+        if self.max - consumed.min(self.max) > self.size / 2 {
+            return None;
+        }
+        let hurried = self.updated.is_none_or(|updated| now - updated < rtt * 2);
+        Some(if hurried { (self.size * 2).min(most).max(self.size) } else { self.size })
+    }
+
+    /// Gives credit up to `size` bytes beyond `consumed`.
+    pub(crate) fn grant(&mut self, now: Instant, consumed: u64, size: u64) {
+        self.size = self.size.max(size);
+        self.max = self.max.max(consumed.saturating_add(self.size));
+        self.updated = Some(now);
+        self.pending = true;
+    }
+}
+
+/// Flow control of a connection, both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flow {
+    pub(crate) window: Window,
+    /// Sum of the highest offsets received.
+    received: u64,
+    /// Sum of what was read or thrown away.
+    consumed: u64,
+    /// The peer's limit.
+    peer_max: u64,
+    /// Sum of the highest offsets sent.
+    sent: u64,
+}
+
+impl Flow {
+    pub(crate) const fn new(window: u64, peer_max: u64) -> Self {
+        Self { window: Window::new(window), received: 0, consumed: 0, peer_max, sent: 0 }
+    }
+
+    /// Bytes of new data that the peer allows us to send.
+    pub(crate) const fn send_credit(&self) -> u64 {
+        self.peer_max.saturating_sub(self.sent)
+    }
+
+    pub(crate) const fn on_sent(&mut self, new: u64) {
+        self.sent = self.sent.saturating_add(new);
+    }
+
+    /// The peer's HELLO tells its limit.
+    pub(crate) const fn set_peer_max(&mut self, max: u64) {
+        self.peer_max = max;
+    }
+
+    /// The peer raised its limit. Returns whether it was one that held us.
+    pub(crate) fn on_max_data(&mut self, max: u64) -> bool {
+        let held = self.send_credit() == 0;
+        self.peer_max = self.peer_max.max(max);
+        held && self.send_credit() > 0
+    }
+
+    /// Bytes of new data that we allow the peer to send.
+    pub(crate) const fn receive_credit(&self) -> u64 {
+        self.window.max().saturating_sub(self.received)
+    }
+
+    pub(crate) const fn on_received(&mut self, new: u64) {
+        self.received = self.received.saturating_add(new);
+    }
+
+    pub(crate) const fn on_consumed(&mut self, bytes: u64) {
+        self.consumed = self.consumed.saturating_add(bytes);
+    }
+
+    /// Bytes read or thrown away so far.
+    pub(crate) const fn consumed(&self) -> u64 {
+        self.consumed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(10);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_hurried_reader_doubles_the_window_up_to_the_limit() {
+        let mut window = Window::new(100);
+        assert_eq!(window.wish(at(0), 49, RTT, 300), None);
+        assert_eq!(window.wish(at(0), 50, RTT, 300), Some(200));
+        window.grant(at(0), 50, 200);
+        assert_eq!((window.max(), window.size()), (250, 200));
+        assert_eq!(window.wish(at(1), 150, RTT, 300), Some(300));
+    }
+
+    #[test]
+    fn a_slow_reader_keeps_its_window() {
+        let mut window = Window::new(100);
+        window.grant(at(0), 50, 200);
+        assert_eq!(window.wish(at(20), 150, RTT, 300), Some(200));
+    }
+
+    #[test]
+    fn credit_is_never_taken_back() {
+        let mut window = Window::new(100);
+        window.grant(at(0), 100, 50);
+        assert_eq!((window.max(), window.size()), (200, 100));
+        let mut flow = Flow::new(100, 70);
+        flow.on_sent(70);
+        assert!(!flow.on_max_data(60));
+        assert!(flow.on_max_data(71));
+        assert_eq!(flow.send_credit(), 1);
+    }
+}

@@ -1,0 +1,534 @@
+//! Streams: the table of a connection, with credit, limits and scheduling. The halves of a stream have their own
+//! files; here they meet.
+
+pub(crate) mod blocks;
+mod counts;
+mod flow;
+mod frames;
+mod receive;
+mod receive_buffer;
+mod schedule;
+mod send;
+mod send_buffer;
+mod transmit;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use crate::config::Limits;
+use crate::error::{OpenError, ReadError, WriteError};
+use crate::id::{Direction, ErrorCode, Role, StreamId};
+use crate::rng::KeyedState;
+use crate::time::{Duration, Instant};
+use crate::wire::params::TransportParams;
+
+use blocks::{LARGE, Memory};
+use counts::Counts;
+pub(crate) use flow::Flow;
+use receive::ReceiveHalf;
+pub(crate) use receive::Refusal;
+use schedule::Schedule;
+use send::ResetBy;
+use send::SendHalf;
+
+/// Something that a stream wants the application to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StreamEvent {
+    Opened(Direction),
+    Readable(StreamId),
+    Writable(StreamId),
+    Finished(StreamId),
+    Available(Direction),
+}
+
+/// A control frame that a stream owes the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    Reset,
+    Stop,
+    MaxData,
+}
+
+/// Whether a frame left data behind that nobody will read, so that credit for more can be given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Credit {
+    Same,
+    Freed,
+}
+
+#[derive(Debug)]
+struct Stream {
+    priority: i32,
+    /// In the schedule.
+    scheduled: bool,
+    /// In the queue of those that connection flow control holds.
+    held: bool,
+    /// In the queue of those that found no memory for what the application writes.
+    starving: bool,
+    /// Heap of its buffers' bookkeeping when it was last looked at, in bytes.
+    measured: usize,
+    send: Option<SendHalf>,
+    receive: Option<ReceiveHalf>,
+}
+
+impl Stream {
+    /// Brings `total`, the heap of all streams' bookkeeping, up to date with this one's.
+    fn measure(&mut self, total: &mut usize) {
+        let sending = self.send.as_ref().map_or(0, SendHalf::heap_bytes);
+        let held = sending + self.receive.as_ref().map_or(0, ReceiveHalf::heap_bytes);
+        *total = total.saturating_sub(self.measured) + held;
+        self.measured = held;
+    }
+
+    fn is_done(&self) -> bool {
+        self.send.as_ref().is_none_or(SendHalf::is_forgettable)
+            && self.receive.as_ref().is_none_or(ReceiveHalf::is_done)
+    }
+}
+
+/// Heap of one stream beside its buffers: the boxed struct and its place in the table.
+const STREAM_COST: usize = size_of::<Stream>() + PLACE_COST;
+/// A place in the table, and as much of the room that the table keeps free.
+const PLACE_COST: usize = 2 * size_of::<(StreamId, Box<Stream>)>();
+
+/// Queues and room in the table beyond this many bytes are given back when the connection rests.
+const KEEP: usize = 1 << 10;
+
+/// What a stream may hold for sending on the slowest of paths: a writer should not have to be woken for every packet.
+const MIN_SEND_CAP: u64 = 256 << 10;
+
+/// Settings that do not change over the life of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    role: Role,
+    stream_window: u64,
+    max_window: u64,
+    max_stream_window: u64,
+    send_buffer: u64,
+    max_gaps: usize,
+    announce: bool,
+}
+
+/// The streams of a connection.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    settings: Settings,
+    table: HashMap<StreamId, Box<Stream>, KeyedState>,
+    counts: Counts,
+    flow: Flow,
+    /// The peer's initial limits per stream.
+    peer: TransportParams,
+    /// Bytes that one stream may hold for sending now: enough for the path, as far as the limit allows.
+    send_cap: u64,
+    /// Heap of the bookkeeping in the streams' buffers, in bytes.
+    buffers: usize,
+    schedule: Schedule,
+    /// Streams held by connection flow control alone.
+    held: VecDeque<StreamId>,
+    /// Streams whose writers found no memory.
+    starving: VecDeque<StreamId>,
+    owed: VecDeque<(StreamId, Owed)>,
+    events: VecDeque<StreamEvent>,
+    /// Sending halves whose data, or reset, the peer does not have yet.
+    undelivered: usize,
+    /// Nothing is to be written any more: streams that the peer opens from now on are ended at once.
+    ending: bool,
+}
+
+impl Streams {
+    /// No streams yet. `window` is the receive credit that the connection starts with.
+    pub(crate) fn new(role: Role, limits: &Limits, announce: bool, hasher: KeyedState) -> Self {
+        let peer = TransportParams::DEFAULT;
+        Self {
+            settings: Settings {
+                role,
+                stream_window: limits.granted_window(),
+                max_window: limits.max_window,
+                max_stream_window: limits.max_stream_window,
+                send_buffer: limits.send_buffer,
+                max_gaps: limits.stream_gaps,
+                announce,
+            },
+            table: HashMap::with_hasher(hasher),
+            counts: Counts::new(role, limits.streams_bidi, limits.streams_uni, &peer),
+            flow: Flow::new(limits.granted_window(), peer.max_data),
+            peer,
+            send_cap: limits.send_buffer.min(MIN_SEND_CAP),
+            buffers: 0,
+            schedule: Schedule::default(),
+            held: VecDeque::new(),
+            starving: VecDeque::new(),
+            owed: VecDeque::new(),
+            events: VecDeque::new(),
+            undelivered: 0,
+            ending: false,
+        }
+    }
+
+    /// The peer's HELLO came: its limits replace the assumed ones, the lower ones too.
+    pub(crate) fn set_peer_params(&mut self, params: &TransportParams) {
+        self.peer = *params;
+        self.flow.set_peer_max(params.max_data);
+        for (direction, max) in [
+            (Direction::Bidirectional, params.max_streams_bidi),
+            (Direction::Unidirectional, params.max_streams_uni),
+        ] {
+            self.counts.set_peer_max(direction, max);
+            self.on_max_streams(direction, max);
+        }
+        let role = self.settings.role;
+        for (id, stream) in &mut self.table {
+            if let Some(send) = &mut stream.send {
+                send.set_max_data(initial_send_limit(params, role, *id));
+            }
+        }
+    }
+
+    /// The congestion window has moved: two of it let a writer keep the path full, more would only sit in memory.
+    pub(crate) fn on_window(&mut self, window: u64) {
+        self.send_cap = window.saturating_mul(2).max(MIN_SEND_CAP).min(self.settings.send_buffer);
+    }
+
+    /// Opens a stream.
+    pub(crate) fn open(
+        &mut self,
+        direction: Direction,
+        memory: &mut Memory<'_>,
+    ) -> Result<StreamId, OpenError> {
+        memory.account.charge(memory.budget, STREAM_COST).map_err(|_| OpenError::OverBudget)?;
+        let Some(index) = self.counts.open(direction) else {
+            memory.account.release(memory.budget, STREAM_COST);
+            return Err(OpenError::Blocked);
+        };
+        let id = StreamId::new(self.settings.role, direction, index);
+        self.insert(id);
+        if self.settings.announce {
+            self.wake(id);
+        }
+        Ok(id)
+    }
+
+    /// The next stream that the peer opened.
+    pub(crate) fn accept(&mut self, direction: Direction) -> Option<StreamId> {
+        let index = self.counts.accept(direction)?;
+        Some(StreamId::new(self.settings.role.peer(), direction, index))
+    }
+
+    fn insert(&mut self, id: StreamId) {
+        let local = id.opener() == self.settings.role;
+        let both = id.direction() == Direction::Bidirectional;
+        let send = (local || both).then(|| {
+            let limit = initial_send_limit(&self.peer, self.settings.role, id);
+            SendHalf::new(limit, local && self.settings.announce)
+        });
+        let receive = (!local || both).then(|| ReceiveHalf::new(self.settings.stream_window));
+        self.undelivered += usize::from(send.is_some());
+        self.table.insert(
+            id,
+            Box::new(Stream {
+                priority: 0,
+                scheduled: false,
+                held: false,
+                starving: false,
+                measured: 0,
+                send,
+                receive,
+            }),
+        );
+    }
+
+    /// Puts a stream into the schedule unless it is there.
+    fn wake(&mut self, id: StreamId) {
+        let Some(stream) = self.table.get_mut(&id) else { return };
+        stream.measure(&mut self.buffers);
+        if !stream.scheduled {
+            stream.scheduled = true;
+            self.schedule.push(stream.priority, id);
+        }
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        id: StreamId,
+        data: &[u8],
+        memory: &mut Memory<'_>,
+    ) -> Result<usize, WriteError> {
+        let cap = self.send_cap;
+        let send = self.send_half(id).ok_or(WriteError::Closed)?;
+        let written = send.write(data, cap, memory);
+        if send.lacks_memory(cap) {
+            self.starve(id);
+        }
+        self.after_write(id, written, memory)
+    }
+
+    /// Remembers to tell the writer of this stream when there is memory again.
+    fn starve(&mut self, id: StreamId) {
+        if let Some(stream) = self.table.get_mut(&id)
+            && !core::mem::replace(&mut stream.starving, true)
+        {
+            self.starving.push_back(id);
+        }
+    }
+
+    /// Whether writers wait for memory.
+    pub(crate) fn is_starving(&self) -> bool {
+        !self.starving.is_empty()
+    }
+
+    /// There are `room` bytes of memory: tells as many of the writers that wait for it as it has blocks for.
+    pub(crate) fn feed(&mut self, room: usize) {
+        for _ in 0..room / LARGE {
+            let Some(id) = self.starving.pop_front() else { return };
+            let Some(stream) = self.table.get_mut(&id) else { continue };
+            stream.starving = false;
+            if stream.send.as_mut().is_some_and(SendHalf::take_starved) {
+                self.events.push_back(StreamEvent::Writable(id));
+            }
+        }
+    }
+
+    pub(crate) fn finish(&mut self, id: StreamId, memory: &mut Memory<'_>) -> Result<(), WriteError> {
+        let finished = self.send_half(id).ok_or(WriteError::Closed)?.finish();
+        self.after_write(id, finished, memory)
+    }
+
+    /// What was written is to be sent; a stream that turned out to be stopped can be forgotten.
+    fn after_write<T>(
+        &mut self,
+        id: StreamId,
+        result: Result<T, WriteError>,
+        memory: &mut Memory<'_>,
+    ) -> Result<T, WriteError> {
+        match result {
+            Ok(_) => self.wake(id),
+            Err(WriteError::Stopped(_)) => self.reap(id, memory),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Ends every stream that the application still writes on, and those to come.
+    pub(crate) fn finish_all(&mut self, memory: &mut Memory<'_>) {
+        self.ending = true;
+        let mut open: Vec<StreamId> = self.table.keys().copied().collect();
+        // The order of a hash table differs between machines, and this one reaches the wire.
+        open.sort_unstable();
+        for id in open {
+            // Streams that cannot be finished have ended already.
+            let _ = self.finish(id, memory);
+        }
+    }
+
+    /// Whether the peer has all that was written, and knows of all ends.
+    pub(crate) const fn is_all_delivered(&self) -> bool {
+        self.undelivered == 0
+    }
+
+    /// Streams whose data is not all delivered, and the bytes of it.
+    pub(crate) fn undelivered(&self) -> (usize, u64) {
+        let halves = self.table.values().filter_map(|stream| stream.send.as_ref());
+        let waiting = halves.filter(|send| !send.is_done());
+        waiting.fold((0, 0), |(streams, bytes), send| (streams + 1, bytes + send.unacked()))
+    }
+
+    pub(crate) fn reset(
+        &mut self,
+        id: StreamId,
+        code: ErrorCode,
+        memory: &mut Memory<'_>,
+    ) -> Result<(), WriteError> {
+        let send = self.send_half(id).ok_or(WriteError::Closed)?;
+        if send.reset(ResetBy::Application, code, memory) {
+            self.owed.push_back((id, Owed::Reset));
+            Ok(())
+        } else {
+            self.reap(id, memory);
+            Err(WriteError::Closed)
+        }
+    }
+
+    pub(crate) fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), WriteError> {
+        let stream = self.table.get_mut(&id).ok_or(WriteError::Closed)?;
+        let before = core::mem::replace(&mut stream.priority, priority);
+        if stream.scheduled && before != priority {
+            self.schedule.remove(before, id);
+            self.schedule.push(priority, id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        id: StreamId,
+        out: &mut [u8],
+        memory: &mut Memory<'_>,
+    ) -> Result<usize, ReadError> {
+        let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
+        let read = receive.read(out, memory);
+        self.flow.on_consumed(*read.as_ref().unwrap_or(&0) as u64);
+        self.reap(id, memory);
+        read
+    }
+
+    pub(crate) fn read_chunk(
+        &mut self,
+        id: StreamId,
+        max: usize,
+        memory: &mut Memory<'_>,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
+        let chunk = receive.read_chunk(max, memory);
+        let len = chunk.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+        self.flow.on_consumed(len as u64);
+        self.reap(id, memory);
+        chunk
+    }
+
+    pub(crate) fn stop(
+        &mut self,
+        id: StreamId,
+        code: ErrorCode,
+        memory: &mut Memory<'_>,
+    ) -> Result<(), ReadError> {
+        let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
+        let unread = receive.stop(code, memory).ok_or(ReadError::Closed)?;
+        if receive.stop_to_send().is_some() {
+            self.owed.push_back((id, Owed::Stop));
+        }
+        self.flow.on_consumed(unread);
+        self.reap(id, memory);
+        Ok(())
+    }
+
+    fn send_half(&mut self, id: StreamId) -> Option<&mut SendHalf> {
+        self.table.get_mut(&id)?.send.as_mut()
+    }
+
+    fn receive_half(&mut self, id: StreamId) -> Option<&mut ReceiveHalf> {
+        self.table.get_mut(&id)?.receive.as_mut()
+    }
+
+    /// Gives credit where the application has read enough for it. `rtt` tells a hurried reader from a slow one.
+    pub(crate) fn update_windows(
+        &mut self,
+        now: Instant,
+        rtt: Duration,
+        id: StreamId,
+        memory: &mut Memory<'_>,
+    ) {
+        let consumed = self.flow.consumed();
+        if let Some(wish) = self.flow.window.wish(now, consumed, rtt, self.settings.max_window) {
+            let size = memory.account.reserve_credit(memory.budget, wish);
+            self.flow.window.grant(now, consumed, size);
+        }
+        let (most, connection) = (self.settings.max_stream_window, self.flow.window.size());
+        let Some(receive) = self.receive_half(id).filter(|receive| receive.wants_credit()) else { return };
+        let consumed = receive.consumed();
+        if let Some(wish) = receive.window.wish(now, consumed, rtt, most.min(connection)) {
+            let queued = receive.window.pending;
+            receive.window.grant(now, consumed, wish);
+            if !queued {
+                self.owed.push_back((id, Owed::MaxData));
+            }
+        }
+    }
+
+    /// Whether this stream still has something for the application to read.
+    pub(crate) fn any_unread(&self) -> bool {
+        self.table.values().filter_map(|stream| stream.receive.as_ref()).any(ReceiveHalf::has_unread)
+    }
+
+    /// Forgets a stream that is done in both directions.
+    fn reap(&mut self, id: StreamId, memory: &mut Memory<'_>) {
+        let Some(stream) = self.table.get_mut(&id) else { return };
+        stream.measure(&mut self.buffers);
+        if stream.is_done()
+            && let Some(mut stream) = self.table.remove(&id)
+        {
+            self.buffers = self.buffers.saturating_sub(stream.measured);
+            discard(&mut stream, memory);
+            memory.account.release(memory.budget, STREAM_COST);
+            if id.opener() != self.settings.role {
+                self.counts.on_peer_stream_closed(id.direction());
+            }
+        }
+    }
+
+    /// Drops all streams, for a connection that is over.
+    pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
+        for (_, mut stream) in self.table.drain() {
+            discard(&mut stream, memory);
+            memory.account.release(memory.budget, STREAM_COST);
+        }
+        self.undelivered = 0;
+        self.buffers = 0;
+    }
+
+    /// Drops what would be sent; what was received stays to be read.
+    pub(crate) fn discard_sending(&mut self, memory: &mut Memory<'_>) {
+        for stream in self.table.values_mut() {
+            if let Some(mut send) = stream.send.take() {
+                send.discard(memory);
+            }
+            stream.measure(&mut self.buffers);
+        }
+        self.undelivered = 0;
+    }
+
+    /// The next event for the application.
+    pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
+        self.events.pop_front()
+    }
+
+    /// Heap held beside blocks and stream structs, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.buffers
+            + (self.held.capacity() + self.starving.capacity()) * size_of::<StreamId>()
+            + self.owed.capacity() * size_of::<(StreamId, Owed)>()
+            + self.events.capacity() * size_of::<StreamEvent>()
+            + self.schedule.heap_bytes()
+            + self.table.allocation_size().saturating_sub(self.table.len() * PLACE_COST)
+    }
+
+    /// Whether [`Self::shrink`] is worth calling.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.heap_bytes() > KEEP
+    }
+
+    /// Gives the room back that a busier time needed.
+    pub(crate) fn shrink(&mut self) {
+        self.held.shrink_to_fit();
+        self.starving.shrink_to_fit();
+        self.owed.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.schedule.shrink();
+        self.table.shrink_to_fit();
+    }
+}
+
+fn discard(stream: &mut Stream, memory: &mut Memory<'_>) {
+    if let Some(send) = &mut stream.send {
+        send.discard(memory);
+    }
+    if let Some(receive) = &mut stream.receive {
+        receive.discard(memory);
+    }
+}
+
+/// How far the peer lets us go on `id` before it says more (RFC 9000 section 18.2; local and remote are the peer's view).
+const fn initial_send_limit(peer: &TransportParams, role: Role, id: StreamId) -> u64 {
+    let opened_by_us = matches!(
+        (id.opener(), role),
+        (Role::Initiator, Role::Initiator) | (Role::Responder, Role::Responder)
+    );
+    match (id.direction(), opened_by_us) {
+        (Direction::Unidirectional, _) => peer.max_stream_data_uni,
+        (Direction::Bidirectional, true) => peer.max_stream_data_bidi_remote,
+        (Direction::Bidirectional, false) => peer.max_stream_data_bidi_local,
+    }
+}

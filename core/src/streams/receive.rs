@@ -1,0 +1,290 @@
+//! The receiving half of a stream: reassembly, credit, and how it ends (RFC 9000 section 3.2).
+
+use bytes::Bytes;
+
+use crate::error::{ReadError, TransportError};
+use crate::id::ErrorCode;
+
+use super::blocks::Memory;
+use super::flow::Window;
+use super::receive_buffer::{ReceiveBuffer, WriteError};
+use super::send::Delivery;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Open,
+    /// The FIN came: the stream has this many bytes.
+    SizeKnown(u64),
+    /// The peer gave up; the application has not been told yet.
+    Reset(ErrorCode),
+    /// The application wants no more; the peer is to know.
+    Stopped {
+        code: ErrorCode,
+        final_size: Option<u64>,
+        delivery: Delivery,
+    },
+    /// Read to the end, or told of the reset.
+    Done,
+}
+
+/// What a frame changed for the connection's flow control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Progress {
+    /// By how much the highest offset grew.
+    pub(crate) received: u64,
+    /// Bytes that nobody will read any more.
+    pub(crate) consumed: u64,
+    /// Whether the application has something new to look at.
+    pub(crate) news: bool,
+}
+
+/// Why a frame was not applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// The peer broke a rule.
+    Violation(TransportError),
+    /// No room: drop the packet unacknowledged, the peer will send it again.
+    Withhold,
+}
+
+impl From<TransportError> for Refusal {
+    fn from(error: TransportError) -> Self {
+        Self::Violation(error)
+    }
+}
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub(crate) struct ReceiveHalf {
+    buffer: ReceiveBuffer,
+    pub(crate) window: Window,
+    state: State,
+    /// The application saw all there was: tell it when there is more.
+    awaited: bool,
+}
+
+impl ReceiveHalf {
+    pub(crate) fn new(window: u64) -> Self {
+        Self {
+            buffer: ReceiveBuffer::default(),
+            window: Window::new(window),
+            state: State::Open,
+            awaited: true,
+        }
+    }
+
+    /// Applies a STREAM frame. `credit` is what the connection's flow control still allows.
+    pub(crate) fn on_stream(
+        &mut self,
+        offset: u64,
+        data: &[u8],
+        fin: bool,
+        credit: u64,
+        max_gaps: usize,
+        memory: &mut Memory<'_>,
+    ) -> Result<Progress, Refusal> {
+        let end = offset + data.len() as u64;
+        let received = match self.state {
+            // An end that comes before the data takes no credit: the data will, when it comes.
+            State::Open | State::SizeKnown(_) if data.is_empty() => 0,
+            _ => end.saturating_sub(self.buffer.end_received()),
+        };
+        self.check_size(end, fin)?;
+        if end > self.window.max() || received > credit {
+            return Err(TransportError::FlowControl.into());
+        }
+        match self.state {
+            State::Open | State::SizeKnown(_) => {
+                let before = self.buffer.readable();
+                match self.buffer.write(offset, data, memory, max_gaps) {
+                    Ok(_) => {}
+                    Err(WriteError::OverBudget(_) | WriteError::TooManyGaps(_)) => {
+                        return Err(Refusal::Withhold);
+                    }
+                    Err(WriteError::BeyondMaximum) => return Err(TransportError::FrameEncoding.into()),
+                }
+                let first_fin = fin && self.state == State::Open;
+                if fin {
+                    self.state = State::SizeKnown(end);
+                }
+                let news = self.buffer.readable() > before || (first_fin && self.is_at_end());
+                Ok(Progress { received, consumed: 0, news })
+            }
+            State::Stopped { ref mut final_size, .. } => {
+                if fin {
+                    *final_size = Some(end);
+                }
+                // Nothing is kept: what arrives counts as read at once.
+                self.buffer.skip_to(end);
+                Ok(Progress { received, consumed: received, news: false })
+            }
+            State::Reset(_) | State::Done => Ok(Progress::default()),
+        }
+    }
+
+    /// Applies a RESET_STREAM frame.
+    pub(crate) fn on_reset(
+        &mut self,
+        code: ErrorCode,
+        final_size: u64,
+        credit: u64,
+        memory: &mut Memory<'_>,
+    ) -> Result<Progress, TransportError> {
+        self.check_size(final_size, true)?;
+        let received = final_size.saturating_sub(self.buffer.end_received());
+        if final_size > self.window.max() || received > credit {
+            return Err(TransportError::FlowControl);
+        }
+        let complete = matches!(self.state, State::SizeKnown(size) if self.buffer.read_end() + self.buffer.readable() as u64 == size);
+        match self.state {
+            // RFC 9000 section 3.2 allows to ignore a reset after all data has arrived.
+            State::SizeKnown(_) if complete => Ok(Progress::default()),
+            State::Open | State::SizeKnown(_) | State::Stopped { .. } => {
+                let consumed = final_size - self.buffer.read_end();
+                let news = !matches!(self.state, State::Stopped { .. });
+                self.buffer.discard(memory);
+                self.buffer.skip_to(final_size);
+                self.state = if news { State::Reset(code) } else { State::Done };
+                Ok(Progress { received, consumed, news })
+            }
+            State::Reset(_) | State::Done => Ok(Progress::default()),
+        }
+    }
+
+    /// The final size of a stream never changes (RFC 9000 section 4.5).
+    fn check_size(&self, end: u64, is_final: bool) -> Result<(), TransportError> {
+        let known = match self.state {
+            State::SizeKnown(size) | State::Stopped { final_size: Some(size), .. } => Some(size),
+            State::Reset(_) | State::Done => Some(self.buffer.end_received()),
+            State::Open | State::Stopped { final_size: None, .. } => None,
+        };
+        let wrong = match known {
+            Some(size) => end > size || (is_final && end != size),
+            None => is_final && end < self.buffer.end_received(),
+        };
+        if wrong { Err(TransportError::FinalSize) } else { Ok(()) }
+    }
+
+    /// Moves bytes to `out`. `Ok(0)` is the end of the stream, unless `out` is empty.
+    pub(crate) fn read(&mut self, out: &mut [u8], memory: &mut Memory<'_>) -> Result<usize, ReadError> {
+        self.ready(out.is_empty())?;
+        let read = self.buffer.read(out, memory);
+        self.after_read(read);
+        Ok(read)
+    }
+
+    /// As [`Self::read`], into a buffer of exact size; `None` is the end of the stream.
+    pub(crate) fn read_chunk(
+        &mut self,
+        max: usize,
+        memory: &mut Memory<'_>,
+    ) -> Result<Option<Bytes>, ReadError> {
+        self.ready(max == 0)?;
+        let chunk = self.buffer.read_chunk(max, memory);
+        self.after_read(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
+    }
+
+    fn ready(&mut self, wants_nothing: bool) -> Result<(), ReadError> {
+        match self.state {
+            State::Reset(code) => {
+                self.state = State::Done;
+                return Err(ReadError::Reset(code));
+            }
+            State::Stopped { .. } | State::Done => return Err(ReadError::Closed),
+            State::Open | State::SizeKnown(_) => {}
+        }
+        if self.buffer.readable() == 0 && !self.is_at_end() && !wants_nothing {
+            self.awaited = true;
+            return Err(ReadError::Blocked);
+        }
+        Ok(())
+    }
+
+    /// The stream is over when the application has seen its end, not when it has its last byte.
+    fn after_read(&mut self, read: usize) {
+        if read == 0 && self.is_at_end() {
+            self.state = State::Done;
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        matches!(self.state, State::SizeKnown(size) if size == self.buffer.read_end())
+    }
+
+    /// Bytes read or thrown away so far, as an offset.
+    pub(crate) const fn consumed(&self) -> u64 {
+        self.buffer.read_end()
+    }
+
+    /// The application wants no more. Returns the bytes that nobody will read, or `None` if it had ended before.
+    pub(crate) fn stop(&mut self, code: ErrorCode, memory: &mut Memory<'_>) -> Option<u64> {
+        let final_size = match self.state {
+            State::Open => None,
+            State::SizeKnown(size) => Some(size),
+            State::Reset(_) => {
+                self.state = State::Done;
+                return Some(0);
+            }
+            State::Stopped { .. } | State::Done => return None,
+        };
+        let unread = self.buffer.end_received() - self.buffer.read_end();
+        let all_here = final_size == Some(self.buffer.end_received());
+        self.buffer.discard(memory);
+        self.state = if all_here {
+            State::Done
+        } else {
+            State::Stopped { code, final_size, delivery: Delivery::Pending }
+        };
+        Some(unread)
+    }
+
+    /// The STOP_SENDING to send.
+    pub(crate) fn stop_to_send(&self) -> Option<ErrorCode> {
+        match self.state {
+            State::Stopped { code, delivery: Delivery::Pending, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The STOP_SENDING was sent, acknowledged or lost.
+    pub(crate) fn set_stop_delivery(&mut self, to: Delivery) {
+        if let State::Stopped { delivery, .. } = &mut self.state
+            && *delivery != Delivery::Acked
+        {
+            *delivery = to;
+        }
+    }
+
+    /// Whether more credit makes sense: the peer may still have data to send.
+    pub(crate) const fn wants_credit(&self) -> bool {
+        matches!(self.state, State::Open | State::Stopped { final_size: None, .. })
+    }
+
+    /// Whether nothing of interest can come any more.
+    pub(crate) fn is_done(&self) -> bool {
+        match self.state {
+            State::Done => true,
+            State::Stopped { final_size: Some(size), .. } => self.buffer.end_received() >= size,
+            State::Open | State::SizeKnown(_) | State::Reset(_) | State::Stopped { .. } => false,
+        }
+    }
+
+    /// Whether the application still has something to read here.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.buffer.readable() > 0
+    }
+
+    /// Takes the mark that the application waits for news.
+    pub(crate) const fn take_awaited(&mut self) -> bool {
+        core::mem::replace(&mut self.awaited, false)
+    }
+
+    pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
+        self.buffer.discard(memory);
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.buffer.heap_bytes()
+    }
+}

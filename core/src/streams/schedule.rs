@@ -1,0 +1,104 @@
+//! Which stream sends next: strict priorities, round robin within one.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::id::StreamId;
+
+/// Streams with something to send, by priority.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    /// Highest priority first. A level stays when it runs empty; there are as many as priorities in use.
+    levels: Vec<(i32, VecDeque<StreamId>)>,
+    len: usize,
+}
+
+/// Levels kept although empty. More priorities than this in use at once cost an allocation when one comes and goes.
+const KEEP: usize = 4;
+
+impl Schedule {
+    /// Puts a stream at the end of its level. The caller sees to it that no stream is in twice.
+    pub(crate) fn push(&mut self, priority: i32, id: StreamId) {
+        let place = match self.levels.binary_search_by(|level| priority.cmp(&level.0)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.levels.insert(place, (priority, VecDeque::new()));
+                place
+            }
+        };
+        self.levels[place].1.push_back(id);
+        self.len += 1;
+    }
+
+    /// The stream whose turn it is.
+    pub(crate) fn first(&self) -> Option<StreamId> {
+        self.levels.iter().find_map(|level| level.1.front()).copied()
+    }
+
+    /// Takes the stream whose turn it is off the queue.
+    pub(crate) fn pop(&mut self) {
+        let Some(place) = self.levels.iter().position(|level| !level.1.is_empty()) else { return };
+        self.levels[place].1.pop_front();
+        self.len -= 1;
+        if self.levels[place].1.is_empty() && self.levels.len() > KEEP {
+            self.levels.remove(place);
+        }
+    }
+
+    /// Takes a stream out of the level in which it waits, wherever that is there: O(streams that wait in it).
+    pub(crate) fn remove(&mut self, priority: i32, id: StreamId) {
+        let Ok(place) = self.levels.binary_search_by(|level| priority.cmp(&level.0)) else { return };
+        let level = &mut self.levels[place].1;
+        if let Some(at) = level.iter().position(|waiting| *waiting == id) {
+            level.remove(at);
+            self.len -= 1;
+        }
+    }
+
+    /// The stream whose turn it is goes to the end of its level.
+    pub(crate) fn rotate(&mut self) {
+        if let Some(level) = self.levels.iter_mut().find(|level| !level.1.is_empty()) {
+            level.1.rotate_left(1);
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Gives the room back that a busier time needed.
+    pub(crate) fn shrink(&mut self) {
+        self.levels.iter_mut().for_each(|level| level.1.shrink_to_fit());
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let queues: usize = self.levels.iter().map(|level| level.1.capacity() * size_of::<StreamId>()).sum();
+        self.levels.capacity() * size_of::<(i32, VecDeque<StreamId>)>() + queues
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn higher_priorities_first_and_equals_in_turn() {
+        let mut schedule = Schedule::default();
+        for (priority, id) in [(0, 1), (5, 2), (0, 3), (-1, 4), (5, 6)] {
+            schedule.push(priority, StreamId(id));
+        }
+        schedule.rotate();
+        schedule.remove(0, StreamId(8));
+        schedule.remove(1, StreamId(1));
+        schedule.remove(0, StreamId(1));
+        schedule.push(0, StreamId(1));
+        let mut order = Vec::new();
+        while let Some(id) = schedule.first() {
+            order.push(id.get());
+            schedule.pop();
+        }
+        assert_eq!(order, [6, 2, 3, 1, 4]);
+        assert!(schedule.is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! What streams put into packets, and what becomes of it.
+
+use alloc::vec::Vec;
+
+use crate::id::{Direction, StreamId};
+use crate::recovery::sent::{Item, SentPackets};
+use crate::wire::codec::varint_len;
+use crate::wire::frame::{Control, Length, MAX_CONTROL, put_control, put_stream_header, stream_header_len};
+
+use super::blocks::Memory;
+use super::send::{Delivery, Outgoing};
+use super::send_buffer::Chunk;
+use super::{Owed, StreamEvent, Streams};
+
+/// A STREAM frame with less room than this for data waits for the next packet.
+const MIN_CHUNK: usize = 16;
+
+/// What became of a stream's turn.
+enum Put {
+    /// Its frame reaches to the end of the packet.
+    Filled,
+    /// There is room behind its frame.
+    More,
+    /// Its next frame does not fit any more.
+    NoRoom,
+    /// It has nothing to send now.
+    Nothing,
+}
+
+impl Streams {
+    /// Whether there is a control frame or stream data that may be sent now.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.owed.is_empty()
+            || !self.schedule.is_empty()
+            || self.flow.window.pending
+            || self.owes_max_streams()
+    }
+
+    fn owes_max_streams(&self) -> bool {
+        [Direction::Bidirectional, Direction::Unidirectional]
+            .iter()
+            .any(|direction| self.counts.max_streams_to_send(*direction).is_some())
+    }
+
+    /// Appends the control frames that are owed, as far as they fit below `end`.
+    pub(crate) fn put_controls(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
+        if self.flow.window.pending && out.len() + MAX_CONTROL <= end {
+            put_control(out, &Control::MaxData(self.flow.window.max()));
+            self.flow.window.pending = false;
+            sent.push_item(Item::MaxData);
+        }
+        for direction in [Direction::Bidirectional, Direction::Unidirectional] {
+            if let Some(max) = self.counts.max_streams_to_send(direction)
+                && out.len() + MAX_CONTROL <= end
+            {
+                put_control(out, &Control::MaxStreams { direction, max });
+                self.counts.set_max_streams_pending(direction, false);
+                sent.push_item(Item::MaxStreams(direction));
+            }
+        }
+        while out.len() + MAX_CONTROL <= end {
+            let Some((id, owed)) = self.owed.pop_front() else { return };
+            let Some(stream) = self.table.get_mut(&id) else { continue };
+            match owed {
+                Owed::Reset => {
+                    let Some(send) = &mut stream.send else { continue };
+                    let Some((code, final_size)) = send.reset_to_send() else { continue };
+                    put_control(out, &Control::ResetStream { id, code, final_size });
+                    send.set_reset_delivery(Delivery::InFlight);
+                    sent.push_item(Item::ResetStream(id));
+                }
+                Owed::Stop => {
+                    let Some(receive) = &mut stream.receive else { continue };
+                    let Some(code) = receive.stop_to_send() else { continue };
+                    put_control(out, &Control::StopSending { id, code });
+                    receive.set_stop_delivery(Delivery::InFlight);
+                    sent.push_item(Item::StopSending(id));
+                }
+                Owed::MaxData => {
+                    let Some(receive) = &mut stream.receive else { continue };
+                    if !core::mem::take(&mut receive.window.pending) || !receive.wants_credit() {
+                        continue;
+                    }
+                    put_control(out, &Control::MaxStreamData { id, max: receive.window.max() });
+                    sent.push_item(Item::MaxStreamData(id));
+                }
+            }
+        }
+    }
+
+    /// Appends STREAM frames, as far as they fit below `end`.
+    pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
+        // In a full packet no stream has anything to send, which does not mean that it has nothing to send.
+        while out.len() < end
+            && let Some(id) = self.schedule.first()
+        {
+            let room = end.saturating_sub(out.len());
+            match self.put_stream(id, room, out, sent) {
+                Put::Filled => {
+                    self.schedule.rotate();
+                    return;
+                }
+                Put::More => self.schedule.rotate(),
+                Put::NoRoom => return,
+                Put::Nothing => self.schedule.pop(),
+            }
+        }
+    }
+
+    /// Appends one frame of a stream with at most `room` bytes.
+    fn put_stream(&mut self, id: StreamId, room: usize, out: &mut Vec<u8>, sent: &mut SentPackets) -> Put {
+        let credit = self.flow.send_credit();
+        let Some(stream) = self.table.get_mut(&id) else { return Put::Nothing };
+        let Some((send, next)) =
+            stream.send.as_mut().and_then(|send| send.next(room, credit).map(|next| (send, next)))
+        else {
+            stream.scheduled = false;
+            let waits =
+                credit == 0 && stream.send.as_ref().is_some_and(|send| send.next(room, u64::MAX).is_some());
+            if waits && !core::mem::replace(&mut stream.held, true) {
+                self.held.push_back(id);
+            }
+            return Put::Nothing;
+        };
+        let header = stream_header_len(id, next.chunk.offset);
+        if room < header + next.chunk.len.min(MIN_CHUNK) + varint_len(MIN_CHUNK as u64) {
+            return Put::NoRoom;
+        }
+        let (outgoing, length) = fit(next, room - header);
+        let Outgoing { chunk, fin } = outgoing;
+        let start = out.len();
+        put_stream_header(out, id, chunk.offset, length, fin);
+        if !send.append_to(outgoing, out) {
+            debug_assert!(false, "{outgoing:?} is not in the send buffer");
+            out.truncate(start);
+            stream.scheduled = false;
+            return Put::Nothing;
+        }
+        sent.push_item(Item::Stream { id, offset: chunk.offset, len: chunk.len as u16, fin });
+        self.flow.on_sent(send.on_sent(outgoing));
+        if length == Length::ToTheEnd { Put::Filled } else { Put::More }
+    }
+
+    /// A frame of a packet was acknowledged.
+    pub(crate) fn on_acked(&mut self, item: Item, memory: &mut Memory<'_>) {
+        let id = match item {
+            Item::Stream { id, offset, len, fin } => {
+                let cap = self.send_cap;
+                let Some(stream) = self.table.get_mut(&id) else { return };
+                let Some(send) = stream.send.as_mut().filter(|send| !send.is_done()) else { return };
+                send.on_acked(outgoing(offset, len, fin), memory);
+                let (awaited, done) = (send.take_awaited(cap), send.is_done());
+                stream.measure(&mut self.buffers);
+                if awaited {
+                    self.events.push_back(StreamEvent::Writable(id));
+                }
+                if !done {
+                    return;
+                }
+                id
+            }
+            Item::ResetStream(id) => {
+                let Some(send) = self.send_half(id).filter(|send| !send.is_done()) else { return };
+                send.set_reset_delivery(Delivery::Acked);
+                id
+            }
+            Item::StopSending(id) => {
+                if let Some(receive) = self.receive_half(id) {
+                    receive.set_stop_delivery(Delivery::Acked);
+                }
+                return;
+            }
+            Item::Ack(_) | Item::MaxData | Item::MaxStreamData(_) | Item::MaxStreams(_) | Item::Datagram => {
+                return;
+            }
+        };
+        if self.send_half(id).is_some_and(|send| send.is_done()) {
+            self.undelivered = self.undelivered.saturating_sub(1);
+            self.events.push_back(StreamEvent::Finished(id));
+            self.reap(id, memory);
+        }
+    }
+
+    /// A frame of a packet is lost, or is to be probed with. Returns how many bytes of stream data go again.
+    pub(crate) fn on_lost(&mut self, item: Item) -> usize {
+        match item {
+            Item::Stream { id, offset, len, fin } => {
+                let again = self.send_half(id).map_or(0, |send| send.on_lost(outgoing(offset, len, fin)));
+                self.wake(id);
+                again
+            }
+            Item::ResetStream(id) => {
+                if let Some(send) = self.send_half(id) {
+                    send.set_reset_delivery(Delivery::Pending);
+                    self.owed.push_back((id, Owed::Reset));
+                }
+                0
+            }
+            Item::StopSending(id) => {
+                if let Some(receive) = self.receive_half(id) {
+                    receive.set_stop_delivery(Delivery::Pending);
+                    self.owed.push_back((id, Owed::Stop));
+                }
+                0
+            }
+            Item::MaxData => {
+                self.flow.window.pending = true;
+                0
+            }
+            Item::MaxStreamData(id) => {
+                if let Some(receive) = self.receive_half(id)
+                    && !core::mem::replace(&mut receive.window.pending, true)
+                {
+                    self.owed.push_back((id, Owed::MaxData));
+                }
+                0
+            }
+            Item::MaxStreams(direction) => {
+                self.counts.set_max_streams_pending(direction, true);
+                0
+            }
+            Item::Ack(_) | Item::Datagram => 0,
+        }
+    }
+}
+
+const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {
+    Outgoing { chunk: Chunk { offset, len: len as usize }, fin }
+}
+
+/// Cuts a frame to `room` bytes of length field and data. What fills the packet needs no length; anything shorter has
+/// one, because padding may follow.
+fn fit(next: Outgoing, room: usize) -> (Outgoing, Length) {
+    let len = next.chunk.len;
+    let cut =
+        |len: usize| Outgoing { chunk: Chunk { len, ..next.chunk }, fin: next.fin && len == next.chunk.len };
+    if len >= room {
+        return (cut(room), Length::ToTheEnd);
+    }
+    let fits = len.min(room - varint_len(len as u64));
+    (cut(fits), Length::Explicit(fits as u16))
+}

@@ -1,0 +1,9 @@
+//! The native wire: bytes to meaning and back. Nothing here keeps state or does cryptography.
+
+pub(crate) mod codec;
+pub(crate) mod frame;
+pub(crate) mod header;
+pub(crate) mod params;
+
+#[cfg(test)]
+mod tests;

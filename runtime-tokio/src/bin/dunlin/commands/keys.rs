@@ -1,0 +1,28 @@
+//! `keygen` and `key`.
+
+use crate::args::{KeyArgs, KeygenArgs};
+use crate::failure::Failure;
+use crate::keyfile::{self, Existing};
+
+/// Makes a key file and prints its public key.
+pub(crate) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
+    let secret = match &args.seed {
+        Some(seed) => {
+            eprintln!(
+                "dunlin: warning: whoever knows or guesses this seed has the key; for a key of your own leave --seed out"
+            );
+            keyfile::secret_from_seed(seed)
+        }
+        None => keyfile::random_secret()?,
+    };
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    let identity = keyfile::write(&args.out, &secret, existing)?;
+    println!("{}", identity.public());
+    Ok(())
+}
+
+/// Prints the public key of a key file.
+pub(crate) fn key(args: &KeyArgs) -> Result<(), Failure> {
+    println!("{}", keyfile::read(&args.file)?.public());
+    Ok(())
+}

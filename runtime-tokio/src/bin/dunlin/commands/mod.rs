@@ -1,0 +1,6 @@
+//! The commands, one file each; measuring has a folder of its own.
+
+pub(crate) mod demo;
+pub(crate) mod keys;
+pub(crate) mod recv;
+pub(crate) mod send;

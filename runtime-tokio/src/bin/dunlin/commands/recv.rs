@@ -1,0 +1,205 @@
+//! `recv`.
+
+use core::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin_tokio::{AeadPolicy, Connection, Endpoint, Incoming, PublicKey};
+use tokio::sync::{Semaphore, TryAcquireError, mpsc};
+use tokio::time::timeout;
+
+use crate::args::RecvArgs;
+use crate::failure::{Failure, Reported};
+use crate::folder::Folder;
+use crate::keyfile;
+use crate::net::{self, CLOSING, code};
+use crate::progress::Show;
+use crate::report::{Link, Report, Way};
+use crate::signal;
+use crate::transfer::{self, Counters, Summary, TransferError};
+
+use super::send::{close_failed, explain};
+
+/// Transfers at once. With the limit of a list it bounds the memory that senders can take up.
+const MAX_TRANSFERS: usize = 16;
+
+/// How long somebody who has connected may take to begin.
+const BEGIN: Duration = Duration::from_secs(10);
+
+/// At most one line about somebody not let in per this time: they could come as fast as packets do.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What every connection of this receiver is served with.
+struct Receiver {
+    root: Folder,
+    allow: Vec<PublicKey>,
+    places: Semaphore,
+    show: Show,
+    json: bool,
+    once: bool,
+}
+
+/// Receives files into a folder.
+pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
+    let identity = keyfile::read(&args.key)?;
+    let root = open_folder(&args.out)?;
+    let config = net::config(transfer::ALPN, 1200, AeadPolicy::Auto);
+    let endpoint = net::bind(args.listen, config, identity)?;
+    let show = Show::new(args.json);
+    announce(&endpoint, &args, &show);
+    let places = if args.once { 1 } else { MAX_TRANSFERS };
+    let receiver = Arc::new(Receiver {
+        root,
+        allow: args.allow,
+        places: Semaphore::new(places),
+        show,
+        json: args.json,
+        once: args.once,
+    });
+    let (done, mut reports) = mpsc::channel(1);
+    let result = tokio::select! {
+        () = serve(&endpoint, &receiver, done) => Err(Failure::failed("the socket was closed")),
+        result = until_enough(&mut reports, args.once) => Ok(result),
+        () = signal::stopped() => {
+            let idle = receiver.places.available_permits() == places && !args.once;
+            net::shut(endpoint, code::STOPPED, "stopped by its user").await;
+            return if idle { Ok(Ok(())) } else { Err(Failure::failed("stopped; what arrived is kept")) };
+        }
+    };
+    net::shut(endpoint, code::DONE, "").await;
+    result
+}
+
+/// Opens the folder for what arrives, and finds out now whether it can be written.
+fn open_folder(path: &Path) -> Result<Folder, Failure> {
+    let cannot = |error: std::io::Error| {
+        let path = path.display();
+        Failure::failed(format!("cannot write to the folder {path} ({error}): choose another with --out"))
+    };
+    std::fs::create_dir_all(path).map_err(cannot)?;
+    let folder = Folder::open(path).map_err(cannot)?;
+    let probe = format!(".dunlin-{}-probe", std::process::id());
+    folder.write(probe.as_bytes()).map_err(cannot)?;
+    folder.remove(probe.as_bytes()).map_err(cannot)?;
+    Ok(folder)
+}
+
+fn announce(endpoint: &Endpoint, args: &RecvArgs, show: &Show) {
+    let (address, key) = (endpoint.local_addr(), endpoint.public_key());
+    let say = |line: &str| if args.json { show.note(line) } else { show.print(line) };
+    say(&format!("public key {key}"));
+    say(&format!("listening on {address}"));
+    let to = if address.ip().is_unspecified() {
+        format!("ADDRESS:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    show.note(&format!("to send here: dunlin send --to {to} --peer {key} PATH…"));
+    if args.allow.is_empty() {
+        show.note("anybody may send to this folder; --allow PUBKEY lets in only who has that key");
+    }
+}
+
+/// Takes connections for ever.
+async fn serve(endpoint: &Endpoint, receiver: &Arc<Receiver>, done: mpsc::Sender<Report>) {
+    let mut refused_at = None;
+    while let Some(incoming) = endpoint.accept().await {
+        // A key that is only claimed is good enough to refuse; letting in waits for the proof.
+        let key = *incoming.identity().key();
+        if !receiver.lets_in(&key) {
+            if refused_at.is_none_or(|at: Instant| at.elapsed() > QUIET) {
+                refused_at = Some(Instant::now());
+                receiver.show.note(&format!("dunlin: refused {} with the key {key}", incoming.remote()));
+            }
+            incoming.refuse(code::of(code::NOT_ALLOWED));
+            continue;
+        }
+        tokio::spawn(meet(Arc::clone(receiver), incoming, done.clone()));
+    }
+}
+
+/// Waits for the end of what `--once` asks for.
+async fn until_enough(reports: &mut mpsc::Receiver<Report>, once: bool) -> Reported {
+    while let Some(report) = reports.recv().await {
+        if once {
+            return report.result();
+        }
+    }
+    Ok(())
+}
+
+impl Receiver {
+    fn lets_in(&self, key: &PublicKey) -> bool {
+        self.allow.is_empty() || self.allow.contains(key)
+    }
+
+    /// Prints what became of a transfer. With `--once` its error is the program's, and printed at its end.
+    fn print(&self, report: &Report) {
+        match report.result() {
+            _ if self.json => self.show.print(&report.json().to_string()),
+            Ok(()) => self.show.print(&report.text()),
+            Err(_) if self.once => {}
+            Err(failure) => self.show.note(&format!("dunlin: from {}: {failure}", report.peer)),
+        }
+    }
+}
+
+/// One connection, from its handshake to its end.
+async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Report>) {
+    let address = incoming.remote();
+    let Ok(connecting) = incoming.accept() else { return };
+    // Whoever does not finish the handshake, or only looked who is here, is nobody's business.
+    let Ok(connection) = connecting.await else { return };
+    if !receiver.lets_in(connection.peer_identity()) {
+        connection.close(code::of(code::NOT_ALLOWED), b"");
+        return;
+    }
+    let streams = timeout(BEGIN, async {
+        let control = connection.accept_bi().await.ok()?;
+        Some((control, connection.accept_uni().await.ok()?))
+    });
+    let Ok(Some(((control, incoming), data))) = streams.await else {
+        connection.close(code::of(code::FAILED), b"no transfer was begun");
+        return;
+    };
+    let place = match receiver.places.try_acquire() {
+        Ok(place) => place,
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+            connection.close(code::of(code::BUSY), b"no more transfers now");
+            return;
+        }
+    };
+    let counters = Arc::new(Counters::default());
+    let begun = Instant::now();
+    let work = transfer::receive(&receiver.root, incoming, control, data, Arc::clone(&counters));
+    let outcome = receiver.show.during(&counters, &connection, work).await;
+    let report = report(&connection, address.to_string(), begun, outcome);
+    receiver.print(&report);
+    finish(&connection, &report).await;
+    drop(place);
+    // With `--once` this ends the program; otherwise it is only taken note of.
+    let _ = done.send(report).await;
+}
+
+/// What became of a transfer from `peer`.
+pub(crate) fn report(
+    connection: &Connection,
+    peer: String,
+    begun: Instant,
+    outcome: Result<Summary, TransferError>,
+) -> Report {
+    let link = Link::of(connection);
+    let outcome = outcome.map_err(|error| explain(error, connection, &peer, "sender"));
+    Report { way: Way::Received, peer, seconds: begun.elapsed(), link, outcome }
+}
+
+/// Ends a connection: the sender does that after a transfer that went well.
+pub(crate) async fn finish(connection: &Connection, report: &Report) {
+    if report.outcome.is_err() {
+        close_failed(connection, report);
+    }
+    if timeout(CLOSING, connection.closed()).await.is_err() {
+        connection.close(code::of(code::DONE), b"");
+    }
+}

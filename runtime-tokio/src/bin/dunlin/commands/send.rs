@@ -1,0 +1,122 @@
+//! `send`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin_tokio::{AeadPolicy, Connection};
+
+use crate::args::SendArgs;
+use crate::failure::{Failure, Reported};
+use crate::keyfile;
+use crate::net::{self, CLOSING, code};
+use crate::progress::Show;
+use crate::report::{Link, Report, Way};
+use crate::signal;
+use crate::transfer::{self, Counters, Fault, FaultKind, Source, TransferError};
+
+/// How many of the things left out are named one by one.
+const NAMED: usize = 10;
+
+/// Sends files and folders.
+pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
+    let identity = match &args.key {
+        Some(path) => keyfile::read(path)?,
+        None => net::throwaway()?,
+    };
+    if *identity.public() == args.peer {
+        return Err(Failure::usage("--peer is the key in --key itself: give the receiver's public key"));
+    }
+    let show = Show::new(args.json);
+    let source = gather(args.paths).await?;
+    for line in source.left_out.iter().take(NAMED) {
+        show.note(&format!("dunlin: {line}"));
+    }
+    if source.left_out.len() > NAMED {
+        show.note(&format!("dunlin: and {} more are left out", source.left_out.len() - NAMED));
+    }
+    if source.entries.is_empty() {
+        return Err(Failure::usage("there is nothing to send in what was named"));
+    }
+    let endpoint = net::dialler(net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto), identity)?;
+    let connection = tokio::select! {
+        connection = net::dial(&endpoint, &args.to, args.peer, transfer::ALPN) => connection?,
+        () = signal::stopped() => return Err(Failure::failed("stopped before anything was sent")),
+    };
+    let report = transfer_over(&connection, args.to.as_str(), source, &show).await;
+    match &report.outcome {
+        Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
+        Err(_) => close_failed(&connection, &report),
+    }
+    net::shut(endpoint, code::DONE, "").await;
+    if args.json {
+        println!("{}", report.json());
+    } else if report.outcome.is_ok() {
+        show.print(&report.text());
+    }
+    Ok(report.result())
+}
+
+/// Looks at what is to be sent, beside the runtime's threads.
+pub(crate) async fn gather(paths: Vec<PathBuf>) -> Result<Source, Failure> {
+    let gathered = tokio::task::spawn_blocking(move || Source::gather(&paths)).await;
+    let gathered = gathered.map_err(|error| Failure::failed(error.to_string()))?;
+    gathered.map_err(|fault| match fault.kind {
+        FaultKind::Refused => Failure::usage(fault.text),
+        _ => Failure::failed(fault.text),
+    })
+}
+
+/// Sends `source` over `connection` to the receiver called `name`, until it is done, fails or is stopped.
+pub(crate) async fn transfer_over(
+    connection: &Connection,
+    name: &str,
+    source: Source,
+    show: &Show,
+) -> Report {
+    let begun = Instant::now();
+    let counters = Arc::new(Counters::default());
+    let work = async {
+        let (control, incoming) = connection.open_bi().await.map_err(lost)?;
+        let data = connection.open_uni().await.map_err(lost)?;
+        transfer::send(source, incoming, control, data, Arc::clone(&counters)).await
+    };
+    let outcome = tokio::select! {
+        outcome = show.during(&counters, connection, work) => {
+            outcome.map_err(|error| explain(error, connection, name, "receiver"))
+        }
+        () = signal::stopped() => {
+            connection.close(code::of(code::STOPPED), b"stopped by its user");
+            Err(Failure::failed("stopped; run it again to go on where it stopped"))
+        }
+    };
+    let link = Link::of(connection);
+    Report { way: Way::Sent, peer: name.to_owned(), seconds: begun.elapsed(), link, outcome }
+}
+
+fn lost(error: impl core::error::Error + Send + Sync + 'static) -> TransferError {
+    TransferError::Lost(io::Error::other(error))
+}
+
+/// A transfer's error in one line; `other` is what the peer is in it.
+pub(crate) fn explain(error: TransferError, connection: &Connection, name: &str, other: &str) -> Failure {
+    match error {
+        TransferError::Here(fault) => Failure::failed(fault.text),
+        TransferError::There(Fault { text, .. }) => {
+            Failure::failed(format!("the {other} at {name} says: {text}"))
+        }
+        TransferError::Lost(error) => Failure::failed(match connection.close_reason() {
+            Some(reason) => net::ended(&reason, name),
+            None => format!(
+                "the {other} at {name} ended the transfer too early ({error}); run both again to go on"
+            ),
+        }),
+    }
+}
+
+/// Closes a connection whose transfer failed; the reason goes along, for a peer that has not heard it.
+pub(crate) fn close_failed(connection: &Connection, report: &Report) {
+    let text = report.outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
+    connection.close(code::of(code::FAILED), text.as_bytes());
+}

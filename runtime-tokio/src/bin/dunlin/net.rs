@@ -1,0 +1,277 @@
+//! Endpoints and connections as the program uses them, and plain words for how they end.
+
+use core::net::SocketAddr;
+use core::pin::pin;
+use core::time::Duration;
+
+use dunlin_tokio::dunlin_udp::{self, BindOptions};
+use dunlin_tokio::{
+    AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, Connection, ConnectionError, Endpoint,
+    ErrorCode, Identity, Peer, PublicKey, Suite, TransportError, UdpSocket,
+};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::args::Remote;
+use crate::failure::Failure;
+use crate::keyfile;
+
+/// A peer that was not heard for this long is gone.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Ask for a sign of life after this long without one, so that two are lost before [`IDLE`] is over.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// How long closing may take.
+pub(crate) const CLOSING: Duration = Duration::from_secs(3);
+
+/// A dial that was not answered for this long asks who is there at all: by then an answer has had time to come from
+/// anywhere on earth, twice.
+const WHO_IS_THERE: Duration = Duration::from_millis(1500);
+
+/// How long a dial lasts.
+const DIAL: Duration = Duration::from_secs(5);
+
+/// Addresses of a name that are dialled at once, at most.
+const MAX_ADDRESSES: usize = 4;
+
+/// The most receive credit of a connection and of a stream, in bytes: a transfer is one stream, so that stream may have
+/// as much as the connection. 32 MiB are 2.7 Gbit/s at 100 ms.
+const WINDOW: u64 = 32 << 20;
+
+/// Why one side closes a connection or refuses one.
+pub(crate) mod code {
+    use dunlin_tokio::ErrorCode;
+
+    /// All is done.
+    pub(crate) const DONE: u32 = 0;
+    /// Your key is not among those let in.
+    pub(crate) const NOT_ALLOWED: u32 = 1;
+    /// It failed; the reason says how.
+    pub(crate) const FAILED: u32 = 2;
+    /// The program was stopped.
+    pub(crate) const STOPPED: u32 = 3;
+    /// No more transfers now.
+    pub(crate) const BUSY: u32 = 4;
+
+    /// `code` as the transport takes it.
+    pub(crate) fn of(code: u32) -> ErrorCode {
+        ErrorCode::from(code)
+    }
+}
+
+/// The settings that all commands share.
+pub(crate) fn config(alpn: &[u8], packet_size: u16, aead: AeadPolicy) -> Config {
+    let mut config = Config::default();
+    config.alpns = vec![alpn.to_vec()];
+    config.idle_timeout = Some(IDLE);
+    config.keep_alive = Some(KEEP_ALIVE);
+    config.connect_timeout = DIAL;
+    config.packet_size = packet_size;
+    config.aead = aead;
+    config.limits.max_window = WINDOW;
+    config.limits.max_stream_window = WINDOW;
+    config.limits.send_buffer = WINDOW;
+    config
+}
+
+/// An endpoint that others dial.
+pub(crate) fn bind(address: SocketAddr, config: Config, identity: Identity) -> Result<Endpoint, Failure> {
+    Endpoint::bind(address, config, identity).map_err(cannot_bind)
+}
+
+/// An endpoint that dials: any port, all families that the system has. It accepts nobody.
+pub(crate) fn dialler(mut config: Config, identity: Identity) -> Result<Endpoint, Failure> {
+    config.alpns.clear();
+    let socket =
+        UdpSocket::bind_any(0, &BindOptions::default()).map_err(|error| cannot_bind(error.into()))?;
+    Endpoint::with_socket(socket, config, identity).map_err(cannot_bind)
+}
+
+fn cannot_bind(error: BindError) -> Failure {
+    match core::error::Error::source(&error) {
+        Some(source) if matches!(error, BindError::Socket(dunlin_udp::BindError::Other { .. })) => {
+            Failure::failed(format!("{error}: {source}"))
+        }
+        _ => Failure::failed(error.to_string()),
+    }
+}
+
+/// An identity that nobody has seen before and nobody will see again.
+pub(crate) fn throwaway() -> Result<Identity, Failure> {
+    Ok(Identity::from_secret(*keyfile::random_secret()?))
+}
+
+/// Closes an endpoint and gives its peers the time to hear of it.
+pub(crate) async fn shut(endpoint: Endpoint, code: u32, reason: &str) {
+    endpoint.close(code::of(code), reason.as_bytes());
+    // Whoever has not heard by then finds out by itself.
+    let _ = timeout(CLOSING, endpoint.wait_idle()).await;
+}
+
+/// The addresses of `to`.
+async fn resolve(to: &Remote) -> Result<Vec<SocketAddr>, Failure> {
+    let found = tokio::net::lookup_host(to.as_str()).await;
+    let mut addresses: Vec<SocketAddr> = found
+        .map_err(|error| Failure::failed(format!("cannot find {}: {error}; check the name", to.as_str())))?
+        .collect();
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() {
+        return Err(Failure::failed(format!("{} has no address: check the name", to.as_str())));
+    }
+    Ok(addresses)
+}
+
+/// Dials the holder of `peer` at `to`. If nobody answers, finds out whether somebody with another key is there; all in
+/// all it takes at most [`DIAL`].
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    to: &Remote,
+    peer: PublicKey,
+    alpn: &[u8],
+) -> Result<Connection, Failure> {
+    let addresses = resolve(to).await?;
+    let name = to.as_str();
+    let mut answer = pin!(first_answer(endpoint, &addresses, peer, alpn));
+    let mut who = pin!(async {
+        sleep(WHO_IS_THERE).await;
+        who_is_there(&addresses, alpn).await
+    });
+    let mut found = None;
+    let answered = loop {
+        tokio::select! {
+            answered = &mut answer => break answered,
+            somebody = &mut who, if found.is_none() => match somebody {
+                Found::Key(key) if key != peer => {
+                    return Err(Failure::failed(format!(
+                        "whoever is at {name} has another key, {key}: if its owner confirms that key, give it with --peer"
+                    )));
+                }
+                // Nobody, or the right one after all and a little late: the dial itself will find out.
+                somebody => found = Some(somebody),
+            },
+        }
+    };
+    answered.map_err(|error| match (error, found) {
+        (ConnectionError::Closed(CloseReason::NoAnswer), Some(Found::Unwilling)) => Failure::failed(format!(
+            "whoever is at {name} answers, but not to the key given with --peer: ask its owner for the right key"
+        )),
+        (ConnectionError::Closed(CloseReason::NoAnswer), _) => Failure::failed(format!(
+            "no answer from {name} within 5 seconds: check the address, that the other side is running, and the firewalls \
+             between"
+        )),
+        (ConnectionError::Closed(reason), _) => Failure::failed(ended(&reason, name)),
+        (error, _) => Failure::failed(format!("cannot connect to {name}: {error}")),
+    })
+}
+
+/// What was found at an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// No answer.
+    Nobody,
+    /// Somebody who does not want to talk to strangers.
+    Unwilling,
+    /// Somebody with this key.
+    Key(PublicKey),
+}
+
+/// The connection over the first address that answers.
+async fn first_answer(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+    peer: PublicKey,
+    alpn: &[u8],
+) -> Result<Connection, ConnectionError> {
+    let mut dials = JoinSet::new();
+    let mut last = ConnectionError::Closed(CloseReason::NoAnswer);
+    for address in addresses {
+        match endpoint.connect(*address, Peer::Key(peer), alpn) {
+            Ok(connecting) => {
+                dials.spawn(connecting);
+            }
+            Err(error) => tracing::debug!(%address, %error, "not dialled"),
+        }
+    }
+    while let Some(dialled) = dials.join_next().await {
+        match dialled {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            // Only by a panic in the adapter, which has printed itself.
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+/// Dials without a key, under a name that means nothing, only to see who answers. Nothing is sent and nobody trusted.
+async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
+    let endpoint = throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity));
+    let Ok(endpoint) = endpoint else { return Found::Nobody };
+    let mut dials = JoinSet::new();
+    for address in addresses {
+        if let Ok(connecting) = endpoint.connect(*address, Peer::Unknown, alpn) {
+            dials.spawn(connecting.peer_key());
+        }
+    }
+    let mut found = Found::Nobody;
+    while let Some(dialled) = dials.join_next().await {
+        match dialled {
+            Ok(Ok(candidate)) => {
+                found = Found::Key(*candidate.key());
+                break;
+            }
+            Ok(Err(ConnectionError::Closed(
+                CloseReason::Refused { .. } | CloseReason::PeerTransport(_) | CloseReason::Peer { .. },
+            ))) => found = Found::Unwilling,
+            _ => {}
+        }
+    }
+    drop(dials);
+    shut(endpoint, code::DONE, "").await;
+    found
+}
+
+/// The cipher of a connection by its usual name.
+pub(crate) fn suite(connection: &Connection) -> &'static str {
+    match connection.suite() {
+        Suite::ChaCha20Poly1305 => "ChaCha20-Poly1305",
+        Suite::Aes256Gcm => "AES-256-GCM",
+    }
+}
+
+/// The cipher of a connection and who computes it.
+pub(crate) fn crypto(connection: &Connection) -> String {
+    format!("{} by {CRYPTO_BACKEND}", suite(connection))
+}
+
+/// Why a connection with `name` ended, in one line.
+pub(crate) fn ended(reason: &CloseReason, name: &str) -> String {
+    const AGAIN: &str = "what arrived is kept; run both again to go on";
+    let said = |reason: &[u8]| crate::text::printable(reason);
+    let is = |given: &ErrorCode, wanted: u32| *given == code::of(wanted);
+    match reason {
+        CloseReason::Refused { code } | CloseReason::Peer { code, .. } if is(code, code::NOT_ALLOWED) => {
+            format!(
+                "{name} does not let this key in: use --key with a key that it knows, or have its owner allow yours"
+            )
+        }
+        CloseReason::Refused { code } | CloseReason::Peer { code, .. } if is(code, code::BUSY) => {
+            format!("{name} takes no more transfers now: try again later")
+        }
+        CloseReason::Refused { .. } | CloseReason::PeerTransport(TransportError::NoCommonAlpn) => {
+            format!("{name} refused the connection: it runs another command, or another version of it")
+        }
+        CloseReason::Peer { code, .. } if is(code, code::STOPPED) => {
+            format!("the other side was stopped by its user; {AGAIN}")
+        }
+        CloseReason::Peer { reason, .. } if !reason.is_empty() => {
+            format!("{name} ended it: {}", said(reason))
+        }
+        CloseReason::Peer { .. } => format!("{name} ended the connection before all was done; {AGAIN}"),
+        CloseReason::IdleTimeout => {
+            format!("{name} is gone: nothing was heard from it for {} seconds; {AGAIN}", IDLE.as_secs())
+        }
+        other => format!("the connection with {name} broke: {other}; {AGAIN}"),
+    }
+}

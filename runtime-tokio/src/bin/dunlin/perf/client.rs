@@ -1,0 +1,144 @@
+//! The client: puts load on a path, tells each second how it goes, and sums up.
+
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin_tokio::Connection;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::{Mode, PerfClientArgs};
+use crate::failure::{Failure, Reported};
+use crate::net::{self, CLOSING, code};
+use crate::report::Link;
+use crate::signal;
+use crate::text;
+
+use super::load::{Load, stream};
+use super::summary::Summary;
+use super::{ALPN, MAX_PING, Wanted};
+
+/// How long to measure if nothing is said.
+const SECONDS: Duration = Duration::from_secs(10);
+
+/// Bytes of a message if nothing is said.
+const PING: u64 = 64;
+
+/// How often a line is printed.
+const LINES: Duration = Duration::from_secs(1);
+
+/// Measures.
+pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
+    let mode = args.mode.mode();
+    if mode == Mode::Ping && args.bytes.is_some_and(|bytes| bytes > MAX_PING) {
+        return Err(Failure::usage("a message of --ping has at most 64 KiB: give --bytes 64K or less"));
+    }
+    let config = net::config(ALPN, args.packet_size, args.aead.into());
+    let endpoint = net::dialler(config, net::throwaway()?)?;
+    let name = args.to.as_str();
+    let connection = tokio::select! {
+        connection = net::dial(&endpoint, &args.to, args.peer, ALPN) => connection?,
+        () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),
+    };
+    let load = Arc::new(Load::new());
+    let begun = Instant::now();
+    let outcome = tokio::select! {
+        outcome = measure(&connection, &args, mode, &load) => {
+            outcome.map_err(|error| Failure::failed(match connection.close_reason() {
+                Some(reason) => net::ended(&reason, name),
+                None => format!("the measurement with {name} broke: {error}"),
+            }))
+        }
+        () = signal::stopped() => Err(Failure::failed("stopped; the figures are those so far")),
+    };
+    let summary = Summary {
+        mode,
+        streams: args.streams,
+        amount: load.amount(),
+        seconds: begun.elapsed(),
+        times: load.all_times(),
+        link: Link::of(&connection),
+        crypto: net::crypto(&connection),
+        suite: net::suite(&connection),
+        outcome,
+    };
+    let _ = connection.close_graceful(CLOSING, code::of(code::DONE), b"").await;
+    net::shut(endpoint, code::DONE, "").await;
+    if args.json {
+        println!("{}", summary.json());
+    } else {
+        println!("{}", summary.text());
+    }
+    Ok(summary.outcome)
+}
+
+/// Runs all streams to their end, with a line each second.
+async fn measure(
+    connection: &Connection,
+    args: &PerfClientArgs,
+    mode: Mode,
+    load: &Arc<Load>,
+) -> io::Result<()> {
+    let bytes = if mode == Mode::Ping { None } else { args.bytes };
+    let limit = match (args.seconds, bytes) {
+        (None, None) => Some(SECONDS),
+        (seconds, _) => seconds,
+    };
+    let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+    let mut streams = JoinSet::new();
+    for number in 0..u64::from(args.streams) {
+        let share = bytes.map_or(u64::MAX, |bytes| {
+            bytes / u64::from(args.streams) + u64::from(number < bytes % u64::from(args.streams))
+        });
+        let wanted = match mode {
+            Mode::Upload => Wanted::Upload,
+            Mode::Download => Wanted::Download { bytes: share },
+            Mode::Ping => Wanted::Ping { size: args.bytes.unwrap_or(PING) as usize },
+        };
+        streams.spawn(stream(connection.clone(), wanted, share, deadline, Arc::clone(load)));
+    }
+    let mut ticks = interval(LINES);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut lines = Lines { begun: Instant::now(), last: Instant::now(), before: 0, lost: 0 };
+    loop {
+        tokio::select! {
+            ended = streams.join_next() => match ended {
+                Some(ended) => ended.map_err(io::Error::other)??,
+                None => return Ok(()),
+            },
+            _ = ticks.tick() => if !args.json {
+                println!("{}", lines.next(mode, load, &Link::of(connection)));
+            },
+        }
+    }
+}
+
+/// What the line of a second needs to know of the one before.
+struct Lines {
+    begun: Instant,
+    last: Instant,
+    before: u64,
+    lost: u64,
+}
+
+impl Lines {
+    fn next(&mut self, mode: Mode, load: &Load, link: &Link) -> String {
+        let (now, amount, lost) = (Instant::now(), load.amount(), link.stats.packets_lost);
+        let (passed, fresh, fresh_lost) = (now - self.last, amount - self.before, lost - self.lost);
+        (self.last, self.before, self.lost) = (now, amount, lost);
+        let second = (now - self.begun).as_secs_f64().round();
+        let rest = format!("{}  lost {fresh_lost}", link.rtt_text());
+        match mode {
+            Mode::Upload | Mode::Download => format!("{second:>4} s  {}  {rest}", text::rate(fresh, passed)),
+            Mode::Ping => {
+                let times = load.take_times();
+                let (mean, worst) = (text::time(times.mean()), text::time(times.percentile(99)));
+                let rate = text::bytes_per_second(fresh, passed);
+                format!("{second:>4} s  {rate:.0} round trips/s  mean {mean}  99 % {worst}  {rest}")
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The server: does what each stream's header asks for.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin_tokio::{AeadPolicy, Connection, ErrorCode, Incoming, RecvStream, SendStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::args::PerfServerArgs;
+use crate::failure::{Failure, Reported};
+use crate::keyfile;
+use crate::net::{self, code};
+use crate::report::Link;
+use crate::signal;
+use crate::text;
+
+use super::{ALPN, HEADER, PIECE, TELL, Wanted};
+
+/// Streams that a client may have open at once; a little more than a client uses.
+const MAX_STREAMS: u32 = 300;
+
+/// Answers measurements until it is stopped.
+pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
+    let identity = match &args.key {
+        Some(path) => keyfile::read(path)?,
+        None => net::throwaway()?,
+    };
+    let mut config = net::config(ALPN, args.packet_size, AeadPolicy::Auto);
+    config.limits.streams_bidi = MAX_STREAMS;
+    let endpoint = net::bind(args.listen, config, identity)?;
+    println!("public key {}", endpoint.public_key());
+    println!("listening on {}", endpoint.local_addr());
+    let zeros: Arc<[u8]> = vec![0; PIECE].into();
+    let serving = async {
+        while let Some(incoming) = endpoint.accept().await {
+            tokio::spawn(meet(incoming, Arc::clone(&zeros)));
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = signal::stopped() => {}
+    }
+    net::shut(endpoint, code::STOPPED, "stopped by its user").await;
+    Ok(Ok(()))
+}
+
+/// One client, from its handshake to its end.
+async fn meet(incoming: Incoming, zeros: Arc<[u8]>) {
+    let address = incoming.remote();
+    let Ok(connecting) = incoming.accept() else { return };
+    // Whoever does not finish the handshake is nobody's business.
+    let Ok(connection) = connecting.await else { return };
+    println!("{address} connected with the key {}", connection.peer_identity());
+    while let Ok((sender, receiver)) = connection.accept_bi().await {
+        tokio::spawn(serve(sender, receiver, Arc::clone(&zeros)));
+    }
+    say_goodbye(&address.to_string(), &connection);
+}
+
+fn say_goodbye(address: &str, connection: &Connection) {
+    let link = Link::of(connection);
+    println!(
+        "{address} left; {} received, {} sent, {}",
+        text::bytes(link.stats.bytes_received),
+        text::bytes(link.stats.bytes_sent),
+        link.line()
+    );
+}
+
+/// One stream. Whatever ends it early is the client's decision.
+async fn serve(mut sender: SendStream, mut receiver: RecvStream, zeros: Arc<[u8]>) -> io::Result<()> {
+    let mut header = [0; HEADER];
+    receiver.read_exact(&mut header).await?;
+    match Wanted::decode(header) {
+        Some(Wanted::Upload) => take(&mut sender, &mut receiver).await?,
+        Some(Wanted::Download { bytes }) => give(&mut sender, bytes, &zeros).await?,
+        Some(Wanted::Ping { size }) => echo(&mut sender, &mut receiver, size).await?,
+        None => {
+            let code: ErrorCode = code::of(code::FAILED);
+            receiver.stop(code);
+            // The stream may have ended by now, which is as well.
+            let _ = sender.reset(code);
+            return Ok(());
+        }
+    }
+    sender.shutdown().await
+}
+
+async fn take(sender: &mut SendStream, receiver: &mut RecvStream) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let (mut total, mut told) = (0_u64, Instant::now());
+    loop {
+        let read = AsyncReadExt::read(receiver, &mut piece).await?;
+        total += read as u64;
+        if read == 0 || told.elapsed() >= TELL {
+            told = Instant::now();
+            AsyncWriteExt::write_all(sender, &total.to_be_bytes()).await?;
+        }
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn give(sender: &mut SendStream, mut bytes: u64, zeros: &[u8]) -> io::Result<()> {
+    while bytes > 0 {
+        let now = usize::try_from(bytes).map_or(PIECE, |bytes| bytes.min(PIECE));
+        AsyncWriteExt::write_all(sender, &zeros[..now]).await?;
+        bytes -= now as u64;
+    }
+    Ok(())
+}
+
+async fn echo(sender: &mut SendStream, receiver: &mut RecvStream, size: usize) -> io::Result<()> {
+    let mut message = vec![0; size];
+    loop {
+        match receiver.read_exact(&mut message).await {
+            Ok(_) => AsyncWriteExt::write_all(sender, &message).await?,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}

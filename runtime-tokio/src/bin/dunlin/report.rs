@@ -1,0 +1,136 @@
+//! What a transfer amounted to: a few lines for people, or one JSON object for programs.
+
+use core::time::Duration;
+
+use dunlin_tokio::{ConnectionStats, PathStats};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::text;
+use crate::transfer::Summary;
+
+/// The state of a connection at the end of its work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Link {
+    /// Counters of this side.
+    pub(crate) stats: ConnectionStats,
+    /// The path, if there still was one.
+    pub(crate) path: Option<PathStats>,
+}
+
+impl Link {
+    /// As `connection` is now.
+    pub(crate) fn of(connection: &dunlin_tokio::Connection) -> Self {
+        Self { stats: connection.stats(), path: connection.path() }
+    }
+
+    /// The smoothed round-trip time, once there is one.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.path.filter(|path| path.rtt.is_measured()).map(|path| path.rtt.smoothed())
+    }
+
+    /// The share of our packets that was lost.
+    pub(crate) fn loss(&self) -> f64 {
+        let lost = self.stats.packets_lost.saturating_sub(self.stats.spurious_losses);
+        if self.stats.packets_sent == 0 { 0.0 } else { lost as f64 / self.stats.packets_sent as f64 }
+    }
+
+    /// `rtt 85 us`, or nothing while it is not known.
+    pub(crate) fn rtt_text(&self) -> String {
+        self.rtt().map_or_else(String::new, |rtt| format!("rtt {}", text::time(rtt)))
+    }
+
+    /// How the path did.
+    pub(crate) fn line(&self) -> String {
+        let rtt = self.rtt().map_or_else(|| "unknown".to_owned(), text::time);
+        format!(
+            "rtt {rtt}, loss {:.2} % ({} of {} packets), {} sent again",
+            self.loss() * 100.0,
+            self.stats.packets_lost.saturating_sub(self.stats.spurious_losses),
+            self.stats.packets_sent,
+            text::bytes(self.stats.bytes_retransmitted)
+        )
+    }
+}
+
+/// Which way the files went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Sent,
+    Received,
+}
+
+/// A transfer that is over, well or not.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) way: Way,
+    /// The other side's address.
+    pub(crate) peer: String,
+    pub(crate) seconds: Duration,
+    pub(crate) link: Link,
+    pub(crate) outcome: Result<Summary, Failure>,
+}
+
+impl Report {
+    /// How the command ends.
+    pub(crate) fn result(&self) -> Result<(), Failure> {
+        let summary = self.outcome.as_ref().map_err(Failure::clone)?;
+        match summary.failed.as_slice() {
+            [] => Ok(()),
+            [only] => Err(Failure::failed(only)),
+            [first, rest @ ..] => Err(Failure::failed(format!("{first}; and {} more failed", rest.len()))),
+        }
+    }
+
+    /// The transfer for people; empty if it failed.
+    pub(crate) fn text(&self) -> String {
+        let Ok(summary) = &self.outcome else { return String::new() };
+        let way = match self.way {
+            Way::Sent => "sent to",
+            Way::Received => "received from",
+        };
+        let kept = match summary.kept {
+            0 => String::new(),
+            all if all == summary.bytes => ", all of it there before".to_owned(),
+            kept => format!(", {} of it there before", text::bytes(kept)),
+        };
+        let rate = match summary.bytes - summary.kept {
+            0 => String::new(),
+            moved => format!(": {}", text::rate(moved, self.seconds)),
+        };
+        format!(
+            "{way} {}: {} in {}{kept}, in {}{rate}\n{}\nBLAKE3 {}, the same on both sides",
+            self.peer,
+            text::bytes(summary.bytes),
+            text::counted(summary.files.into(), "file"),
+            text::time(self.seconds),
+            self.link.line(),
+            text::hex(&summary.hash),
+        )
+    }
+
+    /// The transfer for programs.
+    pub(crate) fn json(&self) -> Value {
+        let summary = self.outcome.as_ref().ok();
+        let error = self.result().err().map(|failure| failure.to_string());
+        json!({
+            "bytes": summary.map_or(0, |summary| summary.bytes),
+            "bytes_from_before": summary.map_or(0, |summary| summary.kept),
+            "files": summary.map_or(0, |summary| summary.files),
+            "seconds": self.seconds.as_secs_f64(),
+            "hash": summary.map(|summary| text::hex(&summary.hash)),
+            "rtt_us": self.link.rtt().map(|rtt| rtt.as_micros() as u64),
+            "retransmits": self.link.stats.packets_lost,
+            "bytes_retransmitted": self.link.stats.bytes_retransmitted,
+            "peer": self.peer,
+            "error": error,
+        })
+    }
+}
+
+/// What `--json` prints where nothing was transferred at all.
+pub(crate) fn failed_json(failure: &Failure) -> Value {
+    json!({
+        "bytes": 0, "seconds": 0.0, "hash": null, "rtt_us": null, "retransmits": 0, "error": failure.to_string(),
+    })
+}

@@ -1,0 +1,117 @@
+//! How far a transfer is, for whoever shows it, and what it amounted to in the end.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::entry::Entry;
+
+/// Counted by the transfer while it runs, read by whoever shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Bytes of all files.
+    total: AtomicU64,
+    /// Bytes of those that are done with, by moving or by being there already.
+    done: AtomicU64,
+    /// Bytes that were there already.
+    kept: AtomicU64,
+    /// Number of files.
+    files: AtomicU64,
+    /// Files that are done with.
+    files_done: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Count {
+    /// Bytes of all files.
+    pub(crate) total: u64,
+    /// Bytes of those that are done with.
+    pub(crate) done: u64,
+    /// Bytes that were there already.
+    pub(crate) kept: u64,
+    /// Number of files; 0 before the list is known.
+    pub(crate) files: u64,
+    /// Files that are done with.
+    pub(crate) files_done: u64,
+}
+
+impl Counters {
+    pub(crate) fn begin(&self, files: u32, bytes: u64) {
+        self.total.store(bytes, Relaxed);
+        self.files.store(files.into(), Relaxed);
+    }
+
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn kept(&self, bytes: u64) {
+        self.kept.fetch_add(bytes, Relaxed);
+        self.done.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn file_done(&self) {
+        self.files_done.fetch_add(1, Relaxed);
+    }
+
+    /// The counters now.
+    pub(crate) fn get(&self) -> Count {
+        Count {
+            total: self.total.load(Relaxed),
+            done: self.done.load(Relaxed),
+            kept: self.kept.load(Relaxed),
+            files: self.files.load(Relaxed),
+            files_done: self.files_done.load(Relaxed),
+        }
+    }
+}
+
+/// What was transferred and verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Summary {
+    /// Files that stand complete at the receiver.
+    pub(crate) files: u32,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Of those, bytes that the receiver had already.
+    pub(crate) kept: u64,
+    /// The hash of all of it: a single file's BLAKE3, otherwise that of the text that `b3sum` would print for the
+    /// files in the order of the list.
+    pub(crate) hash: [u8; 32],
+    /// Files that the sender could not read to their end, with the reason; they are in none of the figures above.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Adds up file by file what both sides must agree on in the end.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    lines: blake3::Hasher,
+    only: Option<[u8; 32]>,
+    files: u32,
+    bytes: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self { lines: blake3::Hasher::new(), only: None, files: 0, bytes: 0 }
+    }
+
+    /// A file is complete, with this hash.
+    pub(crate) fn add(&mut self, entry: &Entry, hash: blake3::Hash) {
+        self.lines.update(hash.to_hex().as_bytes()).update(b"  ").update(entry.path.as_bytes()).update(b"\n");
+        self.only = (self.files == 0).then(|| *hash.as_bytes());
+        self.files += 1;
+        self.bytes += entry.size().unwrap_or(0);
+    }
+
+    pub(crate) const fn files(&self) -> u32 {
+        self.files
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.only.unwrap_or_else(|| *self.lines.finalize().as_bytes())
+    }
+}

@@ -1,0 +1,103 @@
+//! The file-transfer protocol `dunlin-file/1`.
+//!
+//! The sender opens a bidirectional stream for control and a unidirectional one for data. On the control stream it
+//! lists what it offers ([`wire`]). The receiver answers, file by file and in the order of the list, what it has: the
+//! beginning of the file from an earlier try, or a whole file of that size, in both cases with the BLAKE3 of those
+//! bytes. The sender compares with its own file and sends the rest, or all of it where they differ; nothing waits for
+//! an answer except the first file. A file's data ends with the BLAKE3 of the whole file, which the receiver checks
+//! before the file gets its name; until then it is called `NAME.dunlin-part`. In the end the receiver tells the hash of
+//! everything, the sender checks that, and the end of its control stream is the last word.
+//!
+//! Either side may say on the control stream what went wrong instead. What was received stays, for the next try.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `path` | relative paths that stay where they should |
+//! | `entry` | the list and its limits |
+//! | `wire` | messages and records |
+//! | `fault` | what can go wrong |
+//! | `source` | finding what is to be sent |
+//! | `send`, `offer` | the sender: its conversation, its reading thread |
+//! | `receive`, `check`, `store` | the receiver: its conversation, its thread that looks, its thread that writes |
+//! | `tree` | the receiver's folder |
+//! | `hashing`, `pump`, `counters` | prefixes, buffers between threads and streams, progress |
+
+mod check;
+mod counters;
+mod entry;
+mod fault;
+mod hashing;
+mod offer;
+mod path;
+mod pump;
+mod receive;
+mod send;
+mod source;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod wire;
+
+pub(crate) use counters::{Count, Counters, Summary};
+pub(crate) use fault::{Fault, FaultKind, TransferError};
+pub(crate) use receive::receive;
+pub(crate) use send::send;
+pub(crate) use source::Source;
+
+use core::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use wire::{Message, MessageReader};
+
+/// The application protocol's name.
+pub(crate) const ALPN: &[u8] = b"dunlin-file/1";
+
+/// How long one side waits for the other's last words, once all is decided.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Tells the peer about a fault of ours, as far as it still listens, and waits until it has heard.
+async fn tell<R, W>(fault: &Fault, messages: &mut MessageReader<R>, control: &mut W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let telling = async {
+        wire::write_message(control, &Message::Fault(fault.clone())).await?;
+        control.shutdown().await?;
+        while let Ok(Some(_)) = messages.next().await {}
+        std::io::Result::Ok(())
+    };
+    // A peer that does not want to hear it loses the explanation, nothing else.
+    let _ = tokio::time::timeout(PATIENCE, telling).await;
+}
+
+/// The peer's explanation for a stream that broke, if it gives one. The end of our half of the control stream tells it
+/// that we have stopped, so that it does not wait for us either.
+async fn explained<R, W>(
+    error: TransferError,
+    messages: &mut MessageReader<R>,
+    control: &mut W,
+) -> TransferError
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    if !matches!(error, TransferError::Lost(_)) {
+        return error;
+    }
+    let words = async {
+        let _ = control.shutdown().await;
+        while let Ok(Some(message)) = messages.next().await {
+            if let Message::Fault(fault) = message {
+                return Some(fault);
+            }
+        }
+        None
+    };
+    match tokio::time::timeout(PATIENCE, words).await {
+        Ok(Some(fault)) => TransferError::There(fault),
+        _ => error,
+    }
+}

@@ -1,0 +1,223 @@
+//! The receiver's conversation.
+
+use core::future::pending;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::{self, JoinHandle};
+
+use crate::folder::Folder;
+
+use super::check::Check;
+use super::counters::{Counters, Summary};
+use super::entry::List;
+use super::fault::{Fault, FaultKind, TransferError};
+use super::send::joined;
+use super::store::{Store, Stored};
+use super::tree::Tree;
+use super::wire::{self, Finish, Message, MessageReader};
+use super::{PATIENCE, explained, pump, tell};
+
+/// Files that the looking thread may be ahead of the writing one: as many small files can be under way at once.
+const AHEAD: usize = 4096;
+
+/// Answers that are written at once, at most.
+const ANSWERS: usize = 512;
+
+/// Receives into `root`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
+///
+/// # Errors
+/// [`TransferError`]. A fault of this side was told to the peer; what arrived is kept.
+pub(crate) async fn receive<R, W, D>(
+    root: &Folder,
+    incoming: R,
+    mut control: W,
+    mut data: D,
+    counters: Arc<Counters>,
+) -> Result<Summary, TransferError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    D: AsyncRead + Unpin,
+{
+    let mut messages = MessageReader::new(incoming);
+    match converse(root, &mut messages, &mut control, &mut data, counters).await {
+        Ok(summary) => Ok(summary),
+        Err(TransferError::Here(fault)) => {
+            tell(&fault, &mut messages, &mut control).await;
+            Err(TransferError::Here(fault))
+        }
+        Err(error) => Err(explained(error, &mut messages, &mut control).await),
+    }
+}
+
+async fn converse<R, W, D>(
+    root: &Folder,
+    messages: &mut MessageReader<R>,
+    control: &mut W,
+    data: &mut D,
+    counters: Arc<Counters>,
+) -> Result<Summary, TransferError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    D: AsyncRead + Unpin,
+{
+    let list = read_list(messages).await?;
+    counters.begin(list.files(), list.bytes());
+    let (fill, intake) = pump::inlet();
+    let (answers, answered) = mpsc::channel(ANSWERS);
+    let mut crew = Crew::start(root, list, intake, answers, counters)?;
+    let outcome = tokio::select! {
+        stored = crew.finish() => stored,
+        error = carry(fill, data, answered, control) => Err(error),
+        error = watch(messages) => Err(error),
+    };
+    // The select has dropped its futures and with them the channels: whoever is left of the crew ends, having written
+    // what it had. Only then is the folder as this transfer leaves it.
+    let stored = match outcome {
+        Ok(stored) => stored,
+        Err(error) => {
+            return Err(match crew.finish().await {
+                Err(TransferError::Here(fault)) if matches!(error, TransferError::Lost(_)) => fault.into(),
+                _ => error,
+            });
+        }
+    };
+    finish(stored, messages, control).await
+}
+
+async fn read_list<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> Result<List, TransferError> {
+    let mut list = List::default();
+    let mut count = 0_u32;
+    loop {
+        match messages.next().await? {
+            Some(Message::Entries(entries)) => {
+                for entry in entries {
+                    list.push(entry)?;
+                    count += 1;
+                }
+            }
+            Some(Message::End { entries, bytes }) if entries == count && bytes == list.bytes() => {
+                return Ok(list);
+            }
+            Some(Message::Fault(fault)) => return Err(TransferError::There(fault)),
+            Some(_) => return Err(TransferError::protocol("a list that does not add up")),
+            None => return Err(TransferError::lost()),
+        }
+    }
+}
+
+/// The two threads.
+struct Crew {
+    check: Option<JoinHandle<Result<(), TransferError>>>,
+    store: Option<JoinHandle<Result<Stored, TransferError>>>,
+    checked: Result<(), TransferError>,
+}
+
+impl Crew {
+    fn start(
+        root: &Folder,
+        list: List,
+        intake: pump::Intake,
+        messages: mpsc::Sender<Message>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, TransferError> {
+        let tree = || {
+            let root = root.try_clone().map_err(|error| Fault::system("open", "the folder", &error))?;
+            Ok::<_, Fault>(Tree::new(root))
+        };
+        let entries = Arc::new(list.into_entries());
+        let (planned, plans) = mpsc::channel(AHEAD);
+        let check = Check { tree: tree()?, entries: Arc::clone(&entries), plans: planned, messages };
+        let store = Store { tree: tree()?, entries, plans, intake, counters };
+        Ok(Self {
+            check: Some(task::spawn_blocking(|| check.run())),
+            store: Some(task::spawn_blocking(|| store.run())),
+            checked: Ok(()),
+        })
+    }
+
+    /// Waits for both. A real fault of either counts before a channel that closed because of it. Can be cancelled and
+    /// called again, but not after it has returned an `Ok`.
+    async fn finish(&mut self) -> Result<Stored, TransferError> {
+        if let Some(check) = &mut self.check {
+            let checked = joined(check).await;
+            self.check = None;
+            self.checked = checked;
+        }
+        let Some(store) = &mut self.store else { return Err(TransferError::lost()) };
+        let stored = joined(store).await;
+        self.store = None;
+        match (core::mem::replace(&mut self.checked, Ok(())), stored) {
+            (Err(TransferError::Here(fault)), _) => Err(fault.into()),
+            (_, stored) => stored,
+        }
+    }
+}
+
+/// Carries data to the writing thread and answers to the sender; returns if that fails.
+async fn carry<W, D>(
+    fill: pump::Fill,
+    data: &mut D,
+    mut answers: mpsc::Receiver<Message>,
+    control: &mut W,
+) -> TransferError
+where
+    W: AsyncWrite + Unpin,
+    D: AsyncRead + Unpin,
+{
+    let answering = async {
+        let mut some = Vec::with_capacity(ANSWERS);
+        let mut bytes = Vec::new();
+        while answers.recv_many(&mut some, ANSWERS).await > 0 {
+            some.drain(..).for_each(|message| message.encode(&mut bytes));
+            control.write_all(&bytes).await?;
+            control.flush().await?;
+            bytes.clear();
+        }
+        Ok(())
+    };
+    match tokio::try_join!(fill.run(data), answering) {
+        // The threads have all they need.
+        Ok(_) => pending().await,
+        Err(error) => TransferError::Lost(error),
+    }
+}
+
+/// Listens for a sender that gives up.
+async fn watch<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> TransferError {
+    match messages.next().await {
+        Ok(Some(Message::Fault(fault))) => TransferError::There(fault),
+        Ok(Some(_)) => TransferError::protocol("a message that a sender must not send"),
+        Ok(None) => TransferError::lost(),
+        Err(error) => error,
+    }
+}
+
+/// Tells the sender the hash of all, and waits for its last word.
+async fn finish<R, W>(
+    stored: Stored,
+    messages: &mut MessageReader<R>,
+    control: &mut W,
+) -> Result<Summary, TransferError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Stored { tally, kept, failed } = stored;
+    let finish = Finish { files: tally.files(), bytes: tally.bytes(), hash: tally.hash() };
+    wire::write_message(control, &Message::Finish(finish)).await.map_err(TransferError::Lost)?;
+    control.shutdown().await.map_err(TransferError::Lost)?;
+    match tokio::time::timeout(PATIENCE, messages.next()).await {
+        Ok(Ok(Some(Message::Fault(fault)))) => Err(TransferError::There(fault)),
+        Ok(Ok(Some(_))) => {
+            Err(Fault::new(FaultKind::Protocol, "the sender went on after the end of the transfer").into())
+        }
+        // Every file has been verified by the sender's own hash: a last word that got lost changes nothing.
+        Ok(Ok(None) | Err(_)) | Err(_) => {
+            Ok(Summary { files: finish.files, bytes: finish.bytes, kept, hash: finish.hash, failed })
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A handshake in progress.
+
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+
+use dunlin_core::{CloseReason, PublicKey};
+
+use crate::connection::{self, Connection};
+use crate::error::{ConnectionError, DatagramError, OpenError};
+use crate::link::Link;
+use crate::recv_stream::RecvStream;
+use crate::send_stream::SendStream;
+use crate::table::{Handshake, Settled};
+
+/// A handshake in progress: a future that gives the [`Connection`].
+///
+/// A dial begins when this is first polled, or when a stream of it waits for something. Until then what is written to
+/// its streams is collected, and goes with the first packet as far as it fits ("early data") if the peer's key is known.
+/// The peer holds early data back until the handshake is done; see docs/PROTOCOL.md, "Packet 0 and early data".
+///
+/// Dropping it gives the attempt up, unless streams of it are still held.
+#[derive(Debug)]
+#[must_use = "a dial begins when it is awaited"]
+pub struct Connecting {
+    link: Arc<Link>,
+}
+
+/// How far a handshake has come that is not over.
+enum Stage {
+    PeerKey(PublicKey),
+    Done(Arc<Settled>),
+}
+
+impl Connecting {
+    pub(crate) const fn new(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
+    /// Waits until the peer has proved its key, for the application to decide whether it trusts it.
+    ///
+    /// This is for [`Peer::Unknown`](dunlin_core::Peer::Unknown). With other peers the decision was made before, and
+    /// [`Candidate::trust`] only gives the connection.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`].
+    pub async fn peer_key(mut self) -> Result<Candidate, ConnectionError> {
+        let stage = poll_fn(|cx| self.poll_stage(cx)).await?;
+        Ok(Candidate { link: self.link, stage })
+    }
+
+    /// Opens a bidirectional stream already now. Waits while the peer allows no more: the first four need no wait.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), OpenError> {
+        connection::open_bi(&self.link).await
+    }
+
+    /// Opens a unidirectional stream already now. Waits while the peer allows no more: the first four need no wait.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
+        connection::open_uni(&self.link).await
+    }
+
+    /// Queues an unreliable datagram already now.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub fn send_datagram(&self, data: &[u8]) -> Result<(), DatagramError> {
+        connection::send_datagram(&self.link, data)
+    }
+
+    fn poll_stage(&mut self, cx: &Context<'_>) -> Poll<Result<Stage, CloseReason>> {
+        let mut locked = self.link.lock();
+        let (_, Some(entry), wakes) = locked.connection(self.link.handle) else {
+            // The entry lives as long as the link.
+            return Poll::Pending;
+        };
+        match (&entry.handshake, &entry.end) {
+            // What came before the end can still be read.
+            (Handshake::Done(settled), _) => Poll::Ready(Ok(Stage::Done(Arc::clone(settled)))),
+            (_, Some(end)) => Poll::Ready(Err(end.reason.clone())),
+            (Handshake::PeerKey(key), None) => Poll::Ready(Ok(Stage::PeerKey(*key))),
+            (Handshake::Pending, None) => {
+                entry.await_handshake(cx.waker(), wakes);
+                self.link.uncork(&mut locked);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Connecting {
+    type Output = Result<Connection, ConnectionError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let connecting = self.get_mut();
+        connecting.poll_stage(cx).map(|stage| match stage? {
+            Stage::Done(settled) => Ok(Connection::new(Arc::clone(&connecting.link), settled)),
+            Stage::PeerKey(key) => Err(ConnectionError::Untrusted(key)),
+        })
+    }
+}
+
+/// A peer that has proved a key which nobody has trusted yet.
+///
+/// Dropping it closes the connection with code 0.
+#[derive(Debug)]
+#[must_use = "the connection is closed when this is dropped"]
+pub struct Candidate {
+    link: Arc<Link>,
+    stage: Stage,
+}
+
+impl Candidate {
+    /// The key that the peer has proved to hold.
+    #[must_use]
+    pub fn key(&self) -> &PublicKey {
+        match &self.stage {
+            Stage::PeerKey(key) => key,
+            Stage::Done(settled) => &settled.peer,
+        }
+    }
+
+    /// Trusts the key: the connection stands.
+    ///
+    /// # Errors
+    /// How the connection ended meanwhile.
+    pub fn trust(self) -> Result<Connection, CloseReason> {
+        let Self { link, stage } = self;
+        let settled = match stage {
+            Stage::Done(settled) => settled,
+            Stage::PeerKey(_) => {
+                let mut locked = link.lock();
+                if let (Some(mut connection), ..) = locked.connection(link.handle) {
+                    connection.trust();
+                }
+                locked.dispatch();
+                locked.nudge();
+                let (_, entry, _) = locked.connection(link.handle);
+                let settled = match entry.map(|entry| &entry.handshake) {
+                    Some(Handshake::Done(settled)) => Some(Arc::clone(settled)),
+                    _ => None,
+                };
+                match settled {
+                    Some(settled) => settled,
+                    None => return Err(connection::lost(&link, &mut locked)),
+                }
+            }
+        };
+        Ok(Connection::new(link, settled))
+    }
+}
+
+impl core::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::PeerKey(key) => f.debug_tuple("PeerKey").field(key).finish(),
+            Self::Done(settled) => f.debug_tuple("Done").field(&settled.peer).finish(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! An established connection.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dunlin_core::{
+    CloseReason, ConnectionStats, Direction, ErrorCode, PathStats, PublicKey, StreamId, Suite, Undelivered,
+};
+
+use crate::error::{DatagramError, ExportError, OpenError};
+use crate::link::Link;
+use crate::recv_stream::RecvStream;
+use crate::send_stream::SendStream;
+use crate::state::Locked;
+use crate::table::Settled;
+use crate::wake::Pick;
+
+/// A connection to a peer that has proved its key. Clones are handles of the same connection.
+///
+/// When the last handle is dropped, its streams included, the connection is closed with code 0; what was not delivered
+/// until then is lost. [`Connection::close_graceful`] delivers first.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    link: Arc<Link>,
+    settled: Arc<Settled>,
+}
+
+impl Connection {
+    pub(crate) const fn new(link: Arc<Link>, settled: Arc<Settled>) -> Self {
+        Self { link, settled }
+    }
+
+    /// Opens a bidirectional stream. Waits while the peer allows no more.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), OpenError> {
+        open_bi(&self.link).await
+    }
+
+    /// Opens a unidirectional stream. Waits while the peer allows no more.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
+        open_uni(&self.link).await
+    }
+
+    /// The next bidirectional stream that the peer opened.
+    ///
+    /// # Errors
+    /// How the connection ended; streams that came before are still handed out.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), CloseReason> {
+        let link = &self.link;
+        link.wait_for(
+            |all| &all.accept_bi,
+            |locked| {
+                let id = accept(link, locked, Direction::Bidirectional)?;
+                Some(Ok((
+                    SendStream::accepted(Arc::clone(link), locked, id),
+                    RecvStream::new(Arc::clone(link), id),
+                )))
+            },
+        )
+        .await
+    }
+
+    /// The next unidirectional stream that the peer opened.
+    ///
+    /// # Errors
+    /// How the connection ended; streams that came before are still handed out.
+    pub async fn accept_uni(&self) -> Result<RecvStream, CloseReason> {
+        let link = &self.link;
+        link.wait_for(
+            |all| &all.accept_uni,
+            |locked| {
+                let id = accept(link, locked, Direction::Unidirectional)?;
+                Some(Ok(RecvStream::new(Arc::clone(link), id)))
+            },
+        )
+        .await
+    }
+
+    /// Queues an unreliable datagram. When the queue is full, [`dunlin_core::Overflow`] decides what happens.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub fn send_datagram(&self, data: &[u8]) -> Result<(), DatagramError> {
+        send_datagram(&self.link, data)
+    }
+
+    /// Queues an unreliable datagram; waits for room where the queue is full and set to refuse.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub async fn send_datagram_wait(&self, data: &[u8]) -> Result<(), DatagramError> {
+        let link = &self.link;
+        let sent = link.wait_for(
+            |all| &all.datagram_sendable,
+            |locked| match send_datagram_locked(link, locked, data) {
+                Err(DatagramError::Full) => None,
+                sent => Some(Ok(sent)),
+            },
+        );
+        sent.await.map_err(DatagramError::ConnectionLost)?
+    }
+
+    /// The oldest unreliable datagram received.
+    ///
+    /// # Errors
+    /// How the connection ended; datagrams that came before are still handed out.
+    pub async fn read_datagram(&self) -> Result<Bytes, CloseReason> {
+        let link = &self.link;
+        link.wait_for(
+            |all| &all.datagram_received,
+            |locked| {
+                let mut data = Vec::new();
+                locked.connection(link.handle).0?.read_datagram(&mut data)?;
+                Some(Ok(data.into()))
+            },
+        )
+        .await
+    }
+
+    /// The longest datagram that can be sent now, in bytes; `None` if the peer takes none or the connection has ended.
+    #[must_use]
+    pub fn max_datagram(&self) -> Option<usize> {
+        self.link.lock().connection(self.link.handle).0?.max_datagram()
+    }
+
+    /// Closes at once; the peer is told `code` and the first 512 bytes of `reason`. What was not delivered is lost.
+    /// Does nothing if the connection has ended.
+    pub fn close(&self, code: ErrorCode, reason: &[u8]) {
+        self.link.close(code, reason);
+    }
+
+    /// Finishes all streams, waits until the peer's transport has everything, then closes with `code` and `reason`; after
+    /// `timeout` in any case. Says what was not delivered then.
+    ///
+    /// From the first poll on no stream can be opened. The close goes on if this is dropped.
+    pub async fn close_graceful(&self, timeout: Duration, code: ErrorCode, reason: &[u8]) -> Undelivered {
+        {
+            let mut locked = self.link.lock();
+            self.link.advance(&mut locked);
+            let deadline = self.link.shared.clock.now() + timeout;
+            if let (Some(mut connection), ..) = locked.connection(self.link.handle) {
+                connection.close_graceful(deadline, code, reason);
+            }
+            locked.nudge();
+        }
+        self.link.ended().await.undelivered
+    }
+
+    /// Waits until the connection has ended, and says why.
+    pub async fn closed(&self) -> CloseReason {
+        self.link.ended().await.reason
+    }
+
+    /// Why the connection has ended; `None` while it lives.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.link.reason(&mut self.link.lock())
+    }
+
+    /// Counters; those of its last moment if the connection has ended.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        let mut locked = self.link.lock();
+        match self.link.end(&mut locked).map(|end| end.last) {
+            Some(last) => last.map_or_else(ConnectionStats::default, |(stats, _)| stats),
+            None => locked
+                .connection(self.link.handle)
+                .0
+                .map_or_else(ConnectionStats::default, |connection| connection.stats()),
+        }
+    }
+
+    /// The path in use, or the last one if the connection has ended; `None` if that is not known any more.
+    #[must_use]
+    pub fn path(&self) -> Option<PathStats> {
+        let mut locked = self.link.lock();
+        match self.link.end(&mut locked).map(|end| end.last) {
+            Some(last) => last.map(|(_, path)| path),
+            None => locked.connection(self.link.handle).0.map(|connection| connection.path()),
+        }
+    }
+
+    /// The peer's key, which it has proved.
+    #[must_use]
+    pub fn peer_identity(&self) -> &PublicKey {
+        &self.settled.peer
+    }
+
+    /// The application protocol.
+    #[must_use]
+    pub fn alpn(&self) -> &[u8] {
+        &self.settled.alpn
+    }
+
+    /// The AEAD that protects the packets.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.settled.suite
+    }
+
+    /// Noise's handshake hash: the same on both sides, and on no other connection.
+    #[must_use]
+    pub fn handshake_hash(&self) -> &[u8; 32] {
+        &self.settled.handshake_hash
+    }
+
+    /// A secret that both sides can compute and nobody else, for `label` and `context`.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ExportError> {
+        let mut locked = self.link.lock();
+        let secret = match locked.connection(self.link.handle).0 {
+            Some(connection) => connection.export(label, context)?,
+            None => None,
+        };
+        secret.ok_or_else(|| ExportError::ConnectionLost(lost(&self.link, &mut locked)))
+    }
+}
+
+/// Why a connection of which the engine knows nothing ended.
+pub(crate) fn lost(link: &Link, locked: &mut Locked<'_>) -> CloseReason {
+    // It always says why before it forgets.
+    link.reason(locked).unwrap_or(CloseReason::Local { code: ErrorCode::default() })
+}
+
+fn accept(link: &Link, locked: &mut Locked<'_>, direction: Direction) -> Option<StreamId> {
+    locked.connection(link.handle).0?.accept(direction)
+}
+
+/// Opens a bidirectional stream of a connection, established or not.
+pub(crate) async fn open_bi(link: &Arc<Link>) -> Result<(SendStream, RecvStream), OpenError> {
+    open(
+        link,
+        |all| &all.open_bi,
+        Direction::Bidirectional,
+        |locked, id| {
+            (SendStream::opened(Arc::clone(link), locked, id), RecvStream::new(Arc::clone(link), id))
+        },
+    )
+    .await
+}
+
+/// Opens a unidirectional stream of a connection, established or not.
+pub(crate) async fn open_uni(link: &Arc<Link>) -> Result<SendStream, OpenError> {
+    open(
+        link,
+        |all| &all.open_uni,
+        Direction::Unidirectional,
+        |locked, id| SendStream::opened(Arc::clone(link), locked, id),
+    )
+    .await
+}
+
+async fn open<T>(
+    link: &Arc<Link>,
+    pick: Pick,
+    direction: Direction,
+    make: impl Fn(&mut Locked<'_>, StreamId) -> T,
+) -> Result<T, OpenError> {
+    let opened = link.wait_for(pick, |locked| {
+        let opened = locked.connection(link.handle).0?.open(direction);
+        match opened {
+            Ok(id) => {
+                link.nudge(locked);
+                Some(Ok(Ok(make(locked, id))))
+            }
+            Err(dunlin_core::OpenError::Blocked) => None,
+            Err(error) => Some(Ok(Err(match (error, link.reason(locked)) {
+                (_, Some(reason)) => OpenError::ConnectionLost(reason),
+                (dunlin_core::OpenError::Untrusted, None) => OpenError::Untrusted,
+                (dunlin_core::OpenError::OverBudget, None) => OpenError::OverBudget,
+                (_, None) => OpenError::Closing,
+            }))),
+        }
+    });
+    opened.await.map_err(OpenError::ConnectionLost)?
+}
+
+/// Queues an unreliable datagram on a connection, established or not.
+pub(crate) fn send_datagram(link: &Link, data: &[u8]) -> Result<(), DatagramError> {
+    send_datagram_locked(link, &mut link.lock(), data)
+}
+
+fn send_datagram_locked(link: &Link, locked: &mut Locked<'_>, data: &[u8]) -> Result<(), DatagramError> {
+    let sent = match locked.connection(link.handle).0 {
+        Some(mut connection) => connection.send_datagram(data),
+        None => Err(dunlin_core::DatagramError::Closed),
+    };
+    match sent {
+        Ok(()) => {
+            link.nudge(locked);
+            Ok(())
+        }
+        Err(dunlin_core::DatagramError::Unsupported) => Err(DatagramError::Unsupported),
+        Err(dunlin_core::DatagramError::TooLarge { max }) => Err(DatagramError::TooLarge { max }),
+        Err(dunlin_core::DatagramError::Full) => Err(DatagramError::Full),
+        Err(dunlin_core::DatagramError::Untrusted) => Err(DatagramError::Untrusted),
+        Err(_) => Err(DatagramError::ConnectionLost(lost(link, locked))),
+    }
+}

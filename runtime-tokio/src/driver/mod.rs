@@ -1,0 +1,149 @@
+//! The driver: the one task of an endpoint that owns the socket.
+//!
+//! It receives a batch, hands it to the engine, sends the trains that the engine builds, and sleeps until something
+//! arrives, a task has something to send, or the engine's deadline comes. The lock is held for one batch in or one train
+//! out; system calls happen outside.
+
+mod receive;
+mod timer;
+mod transmit;
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::io;
+use std::sync::Arc;
+
+use dunlin_udp::UdpSocket;
+use tracing::debug;
+
+use crate::state::{Phase, Shared};
+
+use receive::Receiver;
+use timer::Timer;
+use transmit::Transmitter;
+
+/// Batches in and trains out, taken together, after which other tasks of the thread get their turn.
+const ROUNDS_PER_TURN: usize = 8;
+
+/// The socket, and the runtime's eye on it.
+#[derive(Debug)]
+struct Socket {
+    udp: UdpSocket,
+    /// Another descriptor of the same socket, for readiness alone.
+    readiness: tokio::net::UdpSocket,
+}
+
+impl Socket {
+    fn new(udp: UdpSocket) -> io::Result<Self> {
+        let readiness = tokio::net::UdpSocket::from_std(udp.as_std().try_clone()?)?;
+        Ok(Self { udp, readiness })
+    }
+}
+
+/// The task. It ends when its endpoint is closed and has said so to every peer, or when the socket fails.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    socket: Option<Socket>,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    timer: Timer,
+}
+
+/// What the driver may do next.
+enum Next {
+    /// There is more to do.
+    Work,
+    Sleep,
+    Stop,
+}
+
+impl Driver {
+    /// A driver of `udp`. Must be called within a runtime.
+    pub(crate) fn new(shared: Arc<Shared>, udp: UdpSocket) -> io::Result<Self> {
+        let timer = Timer::new(shared.clock);
+        Ok(Self {
+            shared,
+            socket: Some(Socket::new(udp)?),
+            receiver: Receiver::new(),
+            transmitter: Transmitter::new(),
+            timer,
+        })
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
+        let Self { shared, socket: Some(socket), receiver, transmitter, timer } = self else {
+            return Ok(Next::Stop);
+        };
+        for _ in 0..ROUNDS_PER_TURN {
+            let received = receiver.receive(cx, shared, socket)?;
+            let sent = transmitter.transmit(cx, shared, socket)?;
+            if received || sent {
+                continue;
+            }
+            match rest(cx, shared, timer, transmitter.is_blocked()) {
+                Next::Work => {}
+                next => return Ok(next),
+            }
+        }
+        Ok(Next::Work)
+    }
+}
+
+/// Nothing came and nothing can be sent (if `blocked`, because the socket takes no more): is there anything to wait for?
+fn rest(cx: &mut Context<'_>, shared: &Shared, timer: &mut Timer, blocked: bool) -> Next {
+    let now = shared.clock.now();
+    let mut locked = shared.lock();
+    let idle = locked.is_idle();
+    locked.tell_idle();
+    let shutdown = match locked.phase {
+        Phase::Open => None,
+        Phase::Closing { deadline, .. } if idle || deadline <= now => return Next::Stop,
+        Phase::Closing { deadline, .. } => Some(deadline),
+        Phase::Stopped => return Next::Stop,
+    };
+    // What the socket does not take now has to wait for the socket, not for the clock.
+    let engine = if blocked { None } else { locked.engine.poll_timeout() };
+    let deadline = [engine, shutdown].into_iter().flatten().min();
+    locked.put_driver_to_sleep(cx.waker().clone());
+    drop(locked);
+    match deadline {
+        Some(deadline) if timer.poll_until(cx, now, deadline).is_ready() => Next::Work,
+        Some(_) | None => Next::Sleep,
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self.get_mut();
+        match driver.turn(cx) {
+            Ok(Next::Work) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Ok(Next::Sleep) => return Poll::Pending,
+            Ok(Next::Stop) => debug!("endpoint stopped"),
+            Err(error) => debug!(%error, "the socket failed"),
+        }
+        driver.stop();
+        Poll::Ready(())
+    }
+}
+
+impl Driver {
+    /// Closes the socket, then tells everybody who waits.
+    fn stop(&mut self) {
+        self.socket = None;
+        self.shared.lock().stop();
+    }
+}
+
+impl Drop for Driver {
+    /// The runtime may shut down at any time.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,89 @@
+//! Sleeping until a point in time.
+
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "portable.rs")]
+mod fine;
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use dunlin_core::{Duration, Instant};
+use tokio::time::{Sleep, sleep};
+
+use crate::clock::Clock;
+
+use fine::FineTimer;
+
+/// Below this, a deadline is for the fine timer: tokio's timers count in milliseconds, up to two of which they are late,
+/// and the pacer's bursts are one long.
+const FINE: Duration = Duration::from_millis(4);
+
+/// A timer that is set again and again.
+///
+/// A deadline that moves away, as that of loss detection does with every acknowledgement, does not set it anew: the task
+/// is woken once too early instead. The clock decides, not the sleep.
+#[derive(Debug)]
+pub(super) struct Timer {
+    clock: Clock,
+    coarse: Pin<Box<Sleep>>,
+    /// What `coarse` is set to; `None` if it has fired.
+    coarse_until: Option<Instant>,
+    fine: FineTimer,
+    /// What `fine` is set to; `None` if it has fired.
+    fine_until: Option<Instant>,
+}
+
+impl Timer {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            coarse: Box::pin(sleep(Duration::ZERO)),
+            coarse_until: None,
+            fine: FineTimer::new(),
+            fine_until: None,
+        }
+    }
+
+    /// Ready if `deadline` has come at `now`; else the task is woken then, or before.
+    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Poll<()> {
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        if deadline - now < FINE && self.poll_fine(cx, now, deadline).is_some() {
+            return Poll::Pending;
+        }
+        self.poll_coarse(cx, deadline);
+        Poll::Pending
+    }
+
+    /// Has the task woken by the fine timer; `None` if there is none.
+    fn poll_fine(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Option<()> {
+        loop {
+            if self.fine_until.is_none_or(|until| until > deadline || until <= now) {
+                self.fine.set(deadline - now)?;
+                self.fine_until = Some(deadline);
+            }
+            match self.fine.poll(cx)? {
+                Poll::Pending => return Some(()),
+                Poll::Ready(()) => self.fine_until = None,
+            }
+        }
+    }
+
+    /// Has the task woken by tokio's timer.
+    fn poll_coarse(&mut self, cx: &mut Context<'_>, deadline: Instant) {
+        loop {
+            if self.coarse_until.is_none_or(|until| until > deadline) {
+                // Beyond what the system can say there is nothing to wait for.
+                let Some(at) = self.clock.to_std(deadline) else { return };
+                self.coarse.as_mut().reset(at.into());
+                self.coarse_until = Some(deadline);
+            }
+            match self.coarse.as_mut().poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(()) => self.coarse_until = None,
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The endpoint: one socket, one identity, any number of connections.
+
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+
+use dunlin_core::{Config, ConnectOptions, EndpointStats, ErrorCode, Identity, Peer, PublicKey};
+use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::connecting::Connecting;
+use crate::driver::Driver;
+use crate::error::{BindError, ConnectError};
+use crate::hardware;
+use crate::incoming::Incoming;
+use crate::link::Link;
+use crate::state::{Phase, Shared};
+
+/// One UDP socket, one identity, any number of connections, to dial and to be dialled. Clones are handles of the same
+/// endpoint.
+///
+/// When the last handle is dropped, the endpoint closes with code 0, as by [`Endpoint::close`]: connections do not
+/// outlive it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+    public: PublicKey,
+}
+
+impl Endpoint {
+    /// An endpoint on `addr` (port 0: any that is free), with the system's defaults for the socket. What
+    /// [`Config::aes_hardware`] says is completed by what this machine's processor says.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn bind(addr: SocketAddr, config: Config, identity: Identity) -> Result<Self, BindError> {
+        Self::bind_with(addr, config, identity, &BindOptions::default())
+    }
+
+    /// An endpoint on `addr` with these options for its socket.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn bind_with(
+        addr: SocketAddr,
+        config: Config,
+        identity: Identity,
+        options: &BindOptions,
+    ) -> Result<Self, BindError> {
+        Self::with_socket(UdpSocket::bind(addr, options)?, config, identity)
+    }
+
+    /// An endpoint on a socket that is bound already.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn with_socket(socket: UdpSocket, mut config: Config, identity: Identity) -> Result<Self, BindError> {
+        let runtime = Handle::try_current().map_err(|error| BindError::Runtime(io::Error::other(error)))?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(BindError::Random)?;
+        config.aes_hardware |= hardware::has_aes();
+        let (local, public) = (socket.local_addr(), *identity.public());
+        let engine = dunlin_core::Endpoint::new(config, identity, seed);
+        let shared = Arc::new(Shared::new(engine, Clock::start()));
+        let driver = Driver::new(Arc::clone(&shared), socket).map_err(BindError::Runtime)?;
+        runtime.spawn(driver);
+        Ok(Self { inner: Arc::new(Inner { shared, local, public }) })
+    }
+
+    /// Dials `peer` at `remote`, offering the application protocol `alpn`.
+    ///
+    /// With [`Peer::Unknown`] ask [`Connecting::peer_key`] whom you have reached, and trust it or not.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect(&self, remote: SocketAddr, peer: Peer, alpn: &[u8]) -> Result<Connecting, ConnectError> {
+        self.connect_with(peer, ConnectOptions::new(remote, alpn))
+    }
+
+    /// Dials with all options: several protocols to offer, another timeout.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect_with(&self, peer: Peer, options: ConnectOptions) -> Result<Connecting, ConnectError> {
+        let shared = &self.inner.shared;
+        let mut locked = shared.lock();
+        if locked.phase != Phase::Open {
+            return Err(ConnectError::EndpointClosed);
+        }
+        let handle = locked.engine.connect(shared.clock.now(), peer, options)?;
+        Ok(Connecting::new(Link::new(shared, &mut locked, handle, true)))
+    }
+
+    /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
+    /// an endpoint whose [`Config::alpns`] are empty.
+    pub async fn accept(&self) -> Option<Incoming> {
+        let shared = &self.inner.shared;
+        loop {
+            let notified = shared.incoming.notified();
+            {
+                let mut locked = shared.lock();
+                if let Some(incoming) = Incoming::next(shared, &mut locked) {
+                    // There may be more for the next one who waits.
+                    locked.wakes.one_of(&shared.incoming);
+                    return Some(incoming);
+                }
+                if locked.phase != Phase::Open {
+                    return None;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// Sets the application protocols that are accepted from now on, best first.
+    pub fn set_alpns(&self, alpns: Vec<Vec<u8>>) {
+        let mut locked = self.inner.shared.lock();
+        if locked.phase == Phase::Open {
+            locked.engine.set_alpns(alpns);
+        }
+    }
+
+    /// Closes the endpoint: refuses everything new and closes every connection with `code` and `reason`. Once their
+    /// peers have heard of it or have had the time to, at most 3 seconds later, the socket is closed;
+    /// [`Endpoint::wait_idle`] waits for that. Closing again does nothing; later calls say that the endpoint is closed.
+    pub fn close(&self, code: ErrorCode, reason: &[u8]) {
+        self.inner.shared.lock().close_all(code, reason);
+    }
+
+    /// Waits until there is no connection: all have ended, and their peers have heard of it or have had the time to.
+    /// After [`Endpoint::close`] it waits for the socket to be closed.
+    pub async fn wait_idle(&self) {
+        let shared = &self.inner.shared;
+        loop {
+            let notified = shared.idle.notified();
+            {
+                let mut locked = shared.lock();
+                let done = match locked.phase {
+                    Phase::Open => locked.is_idle(),
+                    Phase::Closing { .. } => false,
+                    Phase::Stopped => true,
+                };
+                if done {
+                    return;
+                }
+                locked.await_idle();
+            }
+            notified.await;
+        }
+    }
+
+    /// The address that the socket is bound to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    /// Our public key, by which others dial us.
+    #[must_use]
+    pub fn public_key(&self) -> &PublicKey {
+        &self.inner.public
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        self.inner.shared.lock().engine.stats()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.lock().close_all(ErrorCode::default(), b"");
+    }
+}

@@ -1,0 +1,124 @@
+//! Somebody dials.
+
+use core::fmt;
+use std::sync::Arc;
+
+use core::net::SocketAddr;
+use dunlin_core::{AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, TransportAddr};
+
+use crate::connecting::Connecting;
+use crate::link::Link;
+use crate::state::{Locked, Phase, Shared};
+
+/// An attempt of somebody to connect, which waits for [`Incoming::accept`], [`Incoming::refuse`] or
+/// [`Incoming::ignore`]. It expires when it is not decided on in time ([`dunlin_core::Limits::half_open_lifetime`]).
+///
+/// Dropping it refuses the attempt with code 0.
+#[must_use = "the attempt is refused when this is dropped"]
+pub struct Incoming {
+    shared: Arc<Shared>,
+    handle: ConnectionHandle,
+    remote: SocketAddr,
+    identity: IncomingIdentity,
+    alpns: Vec<Vec<u8>>,
+    decided: bool,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("remote", &self.remote)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Incoming {
+    /// The next attempt that waits.
+    pub(crate) fn next(shared: &Arc<Shared>, locked: &mut Locked<'_>) -> Option<Self> {
+        loop {
+            let handle = locked.next_incoming()?;
+            let Some(attempt) = locked.engine.incoming(handle) else { continue };
+            let (Some(TransportAddr::Ip(remote)), Some(identity)) = (attempt.remote(), attempt.identity())
+            else {
+                continue;
+            };
+            let alpns = attempt.alpns().map(<[u8]>::to_vec).collect();
+            return Some(Self {
+                shared: Arc::clone(shared),
+                handle,
+                remote,
+                identity,
+                alpns,
+                decided: false,
+            });
+        }
+    }
+
+    /// The address from which the attempt came. Anybody can write any address there: it is not validated.
+    #[must_use]
+    pub const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Whose attempt it is, as far as that is known: good for refusing, not for granting.
+    #[must_use]
+    pub const fn identity(&self) -> IncomingIdentity {
+        self.identity
+    }
+
+    /// The application protocols that the dialler offers.
+    #[must_use]
+    pub fn alpns(&self) -> &[Vec<u8>] {
+        &self.alpns
+    }
+
+    /// Answers. The connection stands when the dialler has proved its key.
+    ///
+    /// # Errors
+    /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.
+    pub fn accept(mut self) -> Result<Connecting, AcceptError> {
+        self.decided = true;
+        let mut locked = self.shared.lock();
+        if locked.phase != Phase::Open {
+            return Err(AcceptError::Gone);
+        }
+        let now = self.shared.clock.now();
+        let attempt = locked.engine.incoming(self.handle).ok_or(AcceptError::Gone)?;
+        let handle = attempt.accept(now)?;
+        let link = Link::new(&self.shared, &mut locked, handle, false);
+        locked.nudge();
+        Ok(Connecting::new(link))
+    }
+
+    /// Answers with a refusal that the dialler can believe.
+    pub fn refuse(mut self, code: ErrorCode) {
+        self.decided = true;
+        self.refuse_with(code);
+    }
+
+    /// Does not answer, now or to repetitions. The dialler cannot tell whether anybody is there.
+    pub fn ignore(mut self) {
+        self.decided = true;
+        if let Some(attempt) = self.shared.lock().engine.incoming(self.handle) {
+            attempt.ignore();
+        }
+    }
+
+    fn refuse_with(&self, code: ErrorCode) {
+        let mut locked = self.shared.lock();
+        let now = self.shared.clock.now();
+        if let Some(attempt) = locked.engine.incoming(self.handle) {
+            attempt.refuse(now, code);
+            locked.nudge();
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.refuse_with(ErrorCode::default());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! dunlin, a secure multipath UDP transport, for applications on tokio.
+//!
+//! An [`Endpoint`] is a UDP socket and an identity: a key pair, in place of certificates. It dials others by address and
+//! public key ([`Endpoint::connect`]) and is dialled ([`Endpoint::accept`]); each [`Connection`] carries any number of
+//! streams ([`SendStream`], [`RecvStream`]) and unreliable datagrams.
+//!
+//! ```
+//! use dunlin_tokio::{Config, Endpoint, Identity, Peer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let mut config = Config::default();
+//! config.alpns = vec![b"hello".to_vec()];
+//! let server = Endpoint::bind("127.0.0.1:0".parse()?, config, Identity::from_secret([1; 32]))?;
+//! let client = Endpoint::bind("127.0.0.1:0".parse()?, Config::default(), Identity::from_secret([2; 32]))?;
+//!
+//! let dial = client.connect(server.local_addr(), Peer::Key(*server.public_key()), b"hello")?;
+//! let answer = async { Ok(server.accept().await.ok_or("closed")?.accept()?.await?) };
+//! let (here, there) = tokio::try_join!(async { Ok(dial.await?) }, answer)
+//! #   .map_err(|error: Box<dyn core::error::Error>| error)?;
+//!
+//! let mut send = here.open_uni().await?;
+//! send.write_all(b"hello, dunlin").await?;
+//! send.finish()?;
+//! let mut recv = there.accept_uni().await?;
+//! assert_eq!(recv.read_to_end(100).await?, b"hello, dunlin");
+//! # Ok(())
+//! # }
+//! ```
+//! (Take your secrets from the system's random generator instead, and keep them.)
+//!
+//! # Futures
+//!
+//! Every future may be dropped at any time, as `tokio::select!` does, and nothing is lost by that:
+//!
+//! | future | when it is dropped before it is ready |
+//! |---|---|
+//! | [`Endpoint::accept`] | the attempt waits for the next call |
+//! | [`Endpoint::wait_idle`], [`Connection::closed`] | nothing has changed |
+//! | [`Connecting`], [`Connecting::peer_key`] | the attempt is given up (they are values, not calls: dropping a `&mut` borrow of a [`Connecting`] only stops waiting) |
+//! | [`Connection::open_bi`], [`Connection::open_uni`] | no stream was opened; the place goes to the next who waits |
+//! | [`Connection::accept_bi`], [`Connection::accept_uni`], [`Connection::read_datagram`] | the stream or datagram waits for the next call |
+//! | [`Connection::send_datagram_wait`] | the datagram was not queued |
+//! | [`Connection::close_graceful`] | the close goes on |
+//! | [`SendStream::write`] | nothing was written |
+//! | [`SendStream::write_all`] | a part was written; [`SendStream::written`] tells how much |
+//! | [`SendStream::delivered`], [`SendStream::stopped`] | nothing has changed |
+//! | [`RecvStream::read`], [`RecvStream::read_chunk`] | nothing was read |
+//! | [`RecvStream::read_to_end`] | what was read is read again by the next call |
+//!
+//! # Handles
+//!
+//! | when this is dropped | this happens |
+//! |---|---|
+//! | [`SendStream`] | the stream is finished: the peer reads to the end of what was written |
+//! | [`RecvStream`] | the peer is asked to stop, with code 0, unless the stream was read to its end |
+//! | [`Incoming`] | the attempt is refused with code 0 |
+//! | [`Connecting`], [`Candidate`] | the attempt is given up, unless streams of it are still held |
+//! | the last [`Connection`] and stream of a connection | it is closed with code 0; what was not delivered is lost |
+//! | the last [`Endpoint`] | it closes with code 0, and with it its connections |
+//!
+//! # How it works
+//!
+//! The protocol is [`dunlin_core`]'s, which knows no socket and no clock; the socket is [`dunlin_udp`]'s. One task per
+//! endpoint, the driver, receives in batches and sends in trains, with one system call each. Engine and tables are
+//! behind one lock, which the driver holds for one batch in or one train out; calls of the application copy under it.
+//! No lock is held across a wait or a system call, and no waker runs under it. The driver runs on the runtime on which
+//! the endpoint was bound, and all of an endpoint's work is done there and where its handles are used: one endpoint is
+//! about one processor core's worth of work. More endpoints use more cores.
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
+#![deny(unsafe_code)]
+
+mod clock;
+mod connecting;
+mod connection;
+mod driver;
+mod endpoint;
+mod error;
+mod hardware;
+mod incoming;
+mod link;
+mod recv_stream;
+mod send_stream;
+mod state;
+mod table;
+mod wake;
+
+pub use connecting::{Candidate, Connecting};
+pub use connection::Connection;
+pub use endpoint::Endpoint;
+pub use error::{
+    BindError, ConnectError, ConnectionError, DatagramError, ExportError, OpenError, ReadError,
+    ReadToEndError, WriteError,
+};
+pub use incoming::Incoming;
+pub use recv_stream::RecvStream;
+pub use send_stream::SendStream;
+
+pub use bytes::Bytes;
+pub use dunlin_core::{
+    self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
+    ConnectionStats, DatagramConfig, EndpointStats, ErrorCode, Identity, IncomingIdentity, Limits, Overflow,
+    PathStats, Peer, PublicKey, StreamId, Suite, TransportError, Undelivered,
+};
+pub use dunlin_udp::{self, BindOptions, UdpSocket};

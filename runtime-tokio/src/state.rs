@@ -1,0 +1,264 @@
+//! The one lock of an endpoint, and what is behind it.
+
+use core::ops::{Deref, DerefMut};
+use core::task::Waker;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dunlin_core::{CloseReason, Connection, ConnectionHandle, Duration, Endpoint, ErrorCode, Event, Instant};
+use tokio::sync::Notify;
+use tracing::debug;
+
+use crate::clock::Clock;
+use crate::table::Entry;
+use crate::wake::Wakes;
+
+/// How long a closed endpoint waits for its last packets. The closing period of a connection is three probe timeouts
+/// (RFC 9000 section 10.2), on most paths below a second.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the driver and all handles of an endpoint share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) clock: Clock,
+    /// Somebody dials.
+    pub(crate) incoming: Arc<Notify>,
+    /// Nothing is left to do, or the endpoint has closed.
+    pub(crate) idle: Arc<Notify>,
+}
+
+/// The life of an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Open,
+    /// Nothing new; connections close with this code. The driver stops at `deadline` at the latest.
+    Closing {
+        code: ErrorCode,
+        deadline: Instant,
+    },
+    /// The driver is gone, and the socket with it.
+    Stopped,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) engine: Endpoint,
+    pub(crate) phase: Phase,
+    entries: HashMap<ConnectionHandle, Entry>,
+    /// Attempts that the application has not asked for yet, oldest first.
+    incoming: VecDeque<ConnectionHandle>,
+    /// Connections that have not ended.
+    open: usize,
+    /// Ended by us: the engine still sees to it that the peer hears of it. Oldest first.
+    closing: VecDeque<ConnectionHandle>,
+    /// The driver, while it sleeps.
+    driver: Option<Waker>,
+    /// Somebody waits for `Shared::idle`.
+    idle_awaited: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Endpoint, clock: Clock) -> Self {
+        let state = State {
+            engine,
+            phase: Phase::Open,
+            entries: HashMap::new(),
+            incoming: VecDeque::new(),
+            open: 0,
+            closing: VecDeque::new(),
+            driver: None,
+            idle_awaited: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            clock,
+            incoming: Arc::new(Notify::new()),
+            idle: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Takes the lock. A panic under it, which would be a bug of ours, does not take the other connections with it.
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            wakes: Wakes::default(),
+            shared: self,
+        }
+    }
+}
+
+/// The state, locked. When it is dropped, the engine's events are handed over, the lock is released, and those whom the
+/// events concern are woken, in this order.
+pub(crate) struct Locked<'a> {
+    // Fields are dropped in their order: first the lock is released, then wakers run.
+    state: MutexGuard<'a, State>,
+    pub(crate) wakes: Wakes,
+    shared: &'a Shared,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.dispatch();
+    }
+}
+
+impl Locked<'_> {
+    /// The connection in the engine and in the table, and the list of those to wake.
+    pub(crate) fn connection(
+        &mut self,
+        handle: ConnectionHandle,
+    ) -> (Option<Connection<'_>>, Option<&mut Entry>, &mut Wakes) {
+        let State { engine, entries, .. } = &mut *self.state;
+        (engine.connection(handle), entries.get_mut(&handle), &mut self.wakes)
+    }
+
+    /// There is something to send: wakes the driver if it sleeps.
+    pub(crate) fn nudge(&mut self) {
+        let driver = self.state.driver.take();
+        self.wakes.task(driver);
+    }
+
+    /// Hands over what the engine has to tell.
+    pub(crate) fn dispatch(&mut self) {
+        while let Some((handle, event)) = self.state.engine.poll_event() {
+            let State { engine, entries, open, closing, incoming, .. } = &mut *self.state;
+            match &event {
+                Event::Incoming => {
+                    drop_expired(incoming, engine);
+                    incoming.push_back(handle);
+                    self.wakes.one_of(&self.shared.incoming);
+                    continue;
+                }
+                Event::Closed(reason) => {
+                    debug!(?handle, %reason, "connection ended");
+                    *open = open.saturating_sub(1);
+                    if matches!(reason, CloseReason::Local { .. } | CloseReason::Violation(_)) {
+                        closing.push_back(handle);
+                    }
+                }
+                Event::Connected => debug!(?handle, "connected"),
+                _ => {}
+            }
+            if let Some(entry) = entries.get_mut(&handle) {
+                entry.on_event(event, engine.connection(handle).as_mut(), &mut self.wakes);
+            }
+        }
+    }
+
+    /// Refuses everything new and closes every connection, once.
+    pub(crate) fn close_all(&mut self, code: ErrorCode, reason: &[u8]) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let now = self.shared.clock.now();
+        self.phase = Phase::Closing { code, deadline: now + SHUTDOWN_LIMIT };
+        self.engine.set_alpns(Vec::new());
+        self.engine.handle_timeout(now);
+        self.end_all(code, reason);
+        self.wakes.all_of(&self.shared.incoming);
+        self.nudge();
+    }
+
+    fn end_all(&mut self, code: ErrorCode, reason: &[u8]) {
+        let State { engine, entries, incoming, .. } = &mut *self.state;
+        for handle in incoming.drain(..) {
+            if let Some(attempt) = engine.incoming(handle) {
+                attempt.ignore();
+            }
+        }
+        for handle in entries.keys() {
+            if let Some(mut connection) = engine.connection(*handle) {
+                connection.close(code, reason);
+            }
+        }
+        self.dispatch();
+    }
+
+    /// The driver stops, for whatever reason: nothing will be sent or received any more.
+    pub(crate) fn stop(&mut self) {
+        let code = match self.phase {
+            Phase::Open => ErrorCode::default(),
+            Phase::Closing { code, .. } => code,
+            Phase::Stopped => return,
+        };
+        self.end_all(code, b"");
+        self.phase = Phase::Stopped;
+        self.wakes.all_of(&self.shared.incoming);
+        self.wakes.all_of(&self.shared.idle);
+        let driver = self.driver.take();
+        self.wakes.task(driver);
+    }
+
+    /// Tells those who wait for it that nothing is left to do.
+    pub(crate) fn tell_idle(&mut self) {
+        if self.state.is_idle() && self.state.idle_awaited {
+            self.state.idle_awaited = false;
+            self.wakes.all_of(&self.shared.idle);
+        }
+    }
+}
+
+impl State {
+    /// A connection came into being.
+    pub(crate) fn insert(&mut self, handle: ConnectionHandle, entry: Entry) {
+        self.open += 1;
+        self.entries.insert(handle, entry);
+    }
+
+    /// The last handle is gone. The entry is returned to be dropped after the lock is released.
+    pub(crate) fn remove(&mut self, handle: ConnectionHandle) -> Option<Entry> {
+        self.entries.remove(&handle)
+    }
+
+    /// The oldest attempt that still waits for an answer.
+    pub(crate) fn next_incoming(&mut self) -> Option<ConnectionHandle> {
+        drop_expired(&mut self.incoming, &mut self.engine);
+        self.incoming.pop_front()
+    }
+
+    /// The driver goes to sleep.
+    pub(crate) fn put_driver_to_sleep(&mut self, driver: Waker) {
+        self.driver = Some(driver);
+    }
+
+    /// Whether every connection has ended, and every peer has heard of it or had the time to.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        while let Some(handle) = self.closing.front()
+            && self.engine.connection(*handle).is_none()
+        {
+            self.closing.pop_front();
+        }
+        self.open == 0 && self.closing.is_empty()
+    }
+
+    /// Somebody is about to wait for `Shared::idle`.
+    pub(crate) fn await_idle(&mut self) {
+        self.idle_awaited = true;
+    }
+}
+
+/// Drops the attempts that expired unanswered, so that the queue is never longer than the engine's limit of half-open
+/// attempts.
+fn drop_expired(incoming: &mut VecDeque<ConnectionHandle>, engine: &mut Endpoint) {
+    while let Some(handle) = incoming.front()
+        && engine.incoming(*handle).is_none()
+    {
+        incoming.pop_front();
+    }
+}

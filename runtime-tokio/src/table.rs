@@ -1,0 +1,198 @@
+//! What the adapter keeps of each connection beside the engine: who waits for what, and how it ended.
+
+use core::task::Waker;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dunlin_core::{
+    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathStats, PeerIdentity,
+    PublicKey, StreamId, Suite, Undelivered, WriteError,
+};
+
+use crate::wake::{Signals, Wakes, register};
+
+/// What a finished handshake has settled; it does not change any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) peer: PublicKey,
+    pub(crate) alpn: Vec<u8>,
+    pub(crate) suite: Suite,
+    pub(crate) handshake_hash: [u8; 32],
+}
+
+impl Settled {
+    pub(crate) fn of(connection: &Connection<'_>) -> Option<Arc<Self>> {
+        let PeerIdentity::Verified(peer) = connection.peer_identity()?;
+        Some(Arc::new(Self {
+            peer,
+            alpn: connection.alpn()?.to_vec(),
+            suite: connection.suite()?,
+            handshake_hash: connection.handshake_hash()?,
+        }))
+    }
+}
+
+/// How far the handshake has come.
+#[derive(Clone, Debug)]
+pub(crate) enum Handshake {
+    Pending,
+    /// Waits for the application's trust.
+    PeerKey(PublicKey),
+    Done(Arc<Settled>),
+}
+
+/// How a connection ended, with the last that was known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) reason: CloseReason,
+    pub(crate) undelivered: Undelivered,
+    pub(crate) last: Option<(ConnectionStats, PathStats)>,
+}
+
+/// What became of what was written to a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Open,
+    /// The peer wants no more.
+    Stopped(ErrorCode),
+    /// The peer's transport has everything, or knows of the reset.
+    Settled,
+}
+
+#[derive(Debug)]
+struct Writer {
+    waker: Option<Waker>,
+    outcome: Outcome,
+}
+
+/// A connection in the adapter's table. It lives as long as there is a handle.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) handshake: Handshake,
+    pub(crate) end: Option<End>,
+    /// Who waits for the handshake.
+    connecting: Option<Waker>,
+    /// Who waits to read.
+    readers: HashMap<StreamId, Waker>,
+    /// Every sending half that the application holds.
+    writers: HashMap<StreamId, Writer>,
+}
+
+impl Entry {
+    pub(crate) fn new(signals: Arc<Signals>) -> Self {
+        Self {
+            signals,
+            handshake: Handshake::Pending,
+            end: None,
+            connecting: None,
+            readers: HashMap::new(),
+            writers: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn await_handshake(&mut self, waker: &Waker, wakes: &mut Wakes) {
+        register(&mut self.connecting, waker, wakes);
+    }
+
+    pub(crate) fn await_readable(&mut self, id: StreamId, waker: &Waker, wakes: &mut Wakes) {
+        if self.readers.get(&id).is_some_and(|old| old.will_wake(waker)) {
+            return;
+        }
+        wakes.task(self.readers.insert(id, waker.clone()));
+    }
+
+    /// The reader is gone.
+    pub(crate) fn forget_reader(&mut self, id: StreamId, wakes: &mut Wakes) {
+        wakes.task(self.readers.remove(&id));
+    }
+
+    /// The application gets a sending half.
+    pub(crate) fn add_writer(&mut self, id: StreamId, outcome: Outcome) {
+        self.writers.insert(id, Writer { waker: None, outcome });
+    }
+
+    pub(crate) fn outcome(&self, id: StreamId) -> Outcome {
+        self.writers.get(&id).map_or(Outcome::Settled, |writer| writer.outcome)
+    }
+
+    pub(crate) fn await_writer(&mut self, id: StreamId, waker: &Waker, wakes: &mut Wakes) {
+        if let Some(writer) = self.writers.get_mut(&id) {
+            register(&mut writer.waker, waker, wakes);
+        }
+    }
+
+    /// The writer is gone.
+    pub(crate) fn forget_writer(&mut self, id: StreamId, wakes: &mut Wakes) {
+        wakes.task(self.writers.remove(&id).and_then(|writer| writer.waker));
+    }
+
+    /// Something happened. `connection` is the engine's, unless it has forgotten it already.
+    pub(crate) fn on_event(
+        &mut self,
+        event: Event,
+        connection: Option<&mut Connection<'_>>,
+        wakes: &mut Wakes,
+    ) {
+        match event {
+            Event::Connected => {
+                if let Some(settled) = connection.as_deref().and_then(Settled::of) {
+                    self.handshake = Handshake::Done(settled);
+                }
+                wakes.task(self.connecting.take());
+            }
+            Event::PeerKey(key) => {
+                self.handshake = Handshake::PeerKey(key);
+                wakes.task(self.connecting.take());
+            }
+            Event::StreamOpened(Direction::Bidirectional) => wakes.one(&self.signals, |all| &all.accept_bi),
+            Event::StreamOpened(Direction::Unidirectional) => wakes.one(&self.signals, |all| &all.accept_uni),
+            Event::StreamsAvailable(Direction::Bidirectional) => wakes.one(&self.signals, |all| &all.open_bi),
+            Event::StreamsAvailable(Direction::Unidirectional) => {
+                wakes.one(&self.signals, |all| &all.open_uni);
+            }
+            Event::Readable(id) => wakes.task(self.readers.remove(&id)),
+            Event::Writable(id) => self.on_writable(id, connection, wakes),
+            Event::Finished(id) => {
+                if let Some(writer) = self.writers.get_mut(&id) {
+                    if writer.outcome == Outcome::Open {
+                        writer.outcome = Outcome::Settled;
+                    }
+                    wakes.task(writer.waker.take());
+                }
+            }
+            Event::DatagramReceived => wakes.one(&self.signals, |all| &all.datagram_received),
+            Event::DatagramSendable => wakes.one(&self.signals, |all| &all.datagram_sendable),
+            Event::Closed(reason) => self.on_closed(reason, connection, wakes),
+            // The endpoint's; and what a later engine may tell and this adapter has no use for.
+            _ => {}
+        }
+    }
+
+    /// The stream takes data again, or the peer stopped it. The engine forgets a stopped stream once the peer knows
+    /// that we heard it, so the code is kept here.
+    fn on_writable(&mut self, id: StreamId, connection: Option<&mut Connection<'_>>, wakes: &mut Wakes) {
+        let Some(writer) = self.writers.get_mut(&id) else { return };
+        if let Some(Err(WriteError::Stopped(code))) = connection.map(|connection| connection.write(id, &[])) {
+            writer.outcome = Outcome::Stopped(code);
+        }
+        wakes.task(writer.waker.take());
+    }
+
+    fn on_closed(&mut self, reason: CloseReason, connection: Option<&mut Connection<'_>>, wakes: &mut Wakes) {
+        let connection = connection.as_deref();
+        self.end = Some(End {
+            reason,
+            undelivered: connection.map_or_else(Undelivered::default, Connection::undelivered),
+            last: connection.map(|connection| (connection.stats(), connection.path())),
+        });
+        wakes.task(self.connecting.take());
+        for (_, waker) in self.readers.drain() {
+            wakes.task(Some(waker));
+        }
+        for writer in self.writers.values_mut() {
+            wakes.task(writer.waker.take());
+        }
+        wakes.everybody(&self.signals);
+    }
+}

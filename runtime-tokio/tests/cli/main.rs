@@ -1,0 +1,7 @@
+//! The program `dunlin` as its users meet it: processes, exit codes, lines, files.
+
+mod errors;
+mod keys;
+mod perf;
+mod support;
+mod transfers;

@@ -1,0 +1,95 @@
+//! `perf`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{DUNLIN, Scratch, run};
+
+/// A server that is killed with the test.
+struct Server {
+    child: Child,
+    address: String,
+    key: String,
+    _out: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = Command::new(DUNLIN)
+            .args(["perf", "server", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut next = |what: &str| {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line.trim().strip_prefix(what).unwrap().to_owned()
+        };
+        let (key, address) = (next("public key "), next("listening on "));
+        Self { child, address, key, _out: out }
+    }
+
+    fn args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["perf", "client", "--to", &self.address, "--peer", &self.key], more].concat()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn bytes_go_up_and_down_and_are_all_counted() {
+    let server = Server::start();
+    for (way, aead, name) in
+        [("--upload", "chacha", "ChaCha20-Poly1305"), ("--download", "aes", "AES-256-GCM")]
+    {
+        let more =
+            [way, "--json", "--bytes", "3000001", "--streams", "3", "--aead", aead, "--packet-size", "8900"];
+        let ended = run(&server.args(&more));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let told = ended.json();
+        assert_eq!((&told["bytes"], &told["streams"]), (&3_000_001.into(), &3.into()));
+        assert_eq!((&told["aead"], &told["packet_size"]), (&name.into(), &8900.into()));
+        assert!(told["crypto_backend"].is_string() && told["bits_per_second"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn a_measurement_ends_in_time_and_says_what_it_used() {
+    let server = Server::start();
+    for way in ["--upload", "--download"] {
+        let ended = run(&server.args(&[way, "--seconds", "0.3"]));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        for part in ["bit/s", "/s)", "rtt", "loss", "sent again", "packets of 1200 bytes, protected with"] {
+            assert!(ended.stdout.contains(part), "{part}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn pings_come_back() {
+    let server = Server::start();
+    let ended =
+        run(&server.args(&["--ping", "--json", "--seconds", "0.3", "--bytes", "100", "--streams", "2"]));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = ended.json();
+    assert!(told["round_trips"].as_u64().unwrap() > 0);
+    let [min, half, worst] = ["min", "p50", "p99"].map(|name| told["round_trip_us"][name].as_f64().unwrap());
+    assert!(0.0 < min && min <= half && half <= worst);
+    let too_large = run(&server.args(&["--ping", "--bytes", "1M"]));
+    assert_eq!(too_large.code, 2);
+}
+
+#[test]
+fn files_sent_to_a_server_that_only_measures_are_refused() {
+    let (server, scratch) = (Server::start(), Scratch::new());
+    let file = scratch.file("file", 1);
+    let ended = run(&["send", "--to", &server.address, "--peer", &server.key, file.to_str().unwrap()]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.error().contains("runs another command"), "{ended:?}");
+}

@@ -1,0 +1,72 @@
+//! Why a socket could not be had.
+
+use core::net::SocketAddr;
+use std::io;
+
+use crate::platform;
+
+/// Why a socket could not be bound, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another socket has the port.
+    #[error(
+        "{address} is in use: stop the program that has it, choose another port, or port 0 for any that is free"
+    )]
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system forbids it.
+    #[error(
+        "not permitted to bind {address}: ports below 1024 need a privilege (on Linux CAP_NET_BIND_SERVICE); \
+         otherwise look for a sandbox or a firewall"
+    )]
+    NotPermitted {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address is not one of this machine's.
+    #[error(
+        "{address} is no address of this machine: use one that it has, or 0.0.0.0 or [::] for all of them; \
+         a link-local IPv6 address needs its interface, as in [fe80::1%2]"
+    )]
+    NotLocal {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has no such protocol.
+    #[error("this system does not speak the protocol of {address}: use an address of the other IP version")]
+    NoFamily {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else.
+    #[error("cannot open a UDP socket on {address}")]
+    Other {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    pub(crate) fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, source },
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { address, source },
+            io::ErrorKind::AddrNotAvailable => Self::NotLocal { address, source },
+            _ if platform::is_no_family(&source) => Self::NoFamily { address, source },
+            _ => Self::Other { address, source },
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The UDP socket that dunlin's adapters share.
+//!
+//! [`UdpSocket`] sends trains of datagrams in one system call (GSO) and receives them so (GRO), carries ECN codepoints
+//! and source addresses both ways, forbids fragmentation, and speaks IPv4 and IPv6 on one port. It stands on
+//! [`quinn_udp`] and never blocks; waiting until it is ready belongs to the adapters, which register what
+//! [`UdpSocket::as_std`], `AsFd` or `AsSocket` gives them.
+//!
+//! It owns the file descriptor, and closes it when it is dropped. It has no thread, no buffer and no lock that is held
+//! across a wait; what is received lies in the caller's buffers.
+//!
+//! What the kernel says about a single datagram is no error here: the datagram is lost, as so many are on the way, and
+//! counted ([`Outcome::Lost`], [`SocketStats`]). Where it refuses to segment, the same train goes out one by one in the
+//! same call, and offload is left off.
+//!
+//! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
+//!
+//! ```
+//! use dunlin_udp::{BindOptions, DatagramSocket, Outcome, Transmit, UdpSocket};
+//!
+//! let a = UdpSocket::bind("127.0.0.1:0".parse()?, &BindOptions::default())?;
+//! let b = UdpSocket::bind("127.0.0.1:0".parse()?, &BindOptions::default())?;
+//! let transmit =
+//!     Transmit { destination: b.local_addr(), ecn: None, contents: &[7; 3000], segment_size: Some(1200), src_ip: None };
+//! assert_eq!(a.try_send(&transmit), Outcome::Sent);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod bind;
+mod error;
+#[cfg(any(test, feature = "fake"))]
+mod fake;
+mod kernel;
+mod platform;
+mod send;
+mod socket;
+mod stats;
+
+pub use bind::{BindOptions, BufferSizes};
+pub use error::BindError;
+#[cfg(any(test, feature = "fake"))]
+pub use fake::{FakeSocket, SentTrain};
+pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
+pub use send::{LossCause, Outcome};
+pub use socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN, UdpSocket};
+pub use stats::SocketStats;

@@ -1,0 +1,29 @@
+//! What differs between systems, one file each: options, and error numbers that [`std::io::ErrorKind`] has no name for.
+
+use std::io;
+
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "other.rs")]
+mod numbers;
+
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "not_linux.rs")]
+mod options;
+
+pub(crate) use options::stop_timestamps;
+
+/// The driver cannot compute the checksums that segmentation offload needs.
+pub(crate) fn is_io_error(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| numbers::IO.contains(&number))
+}
+
+/// The queue of the interface is full.
+pub(crate) fn is_no_buffers(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| numbers::NO_BUFFERS.contains(&number))
+}
+
+/// The system has no such address family.
+pub(crate) fn is_no_family(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| numbers::NO_FAMILY.contains(&number))
+}

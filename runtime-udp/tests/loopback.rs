@@ -1,0 +1,258 @@
+//! Real sockets over the loopback interface.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::io::{ErrorKind, IoSliceMut};
+
+use dunlin_udp::{
+    BATCH_SIZE, BindError, BindOptions, DatagramSocket, EcnCodepoint, LossCause, Outcome, RECV_BUFFER_LEN,
+    RecvMeta, Transmit, UdpSocket,
+};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// One datagram as it was received.
+#[derive(PartialEq, Debug)]
+struct Datagram {
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+    ecn: Option<EcnCodepoint>,
+    bytes: Vec<u8>,
+}
+
+fn bind(ip: IpAddr) -> Option<UdpSocket> {
+    match UdpSocket::bind((ip, 0).into(), &BindOptions::default()) {
+        Ok(socket) => Some(socket),
+        Err(BindError::NoFamily { .. } | BindError::NotLocal { .. }) if ip.is_ipv6() => {
+            eprintln!("no IPv6 here: not tested");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Receives at least `count` datagrams, in order; waits for them, but not for ever. Also returns how many reads it took.
+fn receive(socket: &UdpSocket, count: usize) -> (Vec<Datagram>, usize) {
+    let mut storage = vec![0; 4 * RECV_BUFFER_LEN];
+    let mut metas = [RecvMeta::default(); BATCH_SIZE];
+    let (mut datagrams, mut reads) = (Vec::new(), 0);
+    while datagrams.len() < count {
+        wait(socket);
+        let mut buffers: Vec<_> = storage.chunks_mut(RECV_BUFFER_LEN).map(IoSliceMut::new).collect();
+        let filled = socket.try_recv(&mut buffers, &mut metas).unwrap();
+        reads += filled;
+        for (buffer, meta) in buffers.iter().zip(&metas).take(filled) {
+            for bytes in buffer[..meta.len].chunks(meta.stride.max(1)) {
+                let (remote, local, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
+                datagrams.push(Datagram { remote, local, ecn, bytes: bytes.to_vec() });
+            }
+        }
+    }
+    (datagrams, reads)
+}
+
+/// Blocks until something can be read.
+fn wait(socket: &UdpSocket) {
+    let inner = socket.as_std();
+    inner.set_nonblocking(false).unwrap();
+    inner.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let peeked = inner.peek_from(&mut [0; 1]);
+    inner.set_nonblocking(true).unwrap();
+    assert!(!matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock), "nothing came");
+}
+
+fn to(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None }
+}
+
+fn port_of(socket: &UdpSocket, ip: IpAddr) -> SocketAddr {
+    (ip, socket.local_addr().port()).into()
+}
+
+#[test]
+fn datagrams_carry_addresses_and_codepoints_both_ways() {
+    for ip in [V4, V6] {
+        let (Some(a), Some(b)) = (bind(ip), bind(ip)) else { continue };
+        for ecn in [None, Some(EcnCodepoint::Ect0), Some(EcnCodepoint::Ect1), Some(EcnCodepoint::Ce)] {
+            assert_eq!(a.try_send(&Transmit { ecn, ..to(b.local_addr(), b"there") }), Outcome::Sent);
+            let expected =
+                Datagram { remote: a.local_addr(), local: Some(ip), ecn, bytes: b"there".to_vec() };
+            assert_eq!(receive(&b, 1).0, [expected]);
+        }
+        assert_eq!(b.try_send(&to(a.local_addr(), b"back")), Outcome::Sent);
+        assert_eq!(receive(&a, 1).0[0].bytes, b"back");
+    }
+}
+
+#[test]
+fn a_train_of_forty_arrives_whole() {
+    for ip in [V4, V6] {
+        let (Some(a), Some(b)) = (bind(ip), bind(ip)) else { continue };
+        let train: Vec<u8> = (0..39 * 1_200 + 300).map(|n: usize| (n / 1_200 + n % 7) as u8).collect();
+        let ecn = Some(EcnCodepoint::Ect0);
+        assert_eq!(
+            a.try_send(&Transmit { segment_size: Some(1_200), ecn, ..to(b.local_addr(), &train) }),
+            Outcome::Sent
+        );
+        let (datagrams, reads) = receive(&b, 40);
+        assert_eq!(datagrams.len(), 40);
+        assert!(datagrams.iter().zip(train.chunks(1_200)).all(|(datagram, sent)| datagram.bytes == sent));
+        assert!(datagrams.iter().all(|datagram| datagram.ecn == ecn));
+        if a.max_gso_segments() > 1 && b.max_gro_segments() > 1 {
+            assert_eq!((reads, a.stats().sends), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn the_unspecified_ipv6_address_speaks_both_families_on_one_port() {
+    let Some(server) = bind(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) else { return };
+    if !server.speaks(V4) {
+        return;
+    }
+    for ip in [V4, V6] {
+        let Some(client) = bind(ip) else { continue };
+        let ecn = Some(EcnCodepoint::Ect1);
+        assert_eq!(client.try_send(&Transmit { ecn, ..to(port_of(&server, ip), b"hi") }), Outcome::Sent);
+        let datagram = receive(&server, 1).0.remove(0);
+        let expected = Datagram { remote: client.local_addr(), local: Some(ip), ecn, bytes: b"hi".to_vec() };
+        assert_eq!(datagram, expected);
+
+        // Back from the address that was spoken to, as a train.
+        let reply =
+            Transmit { segment_size: Some(10), ecn, src_ip: datagram.local, ..to(datagram.remote, &[1; 25]) };
+        assert_eq!(server.try_send(&reply), Outcome::Sent);
+        let (replies, _) = receive(&client, 3);
+        assert_eq!(replies.iter().map(|reply| reply.bytes.len()).collect::<Vec<_>>(), [10, 10, 5]);
+        assert!(replies.iter().all(|reply| reply.remote == port_of(&server, ip) && reply.ecn == ecn));
+    }
+}
+
+#[test]
+fn a_mapped_destination_is_an_ipv4_one() {
+    let (Some(a), Some(b)) = (bind(V4), bind(V4)) else { return };
+    let mapped = (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), b.local_addr().port()).into();
+    assert_eq!(a.try_send(&to(mapped, b"mapped")), Outcome::Sent);
+    assert_eq!(receive(&b, 1).0[0].bytes, b"mapped");
+}
+
+/// Linux has all of 127/8 on the loopback interface.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_source_address_can_be_chosen() {
+    let (Some(a), Some(b)) = (bind(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), bind(V4)) else { return };
+    let src_ip = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
+    assert_eq!(a.try_send(&Transmit { src_ip, ..to(b.local_addr(), b"x") }), Outcome::Sent);
+    assert_eq!(Some(receive(&b, 1).0[0].remote.ip()), src_ip);
+}
+
+/// EINVAL, which is also what a kernel without offload says: a multicast source on IPv4, on IPv6 any that is not ours.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_wrong_source_address_loses_the_train_but_neither_offload_nor_ecn() {
+    for (ip, wrong) in [(V4, "224.0.0.1"), (V6, "2001:db8::1")] {
+        let (Some(a), Some(b)) = (bind(ip), bind(ip)) else { continue };
+        let before = a.max_gso_segments();
+        let train = [7; 2_500];
+        let segment_size = Some(1_000);
+        let gone = Transmit { segment_size, src_ip: wrong.parse().ok(), ..to(b.local_addr(), &train) };
+        assert_eq!(a.try_send(&gone), Outcome::Lost(LossCause::Invalid));
+        assert_eq!((a.max_gso_segments(), a.stats().offload_refused, a.stats().lost_invalid), (before, 0, 1));
+
+        let ecn = Some(EcnCodepoint::Ect0);
+        assert_eq!(a.try_send(&Transmit { segment_size, ecn, ..to(b.local_addr(), &train) }), Outcome::Sent);
+        let (datagrams, _) = receive(&b, 3);
+        assert!(datagrams.iter().all(|datagram| datagram.ecn == ecn));
+    }
+}
+
+#[test]
+fn what_is_too_big_is_lost_and_the_socket_lives_on() {
+    let (Some(a), Some(b)) = (bind(V4), bind(V4)) else { return };
+    assert_eq!(a.try_send(&to(b.local_addr(), &[0; 65_508])), Outcome::Lost(LossCause::TooBig));
+    assert_eq!(a.try_send(&to(b.local_addr(), b"small")), Outcome::Sent);
+    assert_eq!(receive(&b, 1).0[0].bytes, b"small");
+    assert_eq!((a.stats().lost_too_big, a.stats().sends), (1, 1));
+}
+
+#[test]
+fn a_destination_that_nobody_listens_on_hurts_nobody() {
+    let (Some(a), Some(b)) = (bind(V4), bind(V4)) else { return };
+    let deserted = b.local_addr();
+    drop(b);
+    let mut buffer = [0; 10];
+    for _ in 0..3 {
+        assert_eq!(a.try_send(&to(deserted, b"anybody?")), Outcome::Sent);
+        let received = a.try_recv(&mut [IoSliceMut::new(&mut buffer)], &mut [RecvMeta::default()]);
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+/// Only a connected socket hears on reading that a datagram was refused, unless it asks.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_refusal_is_counted_and_hurts_nobody_either() {
+    let (Some(a), Some(b)) = (bind(V4), bind(V4)) else { return };
+    let deserted = b.local_addr();
+    drop(b);
+    a.as_std().connect(deserted).unwrap();
+    let mut buffer = [0; 10];
+    for _ in 0..1_000 {
+        let outcome = a.try_send(&to(deserted, b"anybody?"));
+        assert!(matches!(outcome, Outcome::Sent | Outcome::Lost(LossCause::Refused)), "{outcome:?}");
+        let received = a.try_recv(&mut [IoSliceMut::new(&mut buffer)], &mut [RecvMeta::default()]);
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    let stats = a.stats();
+    assert!(stats.receive_errors + stats.lost_refused > 0, "{stats:?}");
+}
+
+#[test]
+fn the_other_family_is_unreachable() {
+    let Some(four) = bind(V4) else { return };
+    assert!(!four.speaks(V6));
+    assert_eq!(four.try_send(&to((V6, 9).into(), b"x")), Outcome::Lost(LossCause::Unreachable));
+    let Some(six) = bind(V6) else { return };
+    assert!(!six.speaks(V4));
+    assert_eq!(six.try_send(&to((V4, 9).into(), b"x")), Outcome::Lost(LossCause::Unreachable));
+}
+
+#[test]
+fn an_empty_socket_would_block_and_no_room_is_no_error() {
+    let Some(socket) = bind(V4) else { return };
+    let mut buffer = [0; 10];
+    let mut buffers = [IoSliceMut::new(&mut buffer)];
+    assert_eq!(socket.try_recv(&mut buffers, &mut []).unwrap(), 0);
+    let error = socket.try_recv(&mut buffers, &mut [RecvMeta::default()]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn buffers_are_as_asked_or_the_truth_is_told() {
+    let options = BindOptions { recv_buffer: 100_000, send_buffer: 70_000 };
+    let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
+    assert_eq!((socket.buffer_sizes().recv, socket.buffer_sizes().send), (100_000, 70_000));
+    let options = BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30 };
+    let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
+    assert!((1..=1 << 30).contains(&socket.buffer_sizes().recv));
+}
+
+#[test]
+fn bind_errors_say_what_to_do() {
+    let socket = bind(V4).unwrap();
+    let taken = UdpSocket::bind(socket.local_addr(), &BindOptions::default());
+    assert!(matches!(&taken, Err(BindError::InUse { address, .. }) if *address == socket.local_addr()));
+    assert!(taken.unwrap_err().to_string().contains("choose another port"));
+    // TEST-NET-1 (RFC 5737).
+    let foreign = UdpSocket::bind("192.0.2.1:0".parse().unwrap(), &BindOptions::default());
+    assert!(matches!(foreign, Err(BindError::NotLocal { .. })));
+}
+
+#[test]
+fn any_address_of_any_family_can_be_had() {
+    let socket = UdpSocket::bind_any(0, &BindOptions::default()).unwrap();
+    assert!(socket.speaks(V4) && socket.local_addr().port() != 0);
+    let taken = UdpSocket::bind_any(socket.local_addr().port(), &BindOptions::default());
+    assert!(matches!(taken, Err(BindError::InUse { .. })));
+}

@@ -1,0 +1,81 @@
+//! A deterministic network simulator for sans-IO protocols, and for dunlin above all.
+//!
+//! Time is virtual, randomness is seeded, and nothing here opens a socket, reads a clock or starts a thread: thousands
+//! of virtual seconds pass in a few real ones, and the same seed gives the same run to the byte.
+//!
+//! - [`Link`] is one direction of a link: rate, delay, jitter, a tail-drop queue, loss, reordering, duplication,
+//!   corruption, MTU, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
+//! - [`World`] is the clock, the nodes with their addresses, and the links between them.
+//! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
+//! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
+//!
+//! ```
+//! use dunlin_sim::{Duration, Ecn, Instant, LinkConfig, Node, QueueLimit, Rate, Transmit, World, seeds};
+//! use std::net::SocketAddr;
+//!
+//! /// Sends one greeting, and counts what it hears.
+//! #[derive(Default)]
+//! struct Greeter {
+//!     greet: Option<SocketAddr>,
+//!     heard: usize,
+//! }
+//!
+//! impl Node for Greeter {
+//!     fn handle_datagram(
+//!         &mut self, _now: Instant, _local: SocketAddr, _remote: SocketAddr, _ecn: Option<Ecn>, datagram: &mut [u8],
+//!     ) {
+//!         self.heard += datagram.len();
+//!     }
+//!     fn handle_timeout(&mut self, _now: Instant) {}
+//!     fn poll_transmit(&mut self, _now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+//!         let remote = self.greet.take()?;
+//!         out.extend_from_slice(b"hello");
+//!         Some(Transmit::new(remote, 5))
+//!     }
+//!     fn poll_timeout(&self) -> Option<Instant> {
+//!         None
+//!     }
+//! }
+//!
+//! let (a, b) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:1".parse().unwrap());
+//! for seed in seeds(3) {
+//!     let mut world = World::new(
+//!         seed,
+//!         LinkConfig {
+//!             rate: Some(Rate::mbit(10)),
+//!             delay: Duration::from_millis(20),
+//!             queue: QueueLimit::Bytes(50_000),
+//!             ..LinkConfig::default()
+//!         },
+//!     );
+//!     world.add_node("alice", &[a], Greeter { greet: Some(b), heard: 0 });
+//!     let bob = world.add_node("bob", &[b], Greeter::default());
+//!     world.run_for(Duration::from_secs(1));
+//!     assert_eq!(world.node(bob).heard, 5);
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod apps;
+mod host;
+mod link;
+mod node;
+mod pair;
+mod rng;
+mod seeds;
+mod trace;
+mod world;
+
+pub use apps::{Both, Echo, Received, Receiver, Sender, pattern};
+pub use dunlin_core::{Duration, Instant};
+pub use host::{AcceptAll, App, Host, accept_incoming};
+pub use link::{
+    Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Link, LinkConfig,
+    LinkStats, Loss, QueueLimit, Rate, Script,
+};
+pub use node::{Ecn, Node, Transmit};
+pub use pair::{ALPN, Pair, config, endpoint, wind_down};
+pub use rng::{Ppm, Rng};
+pub use seeds::{Seeds, seeds};
+pub use trace::Fingerprint;
+pub use world::{Injection, LinkId, NodeId, Passing, Verdict, World, WorldStats};

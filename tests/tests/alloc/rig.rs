@@ -1,0 +1,239 @@
+//! Two endpoints on a link in virtual time, with every call into the engine measured.
+
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+
+use dunlin_core::{
+    Arrival, Config, ConnectOptions, Connection, ConnectionHandle, Disposition, Duration, Endpoint, Event,
+    Identity, Instant, Peer, TrainLimit,
+};
+use dunlin_sim::{ALPN, Ppm, Rng};
+
+use crate::counter::Heap;
+
+/// One way of the link: 100 Mbit/s.
+const BYTES_PER_SECOND: u64 = 12_500_000;
+/// One way of the link.
+const DELAY: Duration = Duration::from_millis(10);
+/// Datagrams beyond this many bytes of queue are lost.
+const QUEUE: Duration = Duration::from_millis(30);
+
+struct Flight {
+    at: Instant,
+    bytes: Vec<u8>,
+}
+
+pub(crate) struct Side {
+    pub(crate) endpoint: Endpoint,
+    addr: SocketAddr,
+    /// What the calls into this endpoint did with the heap; `live` is what it holds.
+    pub(crate) heap: Heap,
+    /// The most it ever held.
+    pub(crate) peak: i64,
+    pub(crate) handles: Vec<ConnectionHandle>,
+    pub(crate) connected: usize,
+    pub(crate) packets: u64,
+    /// Under way to this side.
+    wire: VecDeque<Flight>,
+    link_free: Instant,
+}
+
+/// Reacts to an event of a side: the application.
+pub(crate) type React<'a> = &'a mut dyn FnMut(&mut Rig, usize, ConnectionHandle, &Event);
+
+pub(crate) struct Rig {
+    pub(crate) sides: [Side; 2],
+    pub(crate) now: Instant,
+    pub(crate) loss: Ppm,
+    /// Whether what goes to a side gets there.
+    pub(crate) reaches: [bool; 2],
+    /// Whether attempts are accepted.
+    pub(crate) accepts: bool,
+    rng: Rng,
+    buffer: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+}
+
+/// Calls the engine on behalf of a side.
+macro_rules! core {
+    ($rig:expr, $side:expr, $call:expr) => {{
+        let before = Heap::now();
+        let result = $call;
+        let side = &mut $rig.sides[$side];
+        side.heap += Heap::now() - before;
+        side.peak = side.peak.max(side.heap.live);
+        result
+    }};
+}
+pub(crate) use core;
+
+impl Rig {
+    pub(crate) fn new(dialler: Config, answerer: Config) -> Self {
+        let mut secret = 0;
+        let sides = [dialler, answerer].map(|config| {
+            secret += 1;
+            let (identity, seed) = (Identity::from_secret([secret; 32]), [secret; 32]);
+            // The settings themselves are the embedder's.
+            let before = Heap::now();
+            let endpoint = Endpoint::new(config, identity, seed);
+            Side {
+                endpoint,
+                addr: SocketAddr::from(([10, 0, 0, secret], 1000)),
+                heap: Heap::now() - before,
+                peak: 0,
+                handles: Vec::new(),
+                connected: 0,
+                packets: 0,
+                wire: VecDeque::new(),
+                link_free: Instant::ZERO,
+            }
+        });
+        Self {
+            sides,
+            now: Instant::from_nanos(1_000_000_000),
+            loss: Ppm::NEVER,
+            reaches: [true; 2],
+            accepts: true,
+            rng: Rng::new(1),
+            buffer: Vec::with_capacity(200_000),
+            spare: Vec::new(),
+        }
+    }
+
+    pub(crate) fn dial(&mut self) -> ConnectionHandle {
+        let peer = Peer::Key(*self.sides[1].endpoint.public_key());
+        self.dial_as(peer)
+    }
+
+    pub(crate) fn dial_as(&mut self, peer: Peer) -> ConnectionHandle {
+        let options = ConnectOptions::new(self.sides[1].addr, ALPN);
+        let handle = core!(self, 0, self.sides[0].endpoint.connect(self.now, peer, options)).expect("a dial");
+        self.sides[0].handles.push(handle);
+        handle
+    }
+
+    /// A connection that stands; both handles.
+    pub(crate) fn connect(&mut self) -> [ConnectionHandle; 2] {
+        let dialled = self.dial();
+        self.run(Duration::from_millis(200), &mut |_, _, _, _| {});
+        [dialled, *self.sides[1].handles.last().expect("the answerer heard of it")]
+    }
+
+    /// Calls a connection, measured.
+    pub(crate) fn with<R>(
+        &mut self,
+        side: usize,
+        handle: ConnectionHandle,
+        act: impl FnOnce(&mut Connection<'_>) -> R,
+    ) -> Option<R> {
+        core!(
+            self,
+            side,
+            self.sides[side].endpoint.connection(handle).map(|mut connection| act(&mut connection))
+        )
+    }
+
+    pub(crate) fn memory_used(&self, side: usize) -> i64 {
+        self.sides[side].endpoint.stats().memory_used as i64
+    }
+
+    /// Lets `span` pass.
+    pub(crate) fn run(&mut self, span: Duration, react: React<'_>) {
+        let end = self.now + span;
+        while self.now < end {
+            for side in 0..2 {
+                self.serve(side, react);
+            }
+            let arrivals = self.sides.iter().filter_map(|side| side.wire.front().map(|flight| flight.at));
+            let deadlines = self.sides.iter().filter_map(|side| side.endpoint.poll_timeout());
+            self.now = arrivals.chain(deadlines).min().unwrap_or(end).clamp(self.now, end);
+            for side in 0..2 {
+                self.receive(side);
+            }
+        }
+    }
+
+    /// Hands a datagram to a side at once, as if it came over the link.
+    pub(crate) fn deliver(&mut self, side: usize, datagram: &mut [u8]) -> Disposition {
+        let from = Arrival::from_remote(self.sides[1 - side].addr);
+        let endpoint = &mut self.sides[side].endpoint;
+        core!(self, side, endpoint.handle_datagram(self.now, from, datagram))
+    }
+
+    /// Lets a side send what it has to send; it is lost.
+    pub(crate) fn flush(&mut self, side: usize) {
+        loop {
+            self.buffer.clear();
+            let endpoint = &mut self.sides[side].endpoint;
+            let limit = TrainLimit::OFFLOAD;
+            let transmit = core!(self, side, endpoint.poll_transmit(self.now, limit, &mut self.buffer));
+            if transmit.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// A batch of what has arrived, as an adapter does it.
+    fn receive(&mut self, side: usize) {
+        let from = Arrival::from_remote(self.sides[1 - side].addr);
+        while self.sides[side].wire.front().is_some_and(|flight| flight.at <= self.now) {
+            let Some(mut flight) = self.sides[side].wire.pop_front() else { return };
+            let endpoint = &mut self.sides[side].endpoint;
+            let disposition = core!(self, side, endpoint.handle_datagram(self.now, from, &mut flight.bytes));
+            self.sides[side].packets += u64::from(disposition == Disposition::Accepted);
+            self.spare.push(flight.bytes);
+        }
+    }
+
+    fn serve(&mut self, side: usize, react: React<'_>) {
+        core!(self, side, self.sides[side].endpoint.handle_timeout(self.now));
+        loop {
+            self.events(side, react);
+            let mut buffer = core::mem::take(&mut self.buffer);
+            buffer.clear();
+            let limit = TrainLimit::OFFLOAD;
+            let endpoint = &mut self.sides[side].endpoint;
+            let transmit = core!(self, side, endpoint.poll_transmit(self.now, limit, &mut buffer));
+            for segment in transmit.iter().flat_map(|transmit| buffer.chunks(transmit.segment_size)) {
+                self.send(1 - side, segment);
+            }
+            self.buffer = buffer;
+            if transmit.is_none() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn events(&mut self, side: usize, react: React<'_>) {
+        while let Some((handle, event)) = core!(self, side, self.sides[side].endpoint.poll_event()) {
+            match event {
+                Event::Incoming if self.accepts => {
+                    let endpoint = &mut self.sides[side].endpoint;
+                    let now = self.now;
+                    let accepted =
+                        core!(self, side, endpoint.incoming(handle).map(|incoming| incoming.accept(now)));
+                    if let Some(Ok(handle)) = accepted {
+                        self.sides[side].handles.push(handle);
+                    }
+                }
+                Event::Connected => self.sides[side].connected += 1,
+                _ => {}
+            }
+            react(self, side, handle, &event);
+        }
+    }
+
+    fn send(&mut self, to: usize, bytes: &[u8]) {
+        let (now, lost) = (self.now, self.rng.chance(self.loss) || !self.reaches[to]);
+        let side = &mut self.sides[to];
+        let start = side.link_free.max(now);
+        if lost || start.saturating_since(now) > QUEUE {
+            return;
+        }
+        side.link_free = start + Duration::from_nanos(bytes.len() as u64 * 1_000_000_000 / BYTES_PER_SECOND);
+        let mut copy = self.spare.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(bytes);
+        side.wire.push_back(Flight { at: side.link_free + DELAY, bytes: copy });
+    }
+}

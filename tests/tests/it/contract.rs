@@ -1,0 +1,128 @@
+//! The contract of the engine's verbs, as properties of arbitrary sequences of them.
+
+mod actions;
+mod bounds;
+mod duo;
+
+use dunlin_core::{Config, Direction, Duration, Overflow, TrainLimit};
+use dunlin_sim::config;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use actions::{Action, Dial, Verb, action};
+use duo::Duo;
+
+/// Settings that leave nothing roomy, so that every limit is met.
+fn tight() -> Config {
+    let mut config = config();
+    config.limits.per_connection = 300 << 10;
+    config.limits.per_endpoint = 600 << 10;
+    config.limits.connections = 6;
+    config.limits.half_open = 2;
+    config.limits.streams_bidi = 3;
+    config.limits.streams_uni = 2;
+    config.limits.send_buffer = 40 << 10;
+    config.limits.stream_gaps = 4;
+    config.datagrams.send_buffer = 4 << 10;
+    config.datagrams.receive_buffer = 4 << 10;
+    config.datagrams.overflow = Overflow::Refuse;
+    config.rotate_keys_after = Some(20);
+    config.keep_alive = Some(Duration::from_secs(3));
+    config.packet_size = 1350;
+    config
+}
+
+/// Settings that nobody should choose.
+fn odd() -> impl Strategy<Value = Config> {
+    let size = |usual| prop_oneof![12 => Just(usual), 1 => Just(0), 1 => 0..200_000u64, 1 => Just(u64::MAX)];
+    let (memory, window) = (|| size(2 << 20), || size(50_000));
+    let count = || prop_oneof![8 => Just(10), 1 => Just(0), 1 => 0..5u32, 1 => Just(u32::MAX)];
+    let span = || {
+        let odd = prop_oneof![Just(Duration::ZERO), Just(Duration::from_nanos(1)), Just(Duration::MAX)];
+        prop_oneof![4 => (1..5_000u64).prop_map(Duration::from_millis), 1 => odd]
+    };
+    let limits =
+        (memory(), memory(), window(), window(), window(), memory(), count(), count(), count(), 0..3usize);
+    let sizes = (any::<u16>(), any::<u16>(), window(), window(), any::<bool>());
+    let spans = (proptest::option::of(span()), proptest::option::of(span()), span(), span(), span());
+    (limits, sizes, spans, any::<bool>()).prop_map(|(limits, sizes, spans, announce)| {
+        let mut config = config();
+        config.announce_streams = announce;
+        let all = &mut config.limits;
+        (all.per_connection, all.per_endpoint, all.initial_window) = (limits.0, limits.1, limits.2);
+        (all.max_window, all.max_stream_window, all.send_buffer) = (limits.3, limits.4, limits.5);
+        (all.streams_bidi, all.streams_uni, all.connections) = (limits.6, limits.7, limits.8);
+        // No longer than the test waits for the end.
+        (all.stream_gaps, all.half_open_lifetime) = (limits.9, spans.2.min(Duration::from_secs(100)));
+        (config.packet_size, config.max_receive_size) = (sizes.0, sizes.1);
+        (config.datagrams.send_buffer, config.datagrams.receive_buffer) = (sizes.2 as u32, sizes.3 as u32);
+        config.rotate_keys_after = sizes.4.then_some(0);
+        (config.idle_timeout, config.keep_alive) = (spans.0, spans.1);
+        (config.connect_timeout, config.max_ack_delay) = (spans.3, spans.4);
+        config
+    })
+}
+
+fn run(settings: &[Config; 2], actions: &[Action], monotonic: bool) -> Duo {
+    let [dialler, answerer] = settings.clone();
+    let mut duo = Duo::new(dialler, answerer);
+    duo.monotonic = monotonic;
+    for action in actions {
+        action.clone().apply(&mut duo);
+    }
+    for side in 0..2 {
+        duo.settle(side, TrainLimit::OFFLOAD);
+    }
+    duo
+}
+
+/// A dial that gets through, then anything.
+fn actions(count: usize) -> impl Strategy<Value = Vec<Action>> {
+    proptest::collection::vec(action(), 0..count).prop_map(|actions| {
+        let dialled = [Action::Connect(0, Dial::Known), Action::Run(Duration::from_millis(50), 0)];
+        let opened = [Direction::Bidirectional, Direction::Unidirectional]
+            .map(|way| Action::On(0, 0, Verb::Open(way)));
+        dialled.into_iter().chain(opened).chain(actions).collect()
+    })
+}
+
+/// So many cases, the same in every run; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for others.
+fn cases(cases: u32) -> ProptestConfig {
+    let set = |variable| std::env::var_os(variable).is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if set("PROPTEST_CASES") { default.cases } else { cases },
+        rng_seed: if set("PROPTEST_RNG_SEED") { default.rng_seed } else { RngSeed::Fixed(0) },
+        max_shrink_iters: 5_000,
+        failure_persistence: None,
+        ..default
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// Whatever is called in whatever order: no panic, trains within their limits, deadlines that are exact, and in
+    /// the end nothing is left.
+    #[test]
+    fn any_order_of_calls_is_harmless(actions in actions(120), roomy: bool) {
+        let settings = if roomy { config() } else { tight() };
+        run(&[settings.clone(), settings], &actions, false).end();
+    }
+
+    /// The same with settings that make no sense: a connection may be impossible then, but nothing worse.
+    #[test]
+    fn no_settings_are_dangerous(dialler in odd(), answerer in odd(), actions in actions(60)) {
+        run(&[dialler, answerer], &actions, false).end();
+    }
+
+    /// The same inputs give the same outputs, to the byte; an older time counts as the latest one told.
+    #[test]
+    fn a_run_can_be_repeated(actions in actions(100), roomy: bool) {
+        let settings = if roomy { config() } else { tight() };
+        let settings = [settings.clone(), settings];
+        let first = run(&settings, &actions, false).trace.value();
+        prop_assert_eq!(run(&settings, &actions, false).trace.value(), first, "a second run");
+        prop_assert_eq!(run(&settings, &actions, true).trace.value(), first, "time that never goes back");
+    }
+}
