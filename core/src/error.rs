@@ -56,6 +56,13 @@ pub enum OpenError {
     /// No memory left in the budget.
     #[error("the memory budget is used up")]
     OverBudget,
+    /// The connection's wire has no such streams: QOTP knows bidirectional ones only, and the native wire chooses the
+    /// ids itself.
+    #[error("the wire of this connection has no such streams")]
+    Unsupported,
+    /// A stream with the id asked for is open, or was.
+    #[error("that stream id is in use, or was")]
+    InUse,
 }
 
 /// Why a write failed.
@@ -74,6 +81,9 @@ pub enum WriteError {
     /// The peer's key is not trusted yet.
     #[error("the peer's key has not been trusted yet: call `trust`")]
     Untrusted,
+    /// QOTP has no resets: finish the stream instead.
+    #[error("the wire of this connection cannot reset a stream: finish it")]
+    Unsupported,
 }
 
 /// Why a read failed.
@@ -89,14 +99,19 @@ pub enum ReadError {
     /// The stream was stopped by us, read to its end, or never was a stream that we receive on.
     #[error("the stream is not open for reading")]
     Closed,
+    /// QOTP cannot ask the peer to stop: read to the end, or abandon the stream.
+    #[error(
+        "the wire of this connection cannot ask the peer to stop: read to the end, or abandon the stream"
+    )]
+    Unsupported,
 }
 
 /// Why a datagram was not queued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum DatagramError {
-    /// The peer does not accept datagrams.
-    #[error("the peer does not accept datagrams")]
+    /// The peer does not accept datagrams, or the wire of the connection (QOTP) has none.
+    #[error("the peer, or the wire of this connection, takes no datagrams")]
     Unsupported,
     /// Longer than a packet of this path can carry, or than the peer accepts.
     #[error("the datagram is longer than the {max} bytes that fit")]

@@ -116,6 +116,20 @@ pub enum Direction {
     Unidirectional,
 }
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
+#[non_exhaustive]
+pub enum WireVersion {
+    /// dunlin's own wire, version 16 (docs/PROTOCOL.md).
+    #[default]
+    Native,
+    /// QOTP, version 0, as its reference implementation v0.2.19 speaks it (docs/PROTOCOL.md, "QOTP").
+    ///
+    /// Its handshake proves nobody's identity: whoever can intercept packets can be the peer. Use it to talk to existing
+    /// QOTP programs, on networks or behind tunnels that authenticate already, and never for secrets.
+    Qotp,
+}
+
 /// A stream of a connection. On the native wire the two low bits say who opened it and in which direction data
 /// flows (RFC 9000 section 2.1); applications treat it as opaque.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,7 +150,7 @@ impl StreamId {
         Self((index << 2 | direction | opener) & ((1 << 62) - 1))
     }
 
-    /// The number on the wire.
+    /// The number on the native wire; see [`Self::qotp_number`] for QOTP's.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -152,6 +166,19 @@ impl StreamId {
     #[must_use]
     pub const fn direction(self) -> Direction {
         if self.0 & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
+    }
+
+    /// Stream `number` of a QOTP connection. Even numbers are the initiator's by custom, odd ones the responder's.
+    #[must_use]
+    pub const fn qotp(number: u32) -> Self {
+        Self((number as u64 >> 1) << 2 | number as u64 & 1)
+    }
+
+    /// The number that QOTP's wire has for this stream; `None` for ids that no QOTP connection has.
+    #[must_use]
+    pub const fn qotp_number(self) -> Option<u32> {
+        let number = self.index() << 1 | self.0 & 1;
+        if self.0 & 2 == 0 && number <= u32::MAX as u64 { Some(number as u32) } else { None }
     }
 
     /// How many streams of the same kind came before.
@@ -217,6 +244,18 @@ impl fmt::Display for ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_qotp_stream_has_an_id_of_its_own() {
+        for number in [0, 1, 2, 3, 1_000, u32::MAX - 1, u32::MAX] {
+            let id = StreamId::qotp(number);
+            assert_eq!(id.qotp_number(), Some(number));
+            assert_eq!(id.direction(), Direction::Bidirectional);
+            assert_eq!(id.opener() == Role::Initiator, number % 2 == 0);
+        }
+        assert_eq!(StreamId(StreamId::qotp(u32::MAX).0 + 3).qotp_number(), None);
+        assert_eq!(StreamId::new(Role::Initiator, Direction::Unidirectional, 0).qotp_number(), None);
+    }
 
     #[test]
     fn stream_ids_follow_rfc_9000_section_2_1() {

@@ -48,7 +48,7 @@ pub use error::{
 pub use event::Event;
 pub use handshake::initiator::Peer;
 pub use handshake::responder::IncomingIdentity;
-pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId};
+pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr};
 pub use recovery::rtt::Rtt;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
