@@ -40,6 +40,7 @@ pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PathStats, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
+pub use crypto::qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use crypto::{CRYPTO_BACKEND, Identity, KeyError, PublicKey, Suite};
 pub use endpoint::{ConnectOptions, ConnectionHandle, Endpoint, Incoming};
 pub use error::{

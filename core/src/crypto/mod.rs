@@ -8,6 +8,7 @@ mod kdf;
 pub(crate) mod keys;
 pub(crate) mod noise;
 pub(crate) mod packet;
+pub(crate) mod qotp;
 pub(crate) mod replay;
 mod suite;
 #[cfg(test)]
