@@ -10,6 +10,7 @@ mod receive_buffer;
 mod schedule;
 mod send;
 mod send_buffer;
+mod starving;
 mod transmit;
 
 use alloc::boxed::Box;
@@ -26,7 +27,7 @@ use crate::rng::KeyedState;
 use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
-use blocks::{LARGE, Memory};
+use blocks::Memory;
 use counts::Counts;
 pub(crate) use flow::Flow;
 use receive::ReceiveHalf;
@@ -264,32 +265,6 @@ impl Streams {
             self.starve(id);
         }
         self.after_write(id, written, memory)
-    }
-
-    /// Remembers to tell the writer of this stream when there is memory again.
-    fn starve(&mut self, id: StreamId) {
-        if let Some(stream) = self.table.get_mut(&id)
-            && !core::mem::replace(&mut stream.starving, true)
-        {
-            self.starving.push_back(id);
-        }
-    }
-
-    /// Whether writers wait for memory.
-    pub(crate) fn is_starving(&self) -> bool {
-        !self.starving.is_empty()
-    }
-
-    /// There are `room` bytes of memory: tells as many of the writers that wait for it as it has blocks for.
-    pub(crate) fn feed(&mut self, room: usize) {
-        for _ in 0..room / LARGE {
-            let Some(id) = self.starving.pop_front() else { return };
-            let Some(stream) = self.table.get_mut(&id) else { continue };
-            stream.starving = false;
-            if stream.send.as_mut().is_some_and(SendHalf::take_starved) {
-                self.events.push_back(StreamEvent::Writable(id));
-            }
-        }
     }
 
     pub(crate) fn finish(&mut self, id: StreamId, memory: &mut Memory<'_>) -> Result<(), WriteError> {
