@@ -17,6 +17,7 @@ mod testing;
 #[cfg(test)]
 pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};
+pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use suite::Suite;
 
 /// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.

@@ -41,7 +41,6 @@ enum Turn {
 
 impl Streams {
     /// No streams yet, on a connection that speaks QOTP. `limits.streams_bidi` holds for each side.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn by_use(role: Role, limits: &Limits, announce: bool, hasher: KeyedState) -> Self {
         let mut streams = Self::new(role, limits, announce, hasher);
         let reception = Reception::new(RECEIVE_CAPACITY.min(limits.max_window));
@@ -57,7 +56,6 @@ impl Streams {
     }
 
     /// Opens the stream with this number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn open_id(&mut self, number: u32, memory: &mut Memory<'_>) -> Result<StreamId, OpenError> {
         let open = |opening: &mut Opening, _| {
             opening.by_use_mut().ok_or(OpenError::Unsupported)?.open_id(StreamId::qotp(number))
@@ -66,7 +64,6 @@ impl Streams {
     }
 
     /// Whether a stream with this id was open and no longer is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn is_over(&self, id: StreamId) -> bool {
         self.opening.by_use().is_some_and(|by_use| by_use.is_used(id)) && !self.table.contains_key(&id)
     }
@@ -121,7 +118,6 @@ impl Streams {
     }
 
     /// The application wants no more of a stream. The peer cannot be told: what it sends is thrown away.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn abandon(&mut self, id: StreamId, memory: &mut Memory<'_>) -> Result<(), ReadError> {
         let by_use = self.opening.by_use_mut().ok_or(ReadError::Unsupported)?;
         let stream = self.table.get_mut(&id).ok_or(ReadError::Closed)?;
@@ -133,19 +129,16 @@ impl Streams {
     }
 
     /// Bytes in order that the application has not read, on all streams together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn unread(&self) -> u64 {
         self.opening.by_use().map_or(0, |by_use| by_use.reception.unread())
     }
 
     /// Bytes received and not read that there is room for in all: the window to tell is this without what is unread.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn receive_capacity(&self) -> u64 {
         self.opening.by_use().map_or(0, |by_use| by_use.reception.capacity())
     }
 
     /// The peer allows `window` bytes in flight, at times less than before; packets have `packet` bytes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn set_peer_window(&mut self, window: u64, packet: u16) {
         self.flow.set_peer_window(window, packet);
         self.release_held();
@@ -158,16 +151,14 @@ impl Streams {
         }
     }
 
-    /// Bytes of data that were sent and not acknowledged.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
-    pub(crate) fn in_flight_data(&self) -> u64 {
-        self.flow.in_flight()
+    /// Whether streams wait for a wider window of the peer.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Takes the next chunk that was never sent, of the stream whose turn it is: new data, or an end or a greeting without
     /// any. `room` says how many bytes of data the packet holds if they begin at an offset; none leaves room for a chunk
     /// without data.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn take_chunk(&mut self, room: impl Fn(u64) -> usize) -> Option<Item> {
         while let Some(id) = self.schedule.first() {
             match self.turn(id, &room) {
@@ -207,7 +198,6 @@ impl Streams {
     }
 
     /// Appends the data of a chunk that was taken, now or earlier. `false` if it need not go (again).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
     pub(crate) fn append_chunk(&self, item: &Item, out: &mut Vec<u8>) -> bool {
         let &Item::Stream { id, offset, len, fin } = item else { return false };
         let send = self.table.get(&id).and_then(|stream| stream.send.as_ref());

@@ -1,7 +1,5 @@
 //! Who an endpoint claims to be on QOTP's wire: an X25519 key pair of its own.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
-
 use core::fmt;
 use core::str::FromStr;
 

@@ -8,8 +8,6 @@
 //! encrypted: XChaCha20 under the same key, its nonce the 24 bytes behind the number. The epoch is not on the wire; a
 //! receiver tries the ones that it [expects](Epochs).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
-
 use core::fmt;
 use core::ops::Range;
 

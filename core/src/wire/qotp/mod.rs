@@ -1,8 +1,6 @@
 //! QOTP's wire, version 0, as its reference implementation v0.2.19 speaks it (docs/PROTOCOL.md, "QOTP"). All integers
 //! are little-endian.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the engine's part follows"))]
-
 pub(crate) mod header;
 pub(crate) mod payload;
 pub(crate) mod window;
