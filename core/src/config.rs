@@ -103,6 +103,8 @@ impl Config {
             *size = (*size).min(MAX_SIZE);
         }
         self.qotp.mtu = self.qotp.mtu.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
+        // Less than two packets would not move.
+        self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
         self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
         self.max_receive_size = self.max_receive_size.max(1200);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);

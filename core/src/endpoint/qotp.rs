@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::connection::qotp::Attempt;
+use crate::crypto::backend::SecretKey;
 use crate::error::AcceptError;
 use crate::event::Event;
 use crate::path::addr::Arrival;
@@ -109,9 +110,21 @@ impl Endpoint {
         handle: ConnectionHandle,
         attempt: Attempt,
     ) -> Result<ConnectionHandle, AcceptError> {
+        let ephemeral = self.shared.rng.ephemeral_secret(now, attempt.connection_id().as_bytes());
+        self.accept_qotp_with(now, handle, attempt, &SecretKey::new(&ephemeral))
+    }
+
+    fn accept_qotp_with(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        attempt: Attempt,
+        own: &SecretKey,
+    ) -> Result<ConnectionHandle, AcceptError> {
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
         let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
-        let connection = Connection::accept_qotp(&mut self.shared, now, handle, attempt, local, &copies)?;
+        let connection =
+            Connection::accept_qotp(&mut self.shared, now, handle, attempt, own, local, &copies)?;
         self.settle_attempt(handle, cost, connection);
         Ok(handle)
     }

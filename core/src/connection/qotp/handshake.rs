@@ -161,6 +161,11 @@ impl Attempt {
         self.claimed
     }
 
+    /// The id that it chose.
+    pub(crate) const fn connection_id(&self) -> ConnectionId {
+        self.init.connection_id()
+    }
+
     /// Whether `header` is that of a copy.
     pub(crate) fn is_of(&self, header: &Header) -> bool {
         self.init == *header
@@ -198,12 +203,13 @@ impl Connection {
         Self::with_qotp(cx, now, handle, Role::Initiator, qotp, LocalAddr::default(), remote, id)
     }
 
-    /// An accepted attempt, with what came in its Init.
+    /// An accepted attempt, with what came in its Init, and our ephemeral key for it.
     pub(crate) fn accept_qotp(
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
         attempt: Attempt,
+        own: &SecretKey,
         local: LocalAddr,
         copies: &Copies,
     ) -> Result<Self, AcceptError> {
@@ -213,9 +219,8 @@ impl Connection {
         else {
             return Err(AcceptError::Gone);
         };
-        let own = SecretKey::new(&cx.rng.ephemeral_secret(now, peer));
         cx.stats.x25519_operations += 1;
-        let key = PacketKey::agree(&own, peer).ok_or(AcceptError::Gone)?;
+        let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
         let reply = match init.ty() {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },

@@ -170,7 +170,7 @@ impl Connection {
         let room = size.min(allowance).checked_sub(clear + NUMBER_LEN + TAG)?;
         let ack = qotp.acks.first();
         let ack = ack.map(|owed| Ack { stream: owed.stream, offset: owed.offset, len: owed.len, window });
-        let content = if plan == Plan::Data { self.choose_content(ack.as_ref(), room)? } else { None };
+        let content = if plan == Plan::Data { self.choose_content(ack.as_ref(), room) } else { None };
         // What goes again keeps its boundaries: if the acknowledgement does not fit beside it, it waits.
         let ack = ack.filter(|ack| content.is_none_or(|content| content.fits(Some(ack), room)));
         if content.is_none() && ack.is_none_or(|ack| header_len(Some(&ack), None) > room) {
@@ -195,21 +195,21 @@ impl Connection {
         self.commit_qotp(now, out.len() - start, ack, content)
     }
 
-    /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None` within: nothing of that;
-    /// `None`: the next lost chunk needs more room.
-    fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Option<Content>> {
+    /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None`: nothing of that, or the next
+    /// lost chunk needs more room.
+    fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Content> {
         let probing = self.path.loss.probes() > 0;
         let qotp = self.state.qotp_mut()?;
         if let Some((name, fin)) = qotp.chunks.first_lost() {
             let content = Content { name, fin, again: true };
-            return content.fits(None, room).then_some(Some(content));
+            return content.fits(None, room).then_some(content);
         }
         let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(ack, Some(offset))));
         if let Some((name, fin)) = chunk.and_then(Name::of) {
-            return Some(Some(Content { name, fin, again: false }));
+            return Some(Content { name, fin, again: false });
         }
         let ping = probing || self.ping_owed;
-        Some(ping.then_some(Content { name: Name::PING, fin: false, again: false }))
+        ping.then_some(Content { name: Name::PING, fin: false, again: false })
     }
 
     fn seal_qotp(&mut self, cx: &mut Shared, out: &mut Vec<u8>, start: usize, clear: usize) -> Option<()> {

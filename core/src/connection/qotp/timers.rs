@@ -41,10 +41,17 @@ impl Connection {
             qotp.acks.push(Owed::NOTHING);
         }
         self.ping_owed |= qotp.told.take_ask(now);
-        if self.path.loss.backoff() >= MAX_SENDINGS {
+        if self.is_given_up(now) {
             return self.end(cx, CloseReason::RetriesExhausted);
         }
         self.handle_open_timeout(cx, now);
+    }
+
+    /// Whether the probe timer is due once more after everything has been sent as often as QOTP does.
+    fn is_given_up(&self, now: Instant) -> bool {
+        let loss = &self.path.loss;
+        let due = loss.deadline(self.pto(), self.path.sent.outstanding()).is_some_and(|due| due <= now);
+        due && !loss.waits_for_loss() && loss.backoff() + 1 >= MAX_SENDINGS
     }
 
     /// Tells the peer of room that the reader has made, if that is news.
