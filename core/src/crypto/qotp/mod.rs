@@ -5,5 +5,9 @@
 
 mod identity;
 pub(crate) mod packet;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use identity::{QotpIdentity, QotpKeyError, QotpPublicKey};

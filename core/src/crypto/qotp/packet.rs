@@ -70,7 +70,7 @@ impl Sequence {
 
     /// The nonce of a packet from this side: epoch, then number, both little-endian; bit 7 of the first byte says who
     /// sends, whatever the epoch has there.
-    const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
+    pub(super) const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
         let [e0, e1, e2, e3, e4, e5, ..] = self.epoch.to_le_bytes();
         let [n0, n1, n2, n3, n4, n5] = number_bytes(self.number);
         let e0 = match from {
