@@ -13,7 +13,7 @@ use crate::crypto::backend::SecretKey;
 use crate::crypto::identity::{Identity, LOW_ORDER, hex};
 use crate::crypto::kdf::kdf;
 
-/// What tells the QOTP key apart from every other use of an identity's secret (WIRE.md section 10).
+/// What tells the QOTP key apart from every other use of an identity's secret (docs/PROTOCOL.md, "QOTP").
 const LABEL: &[u8] = b"dunlin qotp v0";
 
 /// Why bytes, or a text, are no QOTP key.
