@@ -142,8 +142,8 @@ impl PacketKey {
         stream.try_apply_keystream(number).map_err(|_| AeadError)
     }
 
-    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before anything
-    /// is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
+    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before
+    /// anything is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
     /// it is the same one whatever the features say.
     fn open(&self, nonce: &[u8; NONCE_LEN], header: &[u8], body: &mut [u8]) -> Result<(), AeadError> {
         let (text, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
