@@ -68,7 +68,7 @@ impl Sequence {
 
     /// The nonce of a packet from this side: epoch, then number, both little-endian; bit 7 of the first byte says who
     /// sends, whatever the epoch has there.
-    const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
+    pub(super) const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
         let [e0, e1, e2, e3, e4, e5, ..] = self.epoch.to_le_bytes();
         let [n0, n1, n2, n3, n4, n5] = number_bytes(self.number);
         let e0 = match from {
@@ -140,8 +140,8 @@ impl PacketKey {
         stream.try_apply_keystream(number).map_err(|_| AeadError)
     }
 
-    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before anything
-    /// is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
+    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before
+    /// anything is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
     /// it is the same one whatever the features say.
     fn open(&self, nonce: &[u8; NONCE_LEN], header: &[u8], body: &mut [u8]) -> Result<(), AeadError> {
         let (text, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
