@@ -330,11 +330,12 @@ impl<'a> Connection<'a> {
     }
 
     /// QOTP: the key that the peer says is its own, or under which it was dialled. Nothing proves it: whoever can
-    /// intercept packets can be the peer. `None` on the native wire, before a dial was answered, and after the end.
+    /// intercept packets can be the peer. `None` on the native wire, before a dial was answered, after the end, and
+    /// where what the peer says is no key.
     #[must_use]
     pub fn qotp_claimed_key(&self) -> Option<QotpPublicKey> {
         match &self.inner.state {
-            State::Qotp(qotp) if !qotp.is_dialling() => Some(*qotp.claimed()),
+            State::Qotp(qotp) if !qotp.is_dialling() => qotp.claimed(),
             _ => None,
         }
     }

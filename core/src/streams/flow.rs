@@ -106,6 +106,7 @@ impl Flow {
     }
 
     /// Bytes of data sent and not acknowledged, where the limit moves with that.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
         self.sliding.map_or(0, |sliding| self.sent.saturating_sub(sliding.acked))
     }

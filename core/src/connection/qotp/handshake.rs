@@ -119,7 +119,7 @@ impl Dial {
 /// An Init that passed every check before the application's decision.
 pub(crate) struct Attempt {
     init: Header,
-    claimed: QotpPublicKey,
+    claimed: Option<QotpPublicKey>,
     /// What was sealed to our key, in the flow in which the initiator knows it.
     payload: Box<[u8]>,
 }
@@ -152,12 +152,11 @@ impl Attempt {
                 return Err(DropReason::Unexpected);
             }
         };
-        let claimed = QotpPublicKey::from_bytes(*identity).map_err(|_| DropReason::BadHandshake)?;
-        Ok(Self { init: *header, claimed, payload })
+        Ok(Self { init: *header, claimed: QotpPublicKey::from_bytes(*identity).ok(), payload })
     }
 
-    /// The key that the initiator claims to have.
-    pub(crate) const fn claimed(&self) -> QotpPublicKey {
+    /// The key that the initiator claims to have; `None` if it names none that could be one.
+    pub(crate) const fn claimed(&self) -> Option<QotpPublicKey> {
         self.claimed
     }
 
@@ -197,8 +196,7 @@ impl Connection {
         remote: TransportAddr,
         dial: Dial,
     ) -> Option<Self> {
-        // Who answers where no key is known says so in its reply; until then nobody asks.
-        let claimed = dial.key.unwrap_or(*cx.qotp_identity.public());
+        let claimed = dial.key;
         let qotp = Qotp::new(Phase::Dialling(Box::new(dial)), claimed, cx.rng.hasher());
         Self::with_qotp(cx, now, handle, Role::Initiator, qotp, LocalAddr::default(), remote, id)
     }
@@ -352,17 +350,18 @@ impl Connection {
                 if !dial.may_try(now) {
                     return Disposition::Dropped(DropReason::BadHandshake);
                 }
-                let claimed = identity.map(|identity| QotpPublicKey::from_bytes(*identity)).transpose();
                 cx.stats.x25519_operations += 1;
                 cx.stats.aead_operations += 1;
                 let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
                     let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
                     opened.ok().map(|(sequence, range)| (key, sequence, range))
                 });
-                let (Ok(claimed), Some((key, sequence, range))) = (claimed, opened) else {
+                let Some((key, sequence, range)) = opened else {
                     return Disposition::Dropped(DropReason::BadHandshake);
                 };
-                qotp.claimed = claimed.unwrap_or(qotp.claimed);
+                if let Some(identity) = identity {
+                    qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
+                }
                 let (round_trip, early) =
                     (dial.round_trip(now), dial.flight.as_ref().and_then(|flight| flight.early));
                 let reply = Some((ty, *ephemeral));

@@ -36,8 +36,8 @@ const MAX_SENDINGS: u32 = 6;
 /// What a QOTP connection has that a native one has not.
 pub(crate) struct Qotp {
     phase: Phase,
-    /// What the peer says is its key, or the key that we dialled. Never proved.
-    claimed: QotpPublicKey,
+    /// What the peer says is its key, or the key that we dialled. Never proved, and not always a key.
+    claimed: Option<QotpPublicKey>,
     acks: Acks,
     chunks: Chunks,
     told: Told,
@@ -69,13 +69,13 @@ impl fmt::Debug for Qotp {
 }
 
 impl Qotp {
-    fn new(phase: Phase, claimed: QotpPublicKey, hasher: KeyedState) -> Box<Self> {
+    fn new(phase: Phase, claimed: Option<QotpPublicKey>, hasher: KeyedState) -> Box<Self> {
         let (acks, chunks, told) = (Acks::default(), Chunks::new(hasher), Told::default());
         Box::new(Self { phase, claimed, acks, chunks, told })
     }
 
-    pub(crate) const fn claimed(&self) -> &QotpPublicKey {
-        &self.claimed
+    pub(crate) const fn claimed(&self) -> Option<QotpPublicKey> {
+        self.claimed
     }
 
     pub(crate) const fn is_dialling(&self) -> bool {

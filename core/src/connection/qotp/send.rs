@@ -214,12 +214,13 @@ impl Connection {
 
     fn seal_qotp(&mut self, cx: &mut Shared, out: &mut Vec<u8>, start: usize, clear: usize) -> Option<()> {
         let PacketNumber(number) = self.path.sent.next();
-        let sequence = Sequence { epoch: number >> 48, number: number & Sequence::MAX_NUMBER };
         cx.stats.aead_operations += 1;
         let role = self.role;
         let key = self.state.qotp_mut()?.key()?;
-        let usable = sequence.epoch <= Sequence::LAST_SENT_EPOCH;
-        if !usable || seal(key, role, sequence, clear, out.get_mut(start..)?).is_err() {
+        let packet = out.get_mut(start..)?;
+        let sealed =
+            Sequence::of(number).is_some_and(|sequence| seal(key, role, sequence, clear, packet).is_ok());
+        if !sealed {
             out.truncate(start);
             self.end(cx, CloseReason::KeysExhausted);
             return None;

@@ -23,6 +23,7 @@ use crate::crypto::suite::{NONCE_LEN, Suite, TAG_LEN};
 
 /// Length of the encrypted number, in bytes.
 pub(crate) const NUMBER_LEN: usize = 6;
+const NUMBER_BITS: u32 = 48;
 /// The shortest payload, in bytes: with its tag it fills the nonce of the number's encryption.
 pub(crate) const MIN_PAYLOAD: usize = NUMBER_NONCE_LEN - TAG_LEN;
 /// Length of an XChaCha20 nonce, in bytes (draft-irtf-cfrg-xchacha-03 section 2.3).
@@ -45,24 +46,20 @@ impl Sequence {
     /// The first packet's.
     pub(crate) const FIRST: Self = Self { epoch: 0, number: 0 };
     /// The largest number: 6 bytes.
-    pub(crate) const MAX_NUMBER: u64 = (1 << 48) - 1;
+    pub(crate) const MAX_NUMBER: u64 = (1 << NUMBER_BITS) - 1;
     /// The largest epoch: QOTP counts 47 bits.
     pub(crate) const MAX_EPOCH: u64 = (1 << 47) - 1;
     /// The last epoch to send in. The direction takes bit 7 of the epoch, so that 128 has the nonces of 0 again.
     pub(crate) const LAST_SENT_EPOCH: u64 = 127;
 
-    /// The next packet's; `None` when every nonce of the key is used up.
+    /// The `count`-th packet's, from 0; `None` when every nonce of the key is used up.
     #[must_use]
-    pub(crate) const fn next(self) -> Option<Self> {
-        let Self { epoch, number } = self;
+    pub(crate) const fn of(count: u64) -> Option<Self> {
+        let epoch = count >> NUMBER_BITS;
         if epoch > Self::LAST_SENT_EPOCH {
             None
-        } else if number < Self::MAX_NUMBER {
-            Some(Self { epoch, number: number + 1 })
-        } else if epoch < Self::LAST_SENT_EPOCH {
-            Some(Self { epoch: epoch + 1, number: 0 })
         } else {
-            None
+            Some(Self { epoch, number: count & Self::MAX_NUMBER })
         }
     }
 
