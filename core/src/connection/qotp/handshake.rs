@@ -27,7 +27,7 @@ use crate::wire::qotp::payload::{Payload, filler_len, header_len, put_filler, pu
 use super::acks::Owed;
 use super::chunks::Name;
 use super::receive::Withheld;
-use super::{ACK_DELAY, IDLE_TIMEOUT, Open, Phase, Qotp};
+use super::{ACK_DELAY, Handshake, IDLE_TIMEOUT, Keyed, Phase, Qotp};
 
 /// First wait for a reply; it doubles with every copy (QOTP v0.2.19's timer without an RTT sample).
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -177,8 +177,6 @@ impl Attempt {
 
 /// A responder whose initiator has not shown that it received anything.
 pub(super) struct Answering {
-    pub(super) key: PacketKey,
-    pub(super) epochs: Epochs,
     /// What every packet starts with until then.
     pub(super) reply: Header,
     /// The Init, and the acknowledgement that every copy of it gets.
@@ -224,8 +222,9 @@ impl Connection {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
             _ => Header::InitRcv { id, ephemeral, identity },
         };
-        let answering = Answering { key, epochs: Epochs::default(), reply, init, acked: Owed::INIT };
-        let qotp = Qotp::new(Phase::Answering(Box::new(answering)), claimed, cx.rng.hasher());
+        let handshake = Handshake::Answering(Answering { reply, init, acked: Owed::INIT });
+        let keyed = Keyed { key, epochs: Epochs::default(), handshake };
+        let qotp = Qotp::new(Phase::Keyed(Box::new(keyed)), claimed, cx.rng.hasher());
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
         connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
@@ -282,7 +281,8 @@ impl Connection {
             }
         }
         if let State::Qotp(qotp) = &mut self.state
-            && let (Phase::Answering(answering), Some(owed)) = (&mut qotp.phase, qotp.acks.first())
+            && let Some(owed) = qotp.acks.first()
+            && let Some(answering) = qotp.answering_mut()
         {
             answering.acked = owed;
         }
@@ -364,8 +364,8 @@ impl Connection {
                 }
                 let (round_trip, early) =
                     (dial.round_trip(now), dial.flight.as_ref().and_then(|flight| flight.early));
-                let reply = Some((ty, *ephemeral));
-                qotp.phase = Phase::Open(Box::new(Open { key, epochs: Epochs::default(), reply }));
+                let handshake = Handshake::Replied(ty, *ephemeral);
+                qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
                 self.path.local = arrival.local;
                 if let Some(sample) = round_trip {
                     self.path.on_handshake_round_trip(now, sample);
@@ -375,16 +375,14 @@ impl Connection {
                 self.after_first_reply(early);
                 disposition
             }
-            Phase::Open(open_) if open_.reply == Some((ty, *ephemeral)) => {
+            Phase::Keyed(keyed) if keyed.is_reply(ty, ephemeral) => {
                 cx.stats.aead_operations += 1;
-                match open(&open_.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram) {
+                match open(&keyed.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram) {
                     Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
                     Err(_) => self.on_qotp_forged(),
                 }
             }
-            Phase::Dialling(_) | Phase::Answering(_) | Phase::Open(_) | Phase::Gone => {
-                Disposition::Dropped(DropReason::Unexpected)
-            }
+            Phase::Dialling(_) | Phase::Keyed(_) => Disposition::Dropped(DropReason::Unexpected),
         }
     }
 
@@ -404,10 +402,9 @@ impl Connection {
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
         let remote = self.path.remote;
         let State::Qotp(qotp) = &mut self.state else { return false };
-        let Phase::Answering(answering) = &qotp.phase else { return false };
-        if answering.init != *header {
+        let Some(answering) = qotp.answering_mut().filter(|answering| answering.init == *header) else {
             return false;
-        }
+        };
         let acked = answering.acked;
         if qotp.acks.is_empty() {
             qotp.acks.push(acked);
@@ -416,6 +413,25 @@ impl Connection {
             self.path.validation.on_received(len);
         }
         true
+    }
+}
+
+impl Qotp {
+    const fn answering_mut(&mut self) -> Option<&mut Answering> {
+        match &mut self.phase {
+            Phase::Keyed(keyed) => match &mut keyed.handshake {
+                Handshake::Answering(answering) => Some(answering),
+                Handshake::Replied(..) | Handshake::Done => None,
+            },
+            Phase::Dialling(_) => None,
+        }
+    }
+}
+
+impl Keyed {
+    /// Whether a reply like this one gave the key.
+    fn is_reply(&self, ty: PacketType, ephemeral: &[u8; 32]) -> bool {
+        matches!(&self.handshake, Handshake::Replied(known, key) if *known == ty && key == ephemeral)
     }
 }
 
