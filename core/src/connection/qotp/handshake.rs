@@ -228,11 +228,12 @@ impl Connection {
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
         connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
-        connection.tell(cx, Event::Connected);
         if connection.apply_init(cx, now, &payload).is_err() {
             connection.forget(cx);
             return Err(AcceptError::OverBudget);
         }
+        // What the streams have to tell comes behind it.
+        cx.events.push(handle, Event::Connected);
         connection.finish_verb(cx);
         Ok(connection)
     }
@@ -337,53 +338,72 @@ impl Connection {
         header: &Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        let (ty, ephemeral, identity) = match header {
-            Header::InitRcv { ephemeral, identity, .. } => (header.ty(), ephemeral, Some(identity)),
-            Header::InitCryptoRcv { ephemeral, .. } => (header.ty(), ephemeral, None),
-            _ => return Disposition::Dropped(DropReason::Unexpected),
+        let (ty, Header::InitRcv { ephemeral, .. } | Header::InitCryptoRcv { ephemeral, .. }) =
+            (header.ty(), header)
+        else {
+            return Disposition::Dropped(DropReason::Unexpected);
         };
         let State::Qotp(qotp) = &mut self.state else {
             return Disposition::Dropped(DropReason::Closed);
         };
-        match &mut qotp.phase {
+        let opened = match &mut qotp.phase {
             Phase::Dialling(dial) if dial.reply_type() == ty && dial.flight.is_some() => {
-                if !dial.may_try(now) {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                }
-                cx.stats.x25519_operations += 1;
-                cx.stats.aead_operations += 1;
-                let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
-                    let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
-                    opened.ok().map(|(sequence, range)| (key, sequence, range))
-                });
-                let Some((key, sequence, range)) = opened else {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                };
-                if let Some(identity) = identity {
-                    qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
-                }
-                let (round_trip, early) =
-                    (dial.round_trip(now), dial.flight.as_ref().and_then(|flight| flight.early));
-                let handshake = Handshake::Replied(ty, *ephemeral);
-                qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
-                self.path.local = arrival.local;
-                if let Some(sample) = round_trip {
-                    self.path.on_handshake_round_trip(now, sample);
-                }
-                self.tell(cx, Event::Connected);
-                let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-                self.after_first_reply(early);
-                disposition
+                return self.handle_first_reply(cx, now, arrival, header, ephemeral, datagram);
             }
             Phase::Keyed(keyed) if keyed.is_reply(ty, ephemeral) => {
-                cx.stats.aead_operations += 1;
-                match open(&keyed.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram) {
-                    Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
-                    Err(_) => self.on_qotp_forged(),
-                }
+                open(&keyed.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram)
             }
-            Phase::Dialling(_) | Phase::Keyed(_) => Disposition::Dropped(DropReason::Unexpected),
+            Phase::Dialling(_) | Phase::Keyed(_) => return Disposition::Dropped(DropReason::Unexpected),
+        };
+        cx.stats.aead_operations += 1;
+        match opened {
+            Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
+            Err(_) => self.on_qotp_forged(),
         }
+    }
+
+    /// A reply to our Init came. One that does not open leaves everything as it was.
+    fn handle_first_reply(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        header: &Header,
+        ephemeral: &[u8; 32],
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let State::Qotp(qotp) = &mut self.state else { return Disposition::Dropped(DropReason::Closed) };
+        let Phase::Dialling(dial) = &mut qotp.phase else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        if !dial.may_try(now) {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        }
+        cx.stats.x25519_operations += 1;
+        cx.stats.aead_operations += 1;
+        let ty = header.ty();
+        let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
+            let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
+            opened.ok().map(|(sequence, range)| (key, sequence, range))
+        });
+        let Some((key, sequence, range)) = opened else {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        };
+        let early = dial.flight.as_ref().and_then(|flight| flight.early);
+        let round_trip = dial.round_trip(now);
+        if let Header::InitRcv { identity, .. } = header {
+            qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
+        }
+        let handshake = Handshake::Replied(ty, *ephemeral);
+        qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
+        self.path.local = arrival.local;
+        if let Some(sample) = round_trip {
+            self.path.on_handshake_round_trip(now, sample);
+        }
+        self.tell(cx, Event::Connected);
+        let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
+        self.after_first_reply(early);
+        disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
