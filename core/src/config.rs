@@ -26,9 +26,12 @@ pub struct Config {
     pub aead: AeadPolicy,
     /// Whether this machine computes AES-GCM in hardware; the adapters detect it. Default: false.
     pub aes_hardware: bool,
-    /// Largest UDP payload sent, in bytes; the peer's limit holds as well. The path must carry it.
-    /// Default: 1,200, which every path carries (RFC 9000 section 14); at least that and at most 65,000 is used.
+    /// UDP payload sent, in bytes, unless MTU discovery finds that the path carries more; the peer's limit holds as well.
+    /// The path must carry it. Default: 1,200, which every path carries (RFC 9000 section 14); at least that and at most
+    /// 65,000 is used.
     pub packet_size: u16,
+    /// The search for larger packets that the path carries. The native wire only: QOTP's packets have one size.
+    pub mtu_discovery: MtuDiscovery,
     /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
     pub max_receive_size: u16,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
@@ -59,6 +62,7 @@ impl Default for Config {
             aead: AeadPolicy::Auto,
             aes_hardware: false,
             packet_size: 1200,
+            mtu_discovery: MtuDiscovery::default(),
             max_receive_size: 65_000,
             max_ack_delay: Duration::from_millis(25),
             datagrams: DatagramConfig::default(),
@@ -106,10 +110,32 @@ impl Config {
         // Less than two packets would not move.
         self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
         self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
+        self.mtu_discovery.max = self.mtu_discovery.max.min(TrainLimit::MAX_BYTES as u16);
         self.max_receive_size = self.max_receive_size.max(1200);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);
         self.keep_alive = self.keep_alive.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
+    }
+}
+
+/// The search for the largest packets that a path carries (RFC 8899). It begins when there is something to fill them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct MtuDiscovery {
+    /// Whether to search at all. Default: yes.
+    pub enabled: bool,
+    /// The largest UDP payload to look for, in bytes; at most 65,000 is used, and what `packet_size` says in any case.
+    /// 8,952 suits jumbo frames, 65,000 the loopback interface. Default: 1,452, an Ethernet frame less the headers of IPv6
+    /// and UDP.
+    pub max: u16,
+    /// How long after a search that ended below `max` a larger size is looked for again, if there is something to fill
+    /// it. Default: 600 s (PMTU_RAISE_TIMER, RFC 8899 section 5.1.1).
+    pub interval: Duration,
+}
+
+impl Default for MtuDiscovery {
+    fn default() -> Self {
+        Self { enabled: true, max: 1452, interval: Duration::from_secs(600) }
     }
 }
 

@@ -35,7 +35,7 @@ mod worked_examples;
 
 pub use bytes::Bytes;
 
-pub use config::{AeadPolicy, Config, DatagramConfig, Limits, Overflow, QotpConfig};
+pub use config::{AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PathStats, PeerIdentity};

@@ -3,6 +3,7 @@
 use crate::error::TransportError;
 use crate::event::Event;
 use crate::id::PacketNumber;
+use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -32,13 +33,21 @@ impl Connection {
         self.path.bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
+            if self.path.skips.is_claimed(from, to) {
+                return Err(TransportError::Protocol);
+            }
+            any |= self.path.tell_mtu(|mtu| mtu.on_range_acked(now, from, to));
             if from == 0 {
                 self.on_early_acked(cx);
             }
             let mut next = from;
             while let Some(number) = self.path.sent.next_unacked(next, to) {
+                if self.path.sent.is_skipped(number) {
+                    return Err(TransportError::Protocol);
+                }
                 let Some(acked) = self.path.sent.ack(number) else { break };
                 any = true;
+                self.path.tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
@@ -71,16 +80,18 @@ impl Connection {
         delay: Duration,
         before: u64,
     ) {
-        self.path.loss.on_acked(largest);
+        let path = &mut self.path;
+        path.loss.on_acked(now, largest, path.sent.skips_before(largest), &path.rtt);
         if let Some(sample) = sample {
-            self.path.rtt.update(sample, delay);
+            path.rtt.update(sample, delay);
         }
         self.detect_losses(now);
+        self.judge_mtu_probe(now);
         if before > 0 {
             self.path.bbr.finish_ack(now, sample, self.path.in_flight);
             self.streams.on_window(self.path.bbr.window());
         }
-        self.path.sent.forget(now, self.path.rtt.smoothed() * 2);
+        self.path.sent.forget(now, LossDetector::memory(&self.path.rtt));
     }
 
     /// Credits one newly acknowledged packet to the path, `behind` being how many numbers it is below the highest.
@@ -93,7 +104,8 @@ impl Connection {
             }
             Acked::Spurious(_) => {
                 self.stats.spurious_losses += 1;
-                self.path.loss.on_spurious(behind);
+                let age = now - packet.sent;
+                self.path.loss.on_spurious(now, behind, age, &self.path.rtt);
                 self.path.bbr.on_spurious_loss(now, packet.size, &packet.info);
             }
             Acked::Unawaited(_) => {}
@@ -155,6 +167,9 @@ impl Connection {
         let Some(packet) = path.sent.lose_oldest() else { return };
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
+        let next = path.sent.next();
+        path.tell_mtu(|mtu| mtu.on_lost(PacketNumber(number), packet.size, next));
+        let path = &mut self.path;
         self.stats.packets_lost += 1;
         for item in path.sent.items(&packet) {
             if item == Item::Datagram {
@@ -185,6 +200,8 @@ impl Connection {
     pub(super) fn on_probe_timeout(&mut self, now: Instant) {
         self.stats.probe_timeouts += 1;
         self.path.loss.on_probe_timeout();
+        let next = self.path.sent.next();
+        self.path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
         if self.path.loss.backoff() == PERSISTENT {
             self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
         }

@@ -5,6 +5,7 @@ mod close;
 mod early;
 mod handshake;
 mod idle;
+mod mtu;
 mod plan;
 pub(crate) mod qotp;
 mod raw;
@@ -28,6 +29,7 @@ use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::mtu::Mtu;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::streams::blocks::LARGE;
@@ -198,8 +200,8 @@ impl Connection {
         self.peer = *params;
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
-        self.path.packet_size = cx.config.packet_size.min(params.max_udp_payload);
-        self.path.bbr.set_max_datagram(self.path.packet_size);
+        let (base, max) = (cx.config.packet_size, params.max_udp_payload);
+        self.path.set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
     }
 
     /// What it speaks.

@@ -73,11 +73,13 @@ impl Connection {
             return Err(held);
         }
         let path = &self.path;
-        let size = usize::from(path.packet_size)
-            .min(usize::try_from(path.validation.allowance()).unwrap_or(usize::MAX));
+        let allowance = usize::try_from(path.validation.allowance()).unwrap_or(usize::MAX);
         if path.loss.probes() > 0 {
-            return Ok(Plan { kind: Kind::Probe, size });
+            // Whatever has become of the path, this gets through.
+            return Ok(Plan { kind: Kind::Probe, size: usize::from(path.mtu().base()).min(allowance) });
         }
+        let full = if self.datagrams.has_output() { path.largest_datagram() } else { path.packet_size };
+        let size = usize::from(full).min(allowance);
         if path.sent.growth() > room.max(MIN_RECORDS) {
             return Err(Held::Memory);
         }

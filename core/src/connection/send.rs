@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use crate::config::Config;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::path::addr::{LocalAddr, TrainLimit, Transmit, TransportAddr};
+use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;
@@ -65,7 +65,7 @@ impl Connection {
         let len = out.len() - start;
         self.stats.packets_sent += len.div_ceil(segment_size.max(1)) as u64;
         self.stats.bytes_sent += len as u64;
-        Some(Transmit { local, remote, ecn: None, len, segment_size })
+        Some(Transmit { connection: self.handle, local, remote, ecn: None, len, segment_size })
     }
 
     /// As many full packets as may go now, and one shorter one behind them.
@@ -86,12 +86,17 @@ impl Connection {
         self.path.paced_until = None;
         self.starved = false;
         let room = self.room(cx);
+        if let Some(size) = self.put_mtu_probe(cx, now, limit, budget, room, out) {
+            return Some((self.path.local, self.path.remote, size));
+        }
         for count in 0..limit.segments.max(1) {
             if count > 0 && out.len() - start + segment_size > most {
                 break;
             }
             cx.stats.packets_planned += 1;
             let plan = match self.plan(now, budget, room) {
+                // All packets of a train have the size of its first.
+                Ok(plan) if count > 0 => Plan { size: plan.size.min(segment_size), ..plan },
                 Ok(plan) => plan,
                 Err(held) => {
                     self.on_held(now, held);
@@ -109,7 +114,7 @@ impl Connection {
             if count == 0 {
                 segment_size = built.len;
             }
-            if built.len < usize::from(self.path.packet_size) {
+            if built.len < plan.size.max(segment_size) {
                 break;
             }
         }
@@ -140,6 +145,7 @@ impl Connection {
 
     /// Builds, seals and commits one packet. `None` if it turned out that there is nothing to say.
     fn put_packet(&mut self, cx: &mut Shared, now: Instant, plan: Plan, out: &mut Vec<u8>) -> Option<Built> {
+        let number = self.path.next_number(now, &mut cx.rng);
         let start = out.len();
         let end = start + plan.size - TAG;
         put_header(self.remote_id, out);
@@ -166,7 +172,6 @@ impl Connection {
         }
         out.resize(out.len() + TAG, 0);
         let built = Built { len: out.len() - start, in_flight: ack_eliciting };
-        let number = self.path.sent.next();
         let secured = self.state.secured_mut()?;
         let phase = secured.sealer.phase();
         cx.stats.aead_operations += 1;
@@ -176,6 +181,7 @@ impl Connection {
             return None;
         }
         self.commit(now, built, phase);
+        self.path.tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
         Some(built)
     }
 
@@ -226,12 +232,14 @@ impl Connection {
             }
             self.streams.put_controls(out, end, &mut self.path.sent);
             // Some may have been queued before the handshake told what the peer takes.
-            let room = usize::from(self.path.packet_size) - DATA_HEADER - TAG;
+            let room = usize::from(self.path.largest_datagram()) - DATA_HEADER - TAG;
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {
                 self.stats.datagrams_dropped += 1;
             }
             self.stats.datagrams_sent += self.datagrams.put(out, end, &mut self.path.sent);
             self.tell_datagram_room(cx);
+            // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
+            let end = end - plan.size.saturating_sub(usize::from(self.path.packet_size));
             self.streams.put_data(out, end, &mut self.path.sent);
         }
         if (self.ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
@@ -254,7 +262,7 @@ impl Connection {
             SentInfo::default()
         };
         path.sent.record(now, size, info, phase, built.in_flight);
-        path.sent.forget(now, path.rtt.smoothed() * 2);
+        path.sent.forget(now, LossDetector::memory(&path.rtt));
         path.validation.on_sent(built.len);
         // QOTP counts its silence from the last packet received.
         let counts = built.in_flight && self.wire == WireVersion::Native;
@@ -270,7 +278,7 @@ impl Connection {
         closing.until.get_or_insert(now + closing.period);
         let start = out.len();
         let allowance = usize::try_from(self.path.validation.allowance()).unwrap_or(usize::MAX);
-        let size = usize::from(self.path.packet_size).min(allowance);
+        let size = usize::from(self.path.mtu().base()).min(allowance);
         put_header(self.remote_id, out);
         let room = size.saturating_sub(DATA_HEADER + TAG);
         put_close(out, &Close { by: closing.by, code: closing.code, reason: &closing.reason }, room);
@@ -289,8 +297,8 @@ impl Connection {
     }
 
     /// Largest datagram that fits into a packet now, and that the peer takes.
-    pub(super) fn max_datagram(&self, config: &Config) -> usize {
-        let size = usize::from(config.packet_size).min(usize::from(self.path.packet_size));
+    pub(super) fn max_datagram(&self) -> usize {
+        let size = usize::from(self.path.largest_datagram());
         let frame = (size - DATA_HEADER - TAG).min(usize::from(self.peer.max_datagram));
         // Type and length, two bytes of length for anything of interest.
         frame.saturating_sub(3)

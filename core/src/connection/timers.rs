@@ -29,6 +29,7 @@ impl Connection {
                     to_send,
                     self.path.loss.deadline(pto, outstanding),
                     self.idle.deadline(pto),
+                    self.path.mtu().deadline(),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
                     self.idle.rest_due().filter(|_| self.is_roomy()),
@@ -90,6 +91,9 @@ impl Connection {
             } else {
                 self.on_probe_timeout(now);
             }
+        }
+        if is_due(self.path.mtu().deadline()) {
+            self.on_mtu_deadline(now);
         }
         if is_due(self.early.as_ref().and_then(|early| early.lost_at)) {
             self.lose_early();

@@ -53,8 +53,18 @@ pub struct PathStats {
     pub remote: TransportAddr,
     /// Round-trip time.
     pub rtt: Rtt,
-    /// Size of a full datagram, in bytes.
+    /// Size of a full packet of stream data now, in bytes of UDP payload. Below `mtu` while there is reason to doubt that
+    /// the path still carries so much.
     pub packet_size: u16,
+    /// The largest UDP payload that the path was shown to carry, in bytes; `Config::packet_size` as long as nothing larger
+    /// was tried.
+    pub mtu: u16,
+    /// Probes of MTU discovery sent. Lost ones count neither as lost packets nor as congestion.
+    pub mtu_probes_sent: u64,
+    /// Probes of MTU discovery lost.
+    pub mtu_probes_lost: u64,
+    /// How often a size that had passed was found not to pass any more.
+    pub black_holes: u64,
     /// Bytes sent and neither acknowledged nor lost.
     pub in_flight: u64,
     /// Congestion control.
@@ -239,9 +249,12 @@ impl<'a> Connection<'a> {
                 _ => {}
             }
             let max = match inner.state {
-                State::Established(_) => inner.max_datagram(&cx.config),
+                State::Established(_) => inner.max_datagram(),
                 _ => usize::from(cx.config.packet_size) - 64,
             };
+            if data.len() > max {
+                inner.path.tell_mtu(|mtu| mtu.on_demand(cx.now));
+            }
             let sent = inner.datagrams.send(data, max, inner.room(cx))?;
             inner.stats.datagrams_dropped += sent.dropped;
             Ok(())
@@ -259,7 +272,7 @@ impl<'a> Connection<'a> {
     pub fn max_datagram(&self) -> Option<usize> {
         let inner = &self.inner;
         let open = matches!(inner.state, State::Established(_)) && inner.peer.max_datagram > 0;
-        open.then(|| inner.max_datagram(&self.cx.config))
+        open.then(|| inner.max_datagram())
     }
 
     /// Trusts the key that `Event::PeerKey` told. Does nothing in any other state.
@@ -404,6 +417,10 @@ impl<'a> Connection<'a> {
             remote: path.remote,
             rtt: path.rtt,
             packet_size: path.packet_size,
+            mtu: path.largest_datagram(),
+            mtu_probes_sent: path.mtu().stats().probes_sent,
+            mtu_probes_lost: path.mtu().stats().probes_lost,
+            black_holes: path.mtu().stats().black_holes,
             in_flight: path.in_flight,
             congestion: path.bbr.snapshot(),
         }

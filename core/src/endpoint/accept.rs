@@ -25,11 +25,17 @@ pub(super) const PENDING_COST: usize = 2 << 10;
 
 impl Pending {
     /// The refusal, to whoever sent a copy of the Init.
-    pub(super) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        connection: ConnectionHandle,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         let Decision::Refused(reply) = &self.decision else { return None };
         let (local, remote) = self.copies.pay(now, reply.len())?;
         out.extend_from_slice(reply);
-        Some(Transmit { local, remote, ecn: None, len: reply.len(), segment_size: reply.len() })
+        let len = reply.len();
+        Some(Transmit { connection, local, remote, ecn: None, len, segment_size: len })
     }
 }
 

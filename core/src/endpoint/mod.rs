@@ -224,13 +224,16 @@ impl Endpoint {
         let now = self.shared.advance(now);
         let mut fires = TIMERS_PER_CALL;
         while let Some(slot) = self.ready.pop() {
+            let handle = self.slots.handle_at(slot);
             let transmit = match self.slots.at_mut(slot) {
                 Some(Entry::Connection(connection)) => {
                     let transmit = connection.poll_transmit(&mut self.shared, now, limit, out);
                     connection.finish_verb(&mut self.shared);
                     transmit
                 }
-                Some(Entry::Pending(pending)) => pending.poll_transmit(now, out),
+                Some(Entry::Pending(pending)) => {
+                    handle.and_then(|handle| pending.poll_transmit(now, handle, out))
+                }
                 None => None,
             };
             if let Some(transmit) = transmit {
@@ -244,6 +247,18 @@ impl Endpoint {
         }
         self.feed_starving();
         None
+    }
+
+    /// The system refused to send datagrams of `size` bytes (the `segment_size` of their [`Transmit`]) for `handle` because
+    /// they are too large (`EMSGSIZE`): MTU discovery need not find that out. They count as sent and will be found lost.
+    /// Does nothing for a handle that is no connection (any more).
+    pub fn datagram_too_large(&mut self, now: Instant, handle: ConnectionHandle, size: usize) {
+        let now = self.shared.advance(now);
+        if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
+            connection.on_too_large(now, size);
+            connection.finish_verb(&mut self.shared);
+            self.ready.push(handle.slot);
+        }
     }
 
     /// Lets connections whose writers found no memory look again, in turn, if there is some now.

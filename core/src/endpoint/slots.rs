@@ -70,6 +70,11 @@ impl<T> Slots<T> {
         if place.generation == handle.generation { place.entry.as_mut() } else { None }
     }
 
+    /// The handle of what is in a slot.
+    pub(crate) fn handle_at(&self, slot: u32) -> Option<ConnectionHandle> {
+        self.slots.get(slot as usize).map(|place| ConnectionHandle { slot, generation: place.generation })
+    }
+
     pub(crate) fn at(&self, slot: u32) -> Option<&T> {
         self.slots.get(slot as usize)?.entry.as_ref()
     }

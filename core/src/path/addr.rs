@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crate::endpoint::ConnectionHandle;
+
 /// A transport address of a peer. One kind so far; relays and custom transports get variants of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
@@ -101,6 +103,8 @@ impl TrainLimit {
 /// A train of datagrams that `poll_transmit` appended to the caller's buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transmit {
+    /// Whose it is: of a connection, or of an incoming attempt.
+    pub connection: ConnectionHandle,
     /// From which socket and address.
     pub local: LocalAddr,
     /// To whom.

@@ -1,6 +1,7 @@
 //! A path of a connection: two addresses with their own packet numbers, round-trip time and congestion state.
 
 pub(crate) mod addr;
+pub(crate) mod mtu;
 pub(crate) mod validate;
 
 use crate::congestion::{Bbr, Pacer};
@@ -9,9 +10,12 @@ use crate::recovery::loss::{LossDetector, MAX_PROBE_TIMEOUT};
 use crate::recovery::received::Received;
 use crate::recovery::rtt::Rtt;
 use crate::recovery::sent::SentPackets;
+use crate::recovery::skips::Skips;
+use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
 use addr::{LocalAddr, TransportAddr};
+use mtu::Mtu;
 use validate::Validation;
 
 /// One path.
@@ -20,11 +24,15 @@ pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) local: LocalAddr,
     pub(crate) remote: TransportAddr,
-    /// Size of a full datagram, in bytes of UDP payload.
+    /// Size of a full packet of stream data, in bytes of UDP payload.
     pub(crate) packet_size: u16,
+    /// Where that comes from; on QOTP's wire it is fixed.
+    mtu: Mtu,
     pub(crate) validation: Validation,
     pub(crate) received: Received,
     pub(crate) sent: SentPackets,
+    /// Which numbers are left out.
+    pub(crate) skips: Skips,
     pub(crate) in_flight: u64,
     pub(crate) rtt: Rtt,
     pub(crate) loss: LossDetector,
@@ -52,9 +60,11 @@ impl Path {
             local,
             remote,
             packet_size,
+            mtu: Mtu::fixed(packet_size),
             validation: Validation::Valid,
             received: Received::new(now, PacketNumber::ZERO),
             sent: SentPackets::new(PacketNumber(1)),
+            skips: Skips::new(),
             in_flight: 0,
             rtt: Rtt::new(),
             loss: LossDetector::new(),
@@ -64,6 +74,46 @@ impl Path {
             response_owed: None,
             quiet: 0,
         }
+    }
+
+    /// The number of a packet that is about to be built: the next one, or the one behind where that is left out.
+    pub(crate) fn next_number(&mut self, now: Instant, rng: &mut Rng) -> PacketNumber {
+        let next = self.sent.next();
+        if !self.skips.is_next(next, rng) {
+            return next;
+        }
+        self.sent.skip(now);
+        self.sent.next()
+    }
+
+    /// The sizes of the path.
+    pub(crate) const fn mtu(&self) -> &Mtu {
+        &self.mtu
+    }
+
+    /// The largest datagram that it was shown to carry.
+    pub(crate) fn largest_datagram(&self) -> u16 {
+        self.mtu.confirmed().max(self.packet_size)
+    }
+
+    /// Starts afresh with other sizes.
+    pub(crate) fn set_mtu(&mut self, mtu: Mtu) {
+        self.mtu = mtu;
+        self.packet_size = mtu.packet_size();
+        self.bbr.set_max_datagram(mtu.confirmed());
+    }
+
+    /// Tells MTU discovery something, and follows where it leads.
+    pub(crate) fn tell_mtu<R>(&mut self, tell: impl FnOnce(&mut Mtu) -> R) -> R {
+        let before = (self.mtu.packet_size(), self.mtu.confirmed());
+        let result = tell(&mut self.mtu);
+        if before.0 != self.mtu.packet_size() {
+            self.packet_size = self.mtu.packet_size();
+        }
+        if before.1 != self.mtu.confirmed() {
+            self.bbr.set_max_datagram(self.mtu.confirmed());
+        }
+        result
     }
 
     /// RFC 9002's PTO without back-off, capped at 2 s.

@@ -10,6 +10,16 @@ use super::sent::SentPacket;
 const PACKET_THRESHOLD: u64 = 3;
 /// The most that observed reordering raises the packet threshold to; beyond, the time threshold decides.
 const MAX_PACKET_THRESHOLD: u64 = 1 << 10;
+/// How much later than a round trip a packet may come, in eighths of one (kTimeThreshold, RFC 9002 section 6.1.2).
+const TIME_THRESHOLD: u32 = 1;
+/// The most that observed reordering raises that to: one round trip (RFC 8985 section 6.2, step 4).
+const MAX_TIME_THRESHOLD: u32 = 8;
+/// Round trips without a spurious loss after which what was learned of reordering is halved (RFC 8985 section 6.2 forgets
+/// it after 16 recoveries).
+const REORDERING_MEMORY: u32 = 16;
+/// Round trips for which a lost packet is remembered after it was sent, so that its acknowledgement can still show that it
+/// was not: one more than the longest time threshold.
+const LOST_MEMORY: u32 = 3;
 /// Timer granularity (kGranularity, RFC 9002 section 6.1.2).
 const GRANULARITY: Duration = Duration::from_millis(1);
 /// No probe timeout is longer, whatever the back-off: recovery after an outage must not take half a minute
@@ -22,7 +32,12 @@ const PROBES: u8 = 2;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LossDetector {
     largest_acked: Option<PacketNumber>,
+    /// Numbers left out before that one, modulo 2^16.
+    skips: u16,
     packet_threshold: u64,
+    time_threshold: u32,
+    /// When reordering was last observed, or forgotten in part.
+    reordered: Instant,
     /// When the oldest packet in flight will be too late, if one after it was acknowledged.
     deadline: Option<Instant>,
     last_eliciting: Instant,
@@ -34,7 +49,10 @@ impl LossDetector {
     pub(crate) const fn new() -> Self {
         Self {
             largest_acked: None,
+            skips: 0,
             packet_threshold: PACKET_THRESHOLD,
+            time_threshold: TIME_THRESHOLD,
+            reordered: Instant::ZERO,
             deadline: None,
             last_eliciting: Instant::ZERO,
             backoff: 0,
@@ -53,17 +71,43 @@ impl LossDetector {
         self.probes = self.probes.saturating_sub(1);
     }
 
-    /// Something was newly acknowledged, `largest` being the highest number named.
-    pub(crate) fn on_acked(&mut self, largest: PacketNumber) {
-        self.largest_acked = self.largest_acked.max(Some(largest));
+    /// Something was newly acknowledged, `largest` being the highest number named, before which so many were left out.
+    pub(crate) fn on_acked(&mut self, now: Instant, largest: PacketNumber, skips: u16, rtt: &Rtt) {
+        if self.largest_acked.is_none_or(|before| before < largest) {
+            self.largest_acked = Some(largest);
+            self.skips = skips;
+        }
         self.backoff = 0;
         self.probes = 0;
+        let learned = self.packet_threshold > PACKET_THRESHOLD || self.time_threshold > TIME_THRESHOLD;
+        if learned && now >= self.reordered + rtt.smoothed() * REORDERING_MEMORY {
+            self.reordered = now;
+            self.packet_threshold = PACKET_THRESHOLD + (self.packet_threshold - PACKET_THRESHOLD) / 2;
+            self.time_threshold = TIME_THRESHOLD + (self.time_threshold - TIME_THRESHOLD) / 2;
+        }
     }
 
-    /// A packet that had been declared lost was acknowledged `behind` numbers behind the highest: such reordering is to
-    /// be borne from now on (RFC 8985 section 6.2's idea, in packets).
-    pub(crate) fn on_spurious(&mut self, behind: u64) {
+    /// A packet that had been declared lost was acknowledged after `age`, `behind` numbers behind the highest: such
+    /// reordering is to be borne from now on, for a while (the idea of RFC 8985 section 6.2, in packets too).
+    pub(crate) fn on_spurious(&mut self, now: Instant, behind: u64, age: Duration, rtt: &Rtt) {
+        self.reordered = now;
         self.packet_threshold = self.packet_threshold.max(behind.saturating_add(1)).min(MAX_PACKET_THRESHOLD);
+        let round_trip = round_trip(rtt);
+        let needed = (TIME_THRESHOLD..MAX_TIME_THRESHOLD)
+            .find(|eighths| age < round_trip + round_trip / 8 * *eighths)
+            .unwrap_or(MAX_TIME_THRESHOLD);
+        self.time_threshold = self.time_threshold.max(needed);
+    }
+
+    /// After how long a packet is late, if one sent after it has arrived.
+    pub(crate) fn delay(&self, rtt: &Rtt) -> Duration {
+        let round_trip = round_trip(rtt);
+        (round_trip + round_trip / 8 * self.time_threshold).max(GRANULARITY)
+    }
+
+    /// For how long after sending a packet is remembered.
+    pub(crate) fn memory(rtt: &Rtt) -> Duration {
+        rtt.smoothed() * LOST_MEMORY
     }
 
     /// Whether the oldest packet in flight is lost. If not, the time at which it will be is remembered.
@@ -76,8 +120,9 @@ impl LossDetector {
     ) -> bool {
         self.deadline = None;
         let Some(largest) = self.largest_acked.filter(|largest| *largest > number) else { return false };
-        let too_late = packet.sent + loss_delay(rtt);
-        if largest.0 - number.0 >= self.packet_threshold || too_late <= now {
+        let too_late = packet.sent + self.delay(rtt);
+        let left_out = u64::from(self.skips.wrapping_sub(packet.skips));
+        if (largest.0 - number.0).saturating_sub(left_out) >= self.packet_threshold || too_late <= now {
             return true;
         }
         self.deadline = Some(too_late);
@@ -123,8 +168,7 @@ impl LossDetector {
     }
 }
 
-/// RFC 9002 section 6.1.2: 9/8 of the larger of the latest and the smoothed round-trip time.
-fn loss_delay(rtt: &Rtt) -> Duration {
-    let base = rtt.smoothed().max(rtt.latest());
-    (base + base / 8).max(GRANULARITY)
+/// The larger of the latest and the smoothed round-trip time (RFC 9002 section 6.1.2).
+fn round_trip(rtt: &Rtt) -> Duration {
+    rtt.smoothed().max(rtt.latest())
 }

@@ -40,6 +40,8 @@ enum Fate {
     Outstanding,
     /// Sent, but nothing waits for it: an acknowledgement of it is not asked for.
     Unawaited,
+    /// Never sent: the number was left out.
+    Skipped,
     Acked,
     Lost,
 }
@@ -52,6 +54,8 @@ pub(crate) struct SentPacket {
     fate: Fate,
     items: u16,
     first_item: u64,
+    /// Numbers left out before it, modulo 2^16.
+    pub(crate) skips: u16,
     /// The key phase it was sealed in.
     pub(crate) phase: KeyPhase,
     pub(crate) info: SentInfo,
@@ -90,6 +94,8 @@ pub(crate) struct SentPackets {
     outstanding: usize,
     /// Numbers acknowledged, of those that still have a record.
     acked: RangeSet,
+    /// Numbers left out so far, modulo 2^16.
+    skips: u16,
 }
 
 /// Rings larger than this give their memory back when the connection rests.
@@ -108,6 +114,7 @@ impl SentPackets {
             items_base: 0,
             outstanding: 0,
             acked: RangeSet::default(),
+            skips: 0,
         }
     }
 
@@ -128,9 +135,9 @@ impl SentPackets {
             + self.acked.capacity_bytes()
     }
 
-    /// By how many bytes the heap held grows if one more packet is recorded.
+    /// By how many bytes the heap held grows if one more packet is recorded, and perhaps a number left out before it.
     pub(crate) fn growth(&self) -> usize {
-        let packets = growth::<SentPacket>(self.packets.len() + 1, self.packets.capacity());
+        let packets = growth::<SentPacket>(self.packets.len() + 2, self.packets.capacity());
         packets + growth::<Item>(self.items.len() + ITEMS_PER_PACKET, self.items.capacity())
     }
 
@@ -186,9 +193,33 @@ impl SentPackets {
             fate,
             items: items.min(u64::from(u16::MAX)) as u16,
             first_item: self.items_base + self.items.len() as u64 - items,
+            skips: self.skips,
             phase,
             info,
         });
+    }
+
+    /// Leaves a number out. Not while a packet is being built: its items belong to the number behind.
+    pub(crate) fn skip(&mut self, now: Instant) {
+        debug_assert!(!self.has_open_items(), "a number is left out in the middle of a packet");
+        self.record(now, 0, SentInfo::default(), KeyPhase::default(), false);
+        if let Some(skipped) = self.packets.back_mut() {
+            skipped.fate = Fate::Skipped;
+        }
+        self.skips = self.skips.wrapping_add(1);
+    }
+
+    /// Whether `number` was left out, as long as it has its record.
+    pub(crate) fn is_skipped(&self, number: u64) -> bool {
+        let index = number.checked_sub(self.base).map(|index| index as usize);
+        index.and_then(|index| self.packets.get(index)).is_some_and(|packet| packet.fate == Fate::Skipped)
+    }
+
+    /// Numbers left out before `number`, modulo 2^16; of no interest where it has no record any more, because then nothing
+    /// below it has one.
+    pub(crate) fn skips_before(&self, number: PacketNumber) -> u16 {
+        let index = number.0.checked_sub(self.base).map(|index| index as usize);
+        index.and_then(|index| self.packets.get(index)).map_or(self.skips, |packet| packet.skips)
     }
 
     /// The items of a packet that still has its record.
@@ -207,7 +238,7 @@ impl SentPackets {
         }
         match self.packets.get((from - self.base) as usize)?.fate {
             Fate::Acked => self.acked.gaps(from..end).next().map(|gap| gap.start),
-            Fate::Outstanding | Fate::Unawaited | Fate::Lost => Some(from),
+            Fate::Outstanding | Fate::Unawaited | Fate::Skipped | Fate::Lost => Some(from),
         }
     }
 
@@ -234,7 +265,7 @@ impl SentPackets {
             }
             Fate::Lost => Some(Acked::Spurious(packet)),
             Fate::Unawaited => Some(Acked::Unawaited(packet)),
-            Fate::Acked => None,
+            Fate::Acked | Fate::Skipped => None,
         }
     }
 
@@ -296,7 +327,7 @@ impl SentPackets {
             match front.fate {
                 Fate::Outstanding => break,
                 Fate::Lost if front.sent + memory > now => break,
-                Fate::Lost | Fate::Acked | Fate::Unawaited => {}
+                Fate::Lost | Fate::Acked | Fate::Unawaited | Fate::Skipped => {}
             }
             self.pop_front();
         }

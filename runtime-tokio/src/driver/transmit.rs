@@ -4,7 +4,7 @@ use core::task::{Context, Poll};
 use std::io;
 
 use dunlin_core::{Ecn, TrainLimit, Transmit, TransportAddr};
-use dunlin_udp::{DatagramSocket, EcnCodepoint, Outcome};
+use dunlin_udp::{DatagramSocket, EcnCodepoint, LossCause, Outcome};
 use tokio::io::Interest;
 
 use crate::state::Shared;
@@ -54,7 +54,7 @@ impl Transmitter {
             if self.train.is_none() && !self.build(shared, socket) {
                 return Ok(trains > 0);
             }
-            if !self.send(cx, socket)? {
+            if !self.send(cx, shared, socket)? {
                 return Ok(false);
             }
         }
@@ -74,7 +74,7 @@ impl Transmitter {
     }
 
     /// Sends the train. `false` if the socket does not take all of it now.
-    fn send(&mut self, cx: &mut Context<'_>, socket: &Socket) -> io::Result<bool> {
+    fn send(&mut self, cx: &mut Context<'_>, shared: &Shared, socket: &Socket) -> io::Result<bool> {
         while let Some(train) = &mut self.train {
             let TransportAddr::Ip(destination) = train.transmit.remote else {
                 self.train = None;
@@ -87,16 +87,26 @@ impl Transmitter {
                 segment_size: Some(train.transmit.segment_size),
                 src_ip: train.transmit.local.ip,
             };
+            let mut too_large = false;
             let tried = socket.readiness.try_io(Interest::WRITABLE, || {
                 match socket.udp.try_send(&outgoing) {
                     Outcome::Blocked { accepted } => {
                         train.sent += accepted;
                         Err(io::ErrorKind::WouldBlock.into())
                     }
-                    // Lost like any other packet.
-                    Outcome::Sent | Outcome::Lost(_) => Ok(()),
+                    Outcome::Lost(cause) => {
+                        // Lost like any other packet.
+                        too_large = cause == LossCause::TooBig;
+                        Ok(())
+                    }
+                    Outcome::Sent => Ok(()),
                 }
             });
+            if too_large {
+                let Transmit { connection, segment_size, .. } = train.transmit;
+                let now = shared.clock.now();
+                shared.lock().engine.datagram_too_large(now, connection, segment_size);
+            }
             match tried {
                 Ok(()) => self.train = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,0 +1,106 @@
+//! Probes of MTU discovery: packets outside of recovery and congestion control.
+
+use alloc::vec::Vec;
+
+use crate::congestion::SentInfo;
+use crate::crypto::packet;
+use crate::error::CloseReason;
+use crate::path::addr::TrainLimit;
+use crate::path::mtu::Wanted;
+use crate::shared::Shared;
+use crate::time::Instant;
+use crate::wire::frame::{Control, put_control};
+
+use super::Connection;
+use super::plan::MIN_RECORDS;
+use super::send::put_header;
+use super::state::State;
+
+impl Connection {
+    /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is. `budget` is what the pacer
+    /// lets go in bytes, `room` what the memory limits leave.
+    pub(super) fn put_mtu_probe(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        limit: TrainLimit,
+        budget: u64,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let wanted = self.path.mtu().wanted()?;
+        let size = usize::from(wanted.size());
+        if !self.may_probe(now, wanted, budget, room) || size > limit.bytes {
+            return None;
+        }
+        let start = out.len();
+        put_header(self.remote_id, out);
+        put_control(out, &Control::Ping);
+        out.resize(start + size, 0);
+        let number = self.path.next_number(now, &mut cx.rng);
+        let secured = self.state.secured_mut()?;
+        let phase = secured.sealer.phase();
+        cx.stats.aead_operations += 1;
+        if packet::seal(&mut secured.sealer, self.path.id, number, out.get_mut(start..)?).is_err() {
+            out.truncate(start);
+            self.end(cx, CloseReason::KeysExhausted);
+            return None;
+        }
+        let (pto, path) = (self.pto(), &mut self.path);
+        path.sent.record(now, wanted.size(), SentInfo::default(), phase, false);
+        path.tell_mtu(|mtu| mtu.on_probe_sent(now, number, wanted.size(), pto));
+        path.pacer.on_sent(now, size as u64, path.bbr.pacing_rate());
+        // A test needs something smaller behind it: this, unless there is data.
+        self.ping_owed |= matches!(wanted, Wanted::Test(_));
+        self.idle.on_sent(now, false);
+        Some(size)
+    }
+
+    /// A search waits for a moment at which a full packet might go; a test does not, for the window may be full of what is
+    /// being lost.
+    fn may_probe(&mut self, now: Instant, wanted: Wanted, budget: u64, room: usize) -> bool {
+        let path = &self.path;
+        if !matches!(self.state, State::Established(_))
+            || path.validation.challenge().is_some()
+            || self.muted().is_some()
+            || path.sent.growth() > room.max(MIN_RECORDS)
+        {
+            return false;
+        }
+        if matches!(wanted, Wanted::Test(_)) {
+            return true;
+        }
+        let size = u64::from(path.packet_size);
+        if path.loss.probes() > 0 || path.in_flight + size > path.bbr.window() {
+            return false;
+        }
+        if budget < size {
+            let next = path.pacer.next_send(now, path.bbr.pacing_rate(), path.packet_size);
+            self.path.paced_until = Some(next);
+        }
+        budget >= size
+    }
+
+    /// What is acknowledged by now may tell that the probe is lost.
+    pub(super) fn judge_mtu_probe(&mut self, now: Instant) {
+        let path = &mut self.path;
+        if path.mtu().deadline().is_some() {
+            let (largest, delay) = (path.loss.largest_acked(), path.loss.delay(&path.rtt));
+            path.tell_mtu(|mtu| mtu.judge(now, largest, delay));
+        }
+    }
+
+    /// The time of the probe has come: it is lost, or a word from the peer is needed to know.
+    pub(super) fn on_mtu_deadline(&mut self, now: Instant) {
+        self.judge_mtu_probe(now);
+        self.ping_owed |= self.path.tell_mtu(|mtu| mtu.is_unanswered(now));
+    }
+
+    /// The own system did not take a datagram of `size` bytes: see
+    /// [`Endpoint::datagram_too_large`](crate::Endpoint::datagram_too_large).
+    pub(crate) fn on_too_large(&mut self, now: Instant, size: usize) {
+        if let Ok(size) = u16::try_from(size) {
+            self.path.tell_mtu(|mtu| mtu.on_too_large(now, size));
+        }
+    }
+}

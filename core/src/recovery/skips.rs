@@ -1,0 +1,75 @@
+//! Packet numbers that are left out, so that who acknowledges what it has not received gives itself away (RFC 9000 section
+//! 21.4).
+
+use crate::id::PacketNumber;
+use crate::rng::Rng;
+
+/// The first number left out is so far away at most, and at least half as far.
+const FIRST: u64 = 64;
+/// The distances double up to this: a liar is found early, and honest receivers hardly ever see a gap.
+const LONGEST: u64 = 1 << 16;
+
+/// Decides which numbers of a path are left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Skips {
+    /// The next one; drawn when the first packet is sent.
+    next: Option<u64>,
+    distance: u64,
+    /// The newest one, which whoever acknowledges everything names.
+    latest: Option<u64>,
+}
+
+impl Skips {
+    pub(crate) const fn new() -> Self {
+        Self { next: None, distance: FIRST, latest: None }
+    }
+
+    /// A packet is about to get `number`: whether that is to be left out.
+    pub(crate) fn is_next(&mut self, number: PacketNumber, rng: &mut Rng) -> bool {
+        let skip = self.next.is_some_and(|next| next <= number.0);
+        if skip {
+            self.latest = Some(number.0);
+            self.distance = (self.distance * 2).min(LONGEST);
+        }
+        if skip || self.next.is_none() {
+            let half = self.distance / 2;
+            self.next = Some(number.0 + 1 + half + rng.below(half));
+        }
+        skip
+    }
+
+    /// Whether the newest number left out is among these.
+    pub(crate) fn is_claimed(&self, from: u64, to: u64) -> bool {
+        self.latest.is_some_and(|latest| (from..=to).contains(&latest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_left_out_at_random_and_ever_more_rarely() {
+        let mut rng = Rng::new(&[1; 32], &[2; 32]);
+        let mut skips = Skips::new();
+        let left_out: std::vec::Vec<u64> =
+            (1..1_000_000).filter(|number| skips.is_next(PacketNumber(*number), &mut rng)).collect();
+        assert!((33..=64).contains(&left_out[0]), "{left_out:?}");
+        let distances: std::vec::Vec<u64> = left_out.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (round, distance) in distances.iter().enumerate() {
+            let longest = (FIRST << (round + 1)).min(LONGEST);
+            assert!((longest / 2 + 1..=longest).contains(distance), "{distances:?}");
+        }
+        assert!(distances.len() > 20, "{distances:?}");
+    }
+
+    #[test]
+    fn who_claims_the_newest_is_found_out() {
+        let mut rng = Rng::new(&[1; 32], &[2; 32]);
+        let mut skips = Skips::new();
+        assert!(!skips.is_claimed(0, u64::MAX));
+        let first = (1..100).find(|number| skips.is_next(PacketNumber(*number), &mut rng)).unwrap();
+        assert!(skips.is_claimed(0, first) && skips.is_claimed(first, first + 9));
+        assert!(!skips.is_claimed(0, first - 1) && !skips.is_claimed(first + 1, u64::MAX));
+    }
+}
