@@ -18,6 +18,13 @@ pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -
     connection.seal_raw(frames, out)
 }
 
+/// Whether a packet of `connection` has had this number: it is one that was given out, and not left out. What the peer
+/// knows from what it receives. True for numbers so old that nobody remembers.
+#[must_use]
+pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
+    connection.is_sent(number)
+}
+
 /// Reads `bytes` as a datagram, as a payload and as a HELLO of the native wire, and writes again what it found.
 ///
 /// # Panics

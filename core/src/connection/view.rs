@@ -314,6 +314,13 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| inner.put_raw(cx.now, frames, out)).is_some()
     }
 
+    /// See [`crate::fuzzing::is_sent`].
+    pub(crate) fn is_sent(&self, number: u64) -> bool {
+        let path = &self.inner.path;
+        let left_out = path.skips.is_claimed(number, number) || path.sent.is_skipped(number);
+        number < path.sent.next().get() && !left_out
+    }
+
     /// Where in its life it is.
     #[must_use]
     pub fn state(&self) -> ConnectionState {

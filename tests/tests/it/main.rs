@@ -17,6 +17,7 @@ mod identity;
 mod loss;
 mod memory;
 mod messages;
+mod mtu;
 mod packets;
 mod puppet;
 mod qotp;

@@ -77,7 +77,7 @@ fn one_active_connection_among_ten_thousand_costs_what_it_costs_alone() {
     let (alone, among) = (transfer(1), transfer(10_000));
     assert_eq!(alone.agreements, 0);
     // Two AEAD operations a datagram, and a plan or two.
-    assert!(alone.aead <= alone.datagrams * 2 && alone.planned <= alone.datagrams * 3, "{alone:?}");
+    assert!(alone.aead <= alone.datagrams * 2 && alone.planned <= alone.datagrams * 3 + 20, "{alone:?}");
     let close = |a: u64, b: u64| a.abs_diff(b) * 20 <= a.max(b) + 40;
     assert!(
         close(alone.datagrams, among.datagrams)

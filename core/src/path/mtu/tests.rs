@@ -194,7 +194,7 @@ fn what_the_own_system_refuses_is_known_at_once() {
             bench.probe(false);
         }
     }
-    assert_eq!((refused, bench.mtu.stats().probes_lost), (6, 0));
+    assert_eq!((refused, bench.mtu.stats().probes_lost), (7, 0));
     assert!((1452..=1472).contains(&bench.mtu.confirmed()), "{:?}", bench.mtu);
     // A confirmed size is refused: the interface has changed.
     bench.mtu.on_too_large(bench.now, bench.mtu.confirmed());
