@@ -25,6 +25,12 @@ pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
     connection.is_sent(number)
 }
 
+/// Whether `connection` has given out this number, to a packet or to be left out.
+#[must_use]
+pub fn is_known(connection: &Connection<'_>, number: u64) -> bool {
+    number < connection.next_number()
+}
+
 /// Reads `bytes` as a datagram, as a payload and as a HELLO of the native wire, and writes again what it found.
 ///
 /// # Panics

@@ -84,7 +84,7 @@ impl Connection {
     /// What is acknowledged by now may tell that the probe is lost.
     pub(super) fn judge_mtu_probe(&mut self, now: Instant) {
         let path = &mut self.path;
-        if path.mtu().deadline().is_some() {
+        if path.mtu().is_probing() {
             let (largest, delay) = (path.loss.largest_acked(), path.loss.delay(&path.rtt));
             path.tell_mtu(|mtu| mtu.judge(now, largest, delay));
         }

@@ -17,7 +17,7 @@ use crate::path::addr::TransportAddr;
 use crate::recovery::rtt::Rtt;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 use super::close::{Graceful, Undelivered};
 use super::state::State;
@@ -65,6 +65,9 @@ pub struct PathStats {
     pub mtu_probes_lost: u64,
     /// How often a size that had passed was found not to pass any more.
     pub black_holes: u64,
+    /// How much later than a round trip a packet may come without being taken for lost: an eighth of one, more while
+    /// reordering is seen, one at most.
+    pub reordering: Duration,
     /// Bytes sent and neither acknowledged nor lost.
     pub in_flight: u64,
     /// Congestion control.
@@ -314,6 +317,11 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| inner.put_raw(cx.now, frames, out)).is_some()
     }
 
+    /// See [`crate::fuzzing::is_known`].
+    pub(crate) fn next_number(&self) -> u64 {
+        self.inner.path.sent.next().get()
+    }
+
     /// See [`crate::fuzzing::is_sent`].
     pub(crate) fn is_sent(&self, number: u64) -> bool {
         let path = &self.inner.path;
@@ -428,6 +436,7 @@ impl<'a> Connection<'a> {
             mtu_probes_sent: path.mtu().stats().probes_sent,
             mtu_probes_lost: path.mtu().stats().probes_lost,
             black_holes: path.mtu().stats().black_holes,
+            reordering: path.loss.reordering(&path.rtt),
             in_flight: path.in_flight,
             congestion: path.bbr.snapshot(),
         }

@@ -252,6 +252,11 @@ impl Mtu {
         self.on_probe_lost(now, size);
     }
 
+    /// Whether a probe is in flight.
+    pub(crate) const fn is_probing(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// When [`Self::judge`] may have something to say, or [`Self::is_unanswered`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.probe.and_then(|probe| probe.deadline)

@@ -101,8 +101,12 @@ impl LossDetector {
 
     /// After how long a packet is late, if one sent after it has arrived.
     pub(crate) fn delay(&self, rtt: &Rtt) -> Duration {
-        let round_trip = round_trip(rtt);
-        (round_trip + round_trip / 8 * self.time_threshold).max(GRANULARITY)
+        (round_trip(rtt) + self.reordering(rtt)).max(GRANULARITY)
+    }
+
+    /// How much later than a round trip a packet may come.
+    pub(crate) fn reordering(&self, rtt: &Rtt) -> Duration {
+        round_trip(rtt) / 8 * self.time_threshold
     }
 
     /// For how long after sending a packet is remembered.

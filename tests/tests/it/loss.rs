@@ -174,6 +174,45 @@ fn reordering_without_loss_is_learned_to_be_borne() {
     pair.finish();
 }
 
+/// One in a hundred packets comes up to a round trip late: what is known of it lasts, and the sender is at speed.
+#[test]
+fn reordering_by_more_than_an_eighth_of_a_round_trip_is_borne() {
+    for (by, seed) in [(6, 1), (10, 2), (18, 3)] {
+        let link = LinkConfig { reorder: Ppm::percent(1), reorder_by: ms(by), ..line() };
+        let (mut pair, seen) = upload(seed, link, 1, 1 << 30);
+        pair.world.run_for(Duration::from_secs(2));
+        let client = pair.client().events[0].1;
+        let before = pair.on_client(client, |connection| connection.stats());
+        let received = seen.borrow().total();
+        pair.world.run_for(Duration::from_secs(6));
+        let after = pair.on_client(client, |connection| connection.stats());
+        let late = (after.packets_sent - before.packets_sent) / 100;
+        let lost = after.packets_lost - before.packets_lost;
+        assert!(lost * 4 < late, "{lost} of {late} that come up to {by} ms late are taken for lost");
+        let moved = seen.borrow().total() - received;
+        assert!(moved > 60_000_000, "{moved} bytes in 6 s at 100 Mbit/s");
+        pair.finish();
+    }
+}
+
+/// What was learned of reordering is forgotten when it is over: losses are found as early as ever.
+#[test]
+fn reordering_that_is_over_is_forgotten() {
+    let (mut pair, seen) =
+        upload(1, LinkConfig { reorder: Ppm::percent(2), reorder_by: ms(18), ..line() }, 1, 1 << 30);
+    pair.world.run_for(Duration::from_secs(3));
+    let client = pair.client().events[0].1;
+    let learned = pair.on_client(client, |connection| connection.path().reordering);
+    assert!(learned > ms(6), "{learned:?}");
+    let link = pair.world.link_between(pair.client_addr, pair.server_addr);
+    pair.world.link_mut(link).configure(|config| config.reorder = Ppm::NEVER);
+    pair.world.run_for(Duration::from_secs(4));
+    let path = pair.on_client(client, |connection| connection.path());
+    assert_eq!(path.reordering, path.rtt.smoothed().max(path.rtt.latest()) / 8, "an eighth again");
+    assert!(seen.borrow().total() > 60_000_000);
+    pair.finish();
+}
+
 #[test]
 fn everything_twice_is_only_half_used() {
     let link = LinkConfig { duplicate: Ppm::ALWAYS, ..line() };

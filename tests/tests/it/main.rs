@@ -18,6 +18,7 @@ mod loss;
 mod memory;
 mod messages;
 mod mtu;
+mod optimistic;
 mod packets;
 mod puppet;
 mod qotp;
