@@ -38,6 +38,7 @@ impl InMemory {
         config.alpns = vec![ALPN.to_vec()];
         config.aead = aead;
         config.packet_size = packet_size;
+        config.mtu_discovery.enabled = false;
         let mut client = Endpoint::new(config.clone(), Identity::from_secret([1; 32]), [1; 32]);
         let server = Endpoint::new(config, Identity::from_secret([2; 32]), [2; 32]);
         let now = Instant::ZERO;

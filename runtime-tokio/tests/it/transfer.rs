@@ -110,6 +110,17 @@ async fn large_packets_and_one_thread_do_as_well() {
 }
 
 #[tokio::test]
+async fn the_loopback_interface_is_found_to_carry_large_packets() {
+    let mut config = config();
+    config.mtu_discovery.max = 16_000;
+    let pair = Pair::with(config.clone(), config).await;
+    let dialled = pair.dialled.clone();
+    soon(bulk(pair, 16 << 20)).await;
+    let path = dialled.path().unwrap();
+    assert!(path.mtu > 1200 && path.mtu_probes_sent > 0, "{path:?}");
+}
+
+#[tokio::test]
 async fn the_halves_of_a_stream_are_async_read_and_write() {
     let pair = Pair::new().await;
     let server = tokio::spawn(async move {

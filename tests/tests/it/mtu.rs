@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use dunlin_core::{
     Config, ConnectionHandle, DatagramError, Direction, Duration, Endpoint, Event, Instant, PathStats,
+    TrainLimit,
 };
 use dunlin_sim::{
     AcceptAll, LinkConfig, Loss, Pair, Ppm, Received, Receiver, Sender, accept_incoming, config, seeds,
 };
 
-use crate::common::{drop_while, line, ms, quick, record};
+use crate::common::{drop_if, drop_while, line, ms, quick, record};
 
 /// Settings that look for up to `max` bytes.
 fn probing(max: u16) -> Config {
@@ -345,29 +346,58 @@ fn datagrams_may_be_as_long_as_the_path_carries() {
 }
 
 #[test]
-fn what_the_own_system_refuses_is_not_tried_again() {
-    let mut transfer = Transfer::new(1, LinkConfig { mtu: Some(1472), ..line() }, 9000, 1 << 30, true);
-    let client = transfer.pair.client;
-    // An adapter that is told by its system.
-    let mut refused = 0;
-    let dialled = transfer.pair.client().events.first().map(|(_, handle, _)| *handle);
-    assert_eq!(dialled, None);
-    for _ in 0..2000 {
-        transfer.run(ms(1));
-        let Some((now, handle, _)) = transfer.pair.client().events.first().cloned() else { continue };
-        let _ = now;
-        let path = transfer.pair.on_client(handle, |connection| connection.path());
-        let wanted = path.mtu_probes_sent - path.mtu_probes_lost;
-        if wanted > refused && path.mtu < 1452 {
-            refused = wanted;
-            let now = transfer.pair.now();
-            transfer.pair.world.node_mut(client).endpoint.datagram_too_large(now, handle, 1473);
+fn what_the_own_system_refuses_is_known_at_once() {
+    let (receiver, seen) = Receiver::new();
+    let mut pair = Pair::with(1, line(), probing(9000), probing(9000), Sender::new(1, 1 << 30), receiver);
+    // An interface that takes 1,472 bytes, and an adapter that says so.
+    let refused = Rc::new(RefCell::new(Vec::new()));
+    let (log, from) = (Rc::clone(&refused), pair.client_addr);
+    drop_if(&mut pair.world, move |passing| {
+        let refuse = passing.from == from && passing.bytes.len() > 1472;
+        if refuse {
+            log.borrow_mut().push(passing.bytes.len());
+        }
+        refuse
+    });
+    let handle = pair.dial();
+    for _ in 0..3000 {
+        pair.world.run_for(ms(1));
+        let now = pair.now();
+        for size in refused.borrow_mut().drain(..) {
+            pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, size);
         }
     }
-    let path = transfer.path();
+    let path = pair.on_client(handle, |connection| connection.path());
     assert!((1452..=1472).contains(&path.mtu), "{path:?}");
-    assert!(path.mtu_probes_sent <= 10, "{path:?}");
-    transfer.pair.finish();
+    // Seven sizes are refused, none of them twice, and the rest is confirmed.
+    assert!(path.mtu_probes_sent <= 12 && path.mtu_probes_lost == 0, "{path:?}");
+    // The interface takes less: data that was under way in larger packets goes again in smaller ones.
+    let total = seen.borrow().total();
+    let now = pair.now();
+    pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, usize::from(path.mtu));
+    let after = pair.on_client(handle, |connection| connection.path());
+    assert_eq!((after.mtu, after.packet_size), (1200, 1200));
+    pair.world.run_for(Duration::from_secs(1));
+    assert!(seen.borrow().total() > total + 9_000_000);
+    // Nonsense changes nothing.
+    let before = pair.on_client(handle, |connection| connection.path().mtu);
+    let endpoint = &mut pair.world.node_mut(pair.client).endpoint;
+    for size in [0, 1200, 60_000, usize::MAX] {
+        endpoint.datagram_too_large(now, handle, size);
+    }
+    assert_eq!(pair.on_client(handle, |connection| connection.path().mtu), before);
+    pair.finish();
+}
+
+#[test]
+fn a_train_says_whose_it_is() {
+    let mut pair = Pair::new(1, quick());
+    let handle = pair.dial();
+    let (mut out, now) = (Vec::new(), pair.now());
+    let endpoint = &mut pair.world.node_mut(pair.client).endpoint;
+    let transmit = endpoint.poll_transmit(now, TrainLimit::OFFLOAD, &mut out).unwrap();
+    assert_eq!((transmit.connection, transmit.len), (handle, 1200));
+    pair.finish();
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn config(aead: Aead) -> Config {
     let mut config = Config::default();
     config.alpns = vec![b"bench".to_vec()];
     config.packet_size = PACKET;
+    config.mtu_discovery.enabled = false;
     config.limits.max_stream_window = u64::from(WINDOW);
     config.limits.max_window = u64::from(2 * WINDOW);
     config.aead = match aead {
