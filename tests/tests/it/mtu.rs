@@ -204,16 +204,15 @@ fn drop_mtu(seed: u64, delay: Duration, (before, after): (usize, usize), upload:
 
 #[test]
 fn a_drop_in_mid_transfer_is_repaired_within_three_probe_timeouts() {
-    for seed in seeds(3) {
-        for delay in [2, 10, 50] {
-            for upload in [true, false] {
-                drop_mtu(seed, ms(delay), (1452, 1280), upload);
-            }
+    for seed in seeds(2) {
+        for (delay, upload) in [(2, true), (10, false), (50, true), (50, false)] {
+            drop_mtu(seed, ms(delay), (1452, 1280), upload);
         }
-        drop_mtu(seed, ms(10), (1452, 1440), true);
-        drop_mtu(seed, ms(10), (1452, 1200), true);
-        drop_mtu(seed, ms(10), (8952, 1452), true);
     }
+    for after in [1200, 1440] {
+        drop_mtu(1, ms(10), (1452, after), true);
+    }
+    drop_mtu(1, ms(10), (8952, 1452), true);
 }
 
 #[test]

