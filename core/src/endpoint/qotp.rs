@@ -15,6 +15,9 @@ use super::accept::PENDING_COST;
 use super::incoming::{Candidate, Decision, Init};
 use super::{ConnectionHandle, Endpoint, Entry};
 
+#[cfg(test)]
+mod tests;
+
 impl Endpoint {
     /// A datagram of version 0 came. Ids are looked up per version: one of another version's connection is unknown here.
     pub(super) fn route_qotp(&mut self, now: Instant, arrival: &Arrival, datagram: &mut [u8]) -> Disposition {
