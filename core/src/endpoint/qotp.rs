@@ -27,6 +27,10 @@ impl Endpoint {
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
+        if datagram.len() > usize::from(self.shared.config.qotp.mtu) {
+            // The reference cuts it off there, and what is left does not open.
+            return Disposition::Dropped(DropReason::Unauthentic);
+        }
         if matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd) {
             return self.handle_qotp_init(now, arrival, &header, datagram);
         }

@@ -134,6 +134,10 @@ impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
         let (identity, payload) = match header {
+            // There is no key to be had from such a point, and the application need not hear of it.
+            Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
+                return Err(DropReason::BadHandshake);
+            }
             Header::InitSnd { identity, .. } => (identity, Box::default()),
             Header::InitCryptoSnd { ephemeral, identity } => {
                 cx.stats.x25519_operations += 1;
