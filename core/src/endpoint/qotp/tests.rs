@@ -1,5 +1,6 @@
 //! The reference's recordings against a whole endpoint, with the recorded keys.
 
+mod peer;
 mod refusals;
 mod replay;
 

@@ -2,12 +2,10 @@
 
 use serde_json::Value;
 
+use super::peer::{Says, Wire, named};
 use super::*;
 use crate::Role;
-use crate::crypto::qotp::packet::{NUMBER_LEN, Sequence, seal};
 use crate::crypto::qotp::vectors::{bytes, len, number, private_key, role, section, text};
-use crate::wire::header::TAG;
-use crate::wire::qotp::payload::put_header;
 
 /// What the reference accepts and we refuse, and how often the packet has to come for that.
 const REFUSED_HERE: [(&str, usize); 4] = [
@@ -22,56 +20,6 @@ const REFUSED_HERE: [(&str, usize); 4] = [
 /// What nobody can refuse: nothing in QOTP's replies proves who made them.
 const STRANGER: &str = "made without the responder's identity key: the reference accepts it (missing authentication of the responder)";
 
-/// The keys of the state's connection.
-struct Keys {
-    initiator: [u8; 32],
-    responder: [u8; 32],
-}
-
-impl Keys {
-    fn named() -> Self {
-        let key = |name: &str| private_key(&Value::from(name));
-        Self { initiator: key("initiator_ep"), responder: key("responder_ep") }
-    }
-
-    fn id(&self) -> crate::ConnectionId {
-        let public = public(&self.initiator);
-        crate::ConnectionId::from_bytes(*public.first_chunk().unwrap())
-    }
-
-    /// A packet without a word, which asks for an acknowledgement: of `from` with this number.
-    fn ping(&self, from: Role, header: &Header, number: u64) -> Vec<u8> {
-        let mut packet = Vec::new();
-        header.put(&mut packet);
-        let clear = packet.len();
-        packet.resize(clear + NUMBER_LEN, 0);
-        put_header(&mut packet, None, None, false);
-        packet.resize(packet.len() + TAG, 0);
-        let key = shared(&self.initiator, &self.responder);
-        seal(&key, from, Sequence { epoch: 0, number }, clear, &mut packet).unwrap();
-        packet
-    }
-
-    fn init(&self, mtu: usize) -> Vec<u8> {
-        let mut packet = Vec::new();
-        let identity = public(&private_key(&Value::from("initiator_id")));
-        Header::InitSnd { ephemeral: public(&self.initiator), identity }.put(&mut packet);
-        packet.resize(mtu, 0);
-        packet
-    }
-
-    /// The reply of `flow`.
-    fn reply(&self, flow: u64) -> Vec<u8> {
-        let (id, ephemeral) = (self.id(), public(&self.responder));
-        let identity = public(&private_key(&Value::from("responder_id")));
-        let header = match flow {
-            1 => Header::InitRcv { id, ephemeral, identity },
-            _ => Header::InitCryptoRcv { id, ephemeral },
-        };
-        self.ping(Role::Responder, &header, 900)
-    }
-}
-
 /// A state of the vectors.
 struct State {
     endpoint: Endpoint,
@@ -82,30 +30,30 @@ struct State {
 impl State {
     /// The state that `state` describes. `open`: a responder that has got a Data packet.
     fn new(state: &Value, open: bool) -> Self {
-        let (mtu, keys) = (len(&state["mtu"]), Keys::named());
+        let (mtu, wire) = (len(&state["mtu"]), Wire::of_vectors());
         let mut endpoint = endpoint(private_key(&state["own_id_key"]), mtu);
-        let data = Header::Data { id: keys.id() };
+        let ping = |from, header: &Header, number| wire.packet(from, header, number, &Says::default());
         let good = match (role(&state["role"]), state["conn_exists"] == true) {
-            (Role::Responder, false) => keys.init(mtu),
+            (Role::Responder, false) => wire.init(mtu),
             (Role::Responder, true) => {
-                assert_eq!(feed(&mut endpoint, START, &keys.init(mtu)), Disposition::Accepted);
+                assert_eq!(feed(&mut endpoint, START, &wire.init(mtu)), Disposition::Accepted);
                 let (handle, _) = endpoint.poll_event().unwrap();
                 accept(&mut endpoint, START, handle, &private_key(&state["own_ep_key"]));
                 if open {
-                    let first = keys.ping(Role::Initiator, &data, 900);
+                    let first = ping(Role::Initiator, &wire.data(), 900);
                     assert_eq!(feed(&mut endpoint, START, &first), Disposition::Accepted);
                 }
-                keys.ping(Role::Initiator, &data, 901)
+                ping(Role::Initiator, &wire.data(), 901)
             }
             (Role::Initiator, _) => {
-                let flow = number(&state["flow"]);
-                let known = (flow == 2).then(|| public(&private_key(&Value::from("responder_id"))));
-                dial(&mut endpoint, &private_key(&state["own_ep_key"]), known);
+                let known = number(&state["flow"]) == 2;
+                let responder = known.then(|| public(&named("responder_id")));
+                dial(&mut endpoint, &private_key(&state["own_ep_key"]), responder);
                 assert_eq!(transmits(&mut endpoint, START).len(), 1);
-                let reply = keys.reply(flow);
+                let reply = ping(Role::Responder, &wire.reply(known), 900);
                 if state["secret_known"] == true {
                     assert_eq!(feed(&mut endpoint, START, &reply), Disposition::Accepted);
-                    keys.ping(Role::Responder, &data, 901)
+                    ping(Role::Responder, &wire.data(), 901)
                 } else {
                     reply
                 }
@@ -192,7 +140,7 @@ fn qotp_lenient_packets_of_the_vectors_are_accepted() {
         let (handle, event) = endpoint.poll_event().unwrap();
         assert_eq!(event, if stranger { Event::Connected } else { Event::Incoming }, "{what}");
         if !stranger {
-            accept(&mut endpoint, START, handle, &Keys::named().responder);
+            accept(&mut endpoint, START, handle, &named("responder_ep"));
             assert_eq!(transmits(&mut endpoint, START).len(), 1, "{what}: a reply");
         }
         seen += 1;
