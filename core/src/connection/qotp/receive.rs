@@ -44,11 +44,13 @@ impl Connection {
             return self.on_qotp_forged();
         };
         keyed.epochs.on_opened(sequence.epoch);
-        if matches!(keyed.handshake, Handshake::Answering(_))
-            && !self.path.received.is_duplicate(number(sequence))
-        {
-            // It has our reply. It has its address too, if it still comes from there.
-            keyed.handshake = Handshake::Done;
+        if !self.path.received.is_duplicate(number(sequence)) {
+            if matches!(keyed.handshake, Handshake::Answering(_)) {
+                // It has our reply.
+                keyed.handshake = Handshake::Done;
+            }
+            // It has its address too, if the packet comes from there: perhaps not the first one, which anybody on its
+            // way can send from elsewhere before it arrives.
             if arrival.remote == self.path.remote {
                 self.path.validation = Validation::Valid;
             }

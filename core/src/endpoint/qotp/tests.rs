@@ -3,6 +3,7 @@
 mod peer;
 mod refusals;
 mod replay;
+mod rules;
 
 use core::mem;
 use core::net::{Ipv4Addr, SocketAddr};
