@@ -2,7 +2,8 @@
 
 use super::peer::{Says, Wire, named};
 use super::*;
-use crate::id::Role;
+use crate::error::CloseReason;
+use crate::id::{ErrorCode, Role};
 
 const MTU: usize = 1400;
 
@@ -14,6 +15,17 @@ fn responder(wire: &Wire) -> (Endpoint, ConnectionHandle) {
     accept(&mut endpoint, START, handle, &wire.responder);
     assert_eq!(transmits(&mut endpoint, START).len(), 1);
     (endpoint, handle)
+}
+
+/// A dial to a peer made by hand whose key is known.
+fn known_dial(wire: &Wire) -> (Endpoint, ConnectionHandle) {
+    let mut endpoint = endpoint(named("initiator_id"), MTU);
+    let handle = dial(&mut endpoint, &wire.initiator, Some(public(&named("responder_id"))));
+    (endpoint, handle)
+}
+
+fn events(endpoint: &mut Endpoint) -> Vec<Event> {
+    core::iter::from_fn(|| endpoint.poll_event()).map(|(_, event)| event).collect()
 }
 
 #[test]
@@ -35,4 +47,19 @@ fn qotp_any_data_packet_from_there_proves_an_address() {
     assert_eq!(feed(&mut endpoint, now, &second), Disposition::Accepted);
     let more: usize = transmits(&mut endpoint, now).iter().map(Vec::len).sum();
     assert!(sent + more > 3 * (MTU + second.len()), "{sent} and {more} bytes");
+}
+
+#[test]
+fn qotp_graceful_close_ends_with_the_reply_that_acknowledges_all() {
+    let wire = Wire::of_vectors();
+    let (mut endpoint, handle) = known_dial(&wire);
+    let mut connection = endpoint.connection(handle).unwrap();
+    let id = connection.open_bi().unwrap();
+    connection.write(id, b"hello").unwrap();
+    connection.close_graceful(START + Duration::from_secs(20), ErrorCode::new(3).unwrap(), b"");
+    assert_eq!(transmits(&mut endpoint, START).len(), 1);
+    let reply = wire.packet(Role::Responder, &wire.reply(true), 0, &Says::acked(0, 0, 5));
+    assert_eq!(feed(&mut endpoint, START, &reply), Disposition::Accepted);
+    let closed = Event::Closed(CloseReason::Local { code: ErrorCode::new(3).unwrap() });
+    assert_eq!(events(&mut endpoint).last(), Some(&closed));
 }
