@@ -73,6 +73,11 @@ impl Chunks {
         flight.queued = false;
     }
 
+    /// Whether packet `number` was the last to carry this chunk.
+    pub(super) fn is_in(&self, name: Name, number: u64) -> bool {
+        self.flights.get(&name).is_some_and(|flight| flight.packet == number)
+    }
+
     /// An acknowledgement came. `None`: it names nothing that waits for one.
     pub(super) fn on_acked(&mut self, name: Name) -> Option<Credit> {
         let flight = self.flights.get_mut(&name)?;

@@ -34,7 +34,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Replies tried for a dial in a second, each for an X25519.
 const MAX_TRIES: u32 = 64;
 /// The packet number of the Init, which has no record among the sent packets: copies of it repeat it to the byte.
-const INIT_NUMBER: u64 = 0;
+pub(super) const INIT_NUMBER: u64 = 0;
 
 /// A dial in progress.
 pub(crate) struct Dial {

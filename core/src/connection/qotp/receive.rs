@@ -17,6 +17,7 @@ use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
 
 use super::acks::Owed;
 use super::chunks::Name;
+use super::handshake::INIT_NUMBER;
 use super::{Handshake, Phase};
 
 impl Connection {
@@ -88,12 +89,26 @@ impl Connection {
         if arrival.remote == self.path.remote {
             self.path.validation.on_received(datagram.len());
         }
-        let Ok(payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
+        let Ok(mut payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);
         };
+        if datagram.first() != Some(&PacketType::Data.first_byte()) {
+            self.drop_ack_of_copy(&mut payload);
+        }
         match self.apply_qotp(cx, now, &payload) {
             Ok(()) => Disposition::Accepted,
             Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
+        }
+    }
+
+    /// Who sends a reply has nothing of ours but copies of the Init. If the Init was empty, their acknowledgements look
+    /// like one of the end of an empty stream that was sent since.
+    fn drop_ack_of_copy(&mut self, payload: &mut Payload<'_>) {
+        let Some(ack) = payload.ack.filter(|ack| ack.len == 0) else { return };
+        let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
+        if self.state.qotp_mut().is_some_and(|qotp| !qotp.chunks.is_in(name, INIT_NUMBER)) {
+            payload.ack = None;
+            self.streams.set_peer_window(ack.window, self.path.packet_size);
         }
     }
 

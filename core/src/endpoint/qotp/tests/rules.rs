@@ -3,7 +3,8 @@
 use super::peer::{Says, Wire, named};
 use super::*;
 use crate::error::CloseReason;
-use crate::id::{ErrorCode, Role};
+use crate::id::{ErrorCode, Role, StreamId};
+use crate::wire::qotp::payload::Payload;
 
 const MTU: usize = 1400;
 
@@ -26,6 +27,12 @@ fn known_dial(wire: &Wire) -> (Endpoint, ConnectionHandle) {
 
 fn events(endpoint: &mut Endpoint) -> Vec<Event> {
     core::iter::from_fn(|| endpoint.poll_event()).map(|(_, event)| event).collect()
+}
+
+/// What the packet says if it is the only one.
+fn only<'a>(wire: &Wire, from: Role, packets: &'a mut [Vec<u8>]) -> (Header, Payload<'a>) {
+    let [packet] = packets else { panic!("{} packets", packets.len()) };
+    wire.read(from, packet)
 }
 
 #[test]
@@ -62,4 +69,30 @@ fn qotp_graceful_close_ends_with_the_reply_that_acknowledges_all() {
     assert_eq!(feed(&mut endpoint, START, &reply), Disposition::Accepted);
     let closed = Event::Closed(CloseReason::Local { code: ErrorCode::new(3).unwrap() });
     assert_eq!(events(&mut endpoint).last(), Some(&closed));
+}
+
+/// Every copy of an Init without data is acknowledged under the name that the end of an empty stream 0 has too.
+#[test]
+fn qotp_replies_acknowledge_nothing_but_the_init() {
+    for known in [false, true] {
+        let wire = Wire::of_vectors();
+        let mut endpoint = endpoint(named("initiator_id"), MTU);
+        let responder = known.then(|| public(&named("responder_id")));
+        let handle = dial(&mut endpoint, &wire.initiator, responder);
+        assert_eq!(transmits(&mut endpoint, START).len(), 1);
+        let reply = |number| wire.packet(Role::Responder, &wire.reply(known), number, &Says::acked(0, 0, 0));
+        assert_eq!(feed(&mut endpoint, START, &reply(0)), Disposition::Accepted);
+        let mut connection = endpoint.connection(handle).unwrap();
+        let id = connection.open_bi().unwrap();
+        assert_eq!(id, StreamId::qotp(0));
+        connection.finish(id).unwrap();
+        let mut sent = transmits(&mut endpoint, START);
+        assert!(only(&wire, Role::Initiator, &mut sent).1.close);
+
+        assert_eq!(feed(&mut endpoint, START, &reply(1)), Disposition::Accepted);
+        assert!(!events(&mut endpoint).contains(&Event::Finished(id)), "the peer has not seen the end");
+        let data = wire.packet(Role::Responder, &wire.data(), 2, &Says::acked(0, 0, 0));
+        assert_eq!(feed(&mut endpoint, START, &data), Disposition::Accepted);
+        assert!(events(&mut endpoint).contains(&Event::Finished(id)));
+    }
 }
