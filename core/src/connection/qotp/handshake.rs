@@ -406,19 +406,20 @@ impl Connection {
         }
         self.tell(cx, Event::Connected);
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-        self.after_first_reply(early);
+        self.after_first_reply(now, early);
         disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
-    /// it has a Data packet: it gets one at once.
-    fn after_first_reply(&mut self, early: Option<Name>) {
+    /// it has a Data packet: it gets one at once, and some more after a while, for nothing acknowledges that.
+    fn after_first_reply(&mut self, now: Instant, early: Option<Name>) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Some(name) = early {
             qotp.chunks.on_lost(name, INIT_NUMBER);
         }
         if qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
+            qotp.told.repeat(now);
         }
     }
 

@@ -96,3 +96,38 @@ fn qotp_replies_acknowledge_nothing_but_the_init() {
         assert!(events(&mut endpoint).contains(&Event::Finished(id)));
     }
 }
+
+/// A responder sends nothing new before it has a Data packet, and ours asks for no acknowledgement.
+#[test]
+fn qotp_initiators_show_themselves_until_they_hear_something() {
+    let wire = Wire::of_vectors();
+    let (mut endpoint, handle) = known_dial(&wire);
+    let mut connection = endpoint.connection(handle).unwrap();
+    let id = connection.open_bi().unwrap();
+    connection.write(id, b"hello").unwrap();
+    transmits(&mut endpoint, START);
+    let reply = wire.packet(Role::Responder, &wire.reply(true), 0, &Says::acked(0, 0, 5));
+    assert_eq!(feed(&mut endpoint, START, &reply), Disposition::Accepted);
+    let mut now = START;
+    let mut times = Vec::new();
+    while now < START + Duration::from_secs(1) {
+        for mut packet in transmits(&mut endpoint, now) {
+            let (header, payload) = wire.read(Role::Initiator, &mut packet);
+            assert_eq!((header, payload.stream), (wire.data(), None), "an acknowledgement of nothing");
+            times.push((now - START).as_millis());
+        }
+        now = endpoint.poll_timeout().unwrap();
+        endpoint.handle_timeout(now);
+    }
+    assert_eq!(times, [0, 200, 600]);
+    transmits(&mut endpoint, now);
+    let says = Says { part: Some((0, 0, b"world")), ..Says::default() };
+    let answer = wire.packet(Role::Responder, &wire.data(), 1, &says);
+    assert_eq!(feed(&mut endpoint, now, &answer), Disposition::Accepted);
+    assert_eq!(transmits(&mut endpoint, now).len(), 1);
+    let later = now + Duration::from_secs(20);
+    while let Some(due) = endpoint.poll_timeout().filter(|due| *due < later) {
+        endpoint.handle_timeout(due);
+        assert!(transmits(&mut endpoint, due).is_empty());
+    }
+}
