@@ -138,11 +138,14 @@ impl Connection {
         Ok(())
     }
 
-    /// An acknowledgement came: the packet that carried the range last gets the credit.
+    /// An acknowledgement came: the packet that carried the range last gets the credit, if it can be for that one.
     fn on_qotp_ack(&mut self, cx: &mut Shared, now: Instant, ack: &Ack) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
-        let credit = qotp.chunks.on_acked(name);
+        let (sent, rtt) = (&self.path.sent, &self.path.rtt);
+        let too_soon =
+            |packet| rtt.is_measured() && sent.sent_at(packet).is_some_and(|at| now - at < rtt.min());
+        let credit = qotp.chunks.on_acked(name, too_soon);
         if let Some(item) = credit.and_then(|credit| credit.item) {
             self.streams.on_acked(item, &mut cx.memory(&mut self.account));
         }

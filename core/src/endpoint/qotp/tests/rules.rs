@@ -131,3 +131,38 @@ fn qotp_initiators_show_themselves_until_they_hear_something() {
         assert!(transmits(&mut endpoint, due).is_empty());
     }
 }
+
+/// The names of one chunk's copies are the same. An acknowledgement right after the second one is for the first: what was
+/// sent between them is not late, and nothing of it goes again.
+#[test]
+fn qotp_a_late_ack_after_a_probe_is_not_the_probes() {
+    let wire = Wire::of_vectors();
+    let (mut endpoint, handle) = known_dial(&wire);
+    let mut connection = endpoint.connection(handle).unwrap();
+    let id = connection.open_bi().unwrap();
+    connection.write(id, &[7; 12_000]).unwrap();
+    transmits(&mut endpoint, START);
+    let mut now = START + Duration::from_millis(40);
+    let reply = wire.packet(Role::Responder, &wire.reply(true), 0, &Says::acked(0, 0, 1303));
+    assert_eq!(feed(&mut endpoint, now, &reply), Disposition::Accepted);
+    let mut sent = Vec::new();
+    while endpoint.connection(handle).unwrap().stats().probe_timeouts == 0 {
+        for mut packet in transmits(&mut endpoint, now) {
+            let part = wire.read(Role::Initiator, &mut packet).1.stream;
+            sent.extend(part.map(|part| (part.offset, u16::try_from(part.data.len()).unwrap())));
+        }
+        now = endpoint.poll_timeout().unwrap();
+        endpoint.handle_timeout(now);
+    }
+    let ends = sent.iter().map(|(offset, len)| offset + u64::from(*len));
+    assert_eq!(ends.max(), Some(12_000));
+    assert!(!transmits(&mut endpoint, now).is_empty(), "probes");
+
+    for (number, (offset, len)) in (1..).zip(sent) {
+        now += Duration::from_millis(2);
+        let ack = wire.packet(Role::Responder, &wire.data(), number, &Says::acked(0, offset, len));
+        assert_eq!(feed(&mut endpoint, now, &ack), Disposition::Accepted);
+        assert!(transmits(&mut endpoint, now).is_empty());
+    }
+    assert_eq!(endpoint.connection(handle).unwrap().stats().packets_lost, 0);
+}
