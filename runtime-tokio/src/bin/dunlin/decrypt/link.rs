@@ -118,7 +118,7 @@ fn udp<'a>(packet: &LaxSlicedPacket<'a>) -> Result<Datagram<'a>, NoDatagram> {
             from: SocketAddr::new(from, udp.source_port()),
             to: SocketAddr::new(to, udp.destination_port()),
             payload: udp.payload(),
-            len: usize::from(udp.length()).checked_sub(8).unwrap_or(udp.payload().len()),
+            len: usize::from(udp.length()).checked_sub(8).unwrap_or_else(|| udp.payload().len()),
         }),
         None if payload.ip_number == etherparse::ip_number::UDP => Err(NoDatagram::Short),
         _ => Err(NoDatagram::NotUdp),

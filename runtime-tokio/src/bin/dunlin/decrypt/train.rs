@@ -66,8 +66,8 @@ mod tests {
             assert_eq!(lengths(&packet(100)[..len]), [len]);
             assert_eq!(lengths(&vec![0xff; len]).iter().sum::<usize>(), len);
         }
-        // Different sizes, the last of them the longest.
-        let odd: Vec<u8> = [50, 40, 60].iter().flat_map(|len| packet(*len)).collect();
-        assert_eq!(lengths(&odd), [150]);
+        // No train has a longer packet behind a shorter one.
+        let odd = [packet(50), packet(60)].concat();
+        assert_eq!(lengths(&odd), [110]);
     }
 }
