@@ -38,6 +38,8 @@ pub struct Config {
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
     /// Default: that limit (2^22 for AES-256-GCM, 2^32 for ChaCha20-Poly1305).
     pub rotate_keys_after: Option<u64>,
+    /// QOTP, the wire of version 0: off unless it is switched on.
+    pub qotp: QotpConfig,
     /// Whether a peer may have our own identity key. Default: false.
     pub allow_self: bool,
     /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
@@ -64,6 +66,7 @@ impl Default for Config {
             max_ack_delay: Duration::from_millis(25),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
+            qotp: QotpConfig::default(),
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
@@ -82,6 +85,14 @@ const MAX_ACK_DELAY: Duration = Duration::from_millis((1 << 14) - 1);
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(10);
 
 impl Config {
+    /// Whether connections in QOTP, which proves nobody's identity, are accepted beside native ones. Dialling is a
+    /// choice of its own: [`ConnectOptions::qotp`](crate::ConnectOptions::qotp).
+    #[must_use]
+    pub const fn accept_qotp(mut self, accept: bool) -> Self {
+        self.qotp.accept = accept;
+        self
+    }
+
     /// The same settings with every value in its range.
     pub(crate) fn clamped(mut self) -> Self {
         let limits = &mut self.limits;
@@ -95,11 +106,35 @@ impl Config {
         ] {
             *size = (*size).min(MAX_SIZE);
         }
+        self.qotp.mtu = self.qotp.mtu.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
+        // Less than two packets would not move.
+        self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
         self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
         self.max_receive_size = self.max_receive_size.max(1200);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);
         self.keep_alive = self.keep_alive.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
+    }
+}
+
+/// QOTP, the wire of version 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct QotpConfig {
+    /// Whether connections are accepted. Default: no.
+    pub accept: bool,
+    /// Size of a full datagram, in bytes of UDP payload. Both sides must be set to the same: a smaller Init is dropped,
+    /// and the reference implementation cuts longer datagrams. At least 1,200 and at most 65,000 is used.
+    /// Default: 1,400 (QOTP v0.2.19).
+    pub mtu: u16,
+    /// Bytes sent and not acknowledged, at most, whatever the path carries. The reference implementation has the
+    /// system's socket buffer and takes one packet a turn; between two dunlins more is faster. Default: 100,000.
+    pub max_in_flight: u64,
+}
+
+impl Default for QotpConfig {
+    fn default() -> Self {
+        Self { accept: false, mtu: 1400, max_in_flight: 100_000 }
     }
 }
 

@@ -14,6 +14,12 @@ pub enum ConnectError {
         "no packet can be sent to that address: it needs a port and must be neither unspecified, multicast nor broadcast"
     )]
     Address,
+    /// The peer is named in a way that the wire does not know: QOTP dials `AnyKey` or a `QotpKey`, the native wire
+    /// everything but that.
+    #[error(
+        "that wire cannot dial such a peer: QOTP takes `AnyKey` or `QotpKey`, and only QOTP takes the latter"
+    )]
+    Wire,
     /// The peer's key is our own.
     #[error("that is this endpoint's own key; set `allow_self` if you mean it")]
     OwnKey,
@@ -169,6 +175,9 @@ pub enum CloseReason {
     /// The attempt was accepted, but the initiator never confirmed it.
     #[error("the initiator did not confirm the handshake")]
     Unconfirmed,
+    /// QOTP: a packet was sent six times and never acknowledged, after which QOTP gives up.
+    #[error("the peer stopped acknowledging: QOTP gives up after six sendings")]
+    RetriesExhausted,
     /// A key sealed or failed to open as many packets as is safe.
     #[error("the keys of the connection are used up")]
     KeysExhausted,

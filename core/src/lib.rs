@@ -37,19 +37,19 @@ mod worked_examples;
 
 pub use bytes::Bytes;
 
-pub use config::{AeadPolicy, Config, DatagramConfig, Limits, Overflow};
+pub use config::{AeadPolicy, Config, DatagramConfig, Limits, Overflow, QotpConfig};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PathStats, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
-pub use crypto::{CRYPTO_BACKEND, Identity, KeyError, PublicKey, Suite};
-pub use endpoint::{ConnectOptions, ConnectionHandle, Endpoint, Incoming};
+pub use crypto::{
+    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
+};
+pub use endpoint::{ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, Peer};
 pub use error::{
     AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
 };
 pub use event::Event;
-pub use handshake::initiator::Peer;
-pub use handshake::responder::IncomingIdentity;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};

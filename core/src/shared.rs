@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 
 use crate::budget::{Account, Budget};
 use crate::config::Config;
-use crate::crypto::Identity;
 use crate::crypto::noise::{OwnKey, Party};
+use crate::crypto::{Identity, QotpIdentity};
 use crate::endpoint::{ConnectionHandle, EventQueue};
 use crate::key_log::KeyLog;
 use crate::rng::Rng;
@@ -17,6 +17,7 @@ use crate::time::Instant;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) identity: Identity,
+    pub(crate) qotp_identity: QotpIdentity,
     pub(crate) rng: Rng,
     pub(crate) pool: BlockPool,
     pub(crate) budget: Budget,

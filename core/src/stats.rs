@@ -32,11 +32,13 @@ pub enum DropReason {
     Closed,
     /// It claims to come from an address that nothing can be sent to.
     Source,
+    /// QOTP: it opened, but its payload says nothing that makes sense.
+    Malformed,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     const fn index(self) -> usize {
         self as usize

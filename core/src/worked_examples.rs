@@ -16,7 +16,7 @@ use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::{Finished, OwnKey, Party};
 use crate::crypto::packet;
 use crate::crypto::{Identity, Secret, Suite};
-use crate::handshake::initiator::{Dialling, Peer};
+use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::{choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
@@ -119,7 +119,7 @@ struct Handshake {
 }
 
 /// Runs a handshake with the fixed keys, `early` behind the HELLO in message 1.
-fn handshake(peer: Peer, aes: bool, early: &[u8]) -> Handshake {
+fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let (config, now) = (config(aes), Instant::ZERO);
     let (initiator, responder) = (Identity::from_secret(INITIATOR), Identity::from_secret(RESPONDER));
     let (mut count, mut other_count) = (0, 0);
@@ -221,7 +221,7 @@ fn stream(data: &[u8]) -> Vec<u8> {
 }
 
 fn check_ik(blocks: &mut Blocks) {
-    let known = Peer::Key(*Identity::from_secret(RESPONDER).public());
+    let known = Target::Key(*Identity::from_secret(RESPONDER).public());
     let early = stream(b"hello");
     let ik = handshake(known, false, &early);
     blocks.check("hello", &ik.hello);
@@ -239,7 +239,7 @@ fn check_ik(blocks: &mut Blocks) {
 }
 
 fn check_ix(blocks: &mut Blocks) {
-    let ix = handshake(Peer::Unknown, true, &[]);
+    let ix = handshake(Target::Unknown, true, &[]);
     blocks.check("ix init", &ix.init);
     blocks.check("ix reply", &ix.reply);
     blocks.check("ix reply payload", &ix.reply_payload);

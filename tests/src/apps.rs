@@ -45,6 +45,12 @@ impl Sender {
         }
     }
 
+    /// Bidirectional streams.
+    #[must_use]
+    pub fn bidirectional(self) -> Self {
+        Self { direction: Direction::Bidirectional, ..self }
+    }
+
     fn open(&mut self, endpoint: &mut Endpoint, handle: ConnectionHandle) {
         while self.streams > 0 {
             let Some(mut connection) = endpoint.connection(handle) else { return };
@@ -172,6 +178,10 @@ impl Receiver {
                 Ok(0) => {
                     seen.finished += 1;
                     seen.last = now;
+                    if id.direction() == Direction::Bidirectional {
+                        // Nothing to answer; it may be over already.
+                        let _ = connection.finish(id);
+                    }
                     return;
                 }
                 Ok(len) => {

@@ -110,6 +110,15 @@ impl Pair {
         host.endpoint.connect(now, peer, ConnectOptions::new(remote, ALPN)).expect("the dial starts")
     }
 
+    /// Dials in QOTP, with the answerer's key known or not.
+    pub fn dial_qotp(&mut self, known: bool) -> ConnectionHandle {
+        let (now, remote) = (self.world.now(), self.server_addr);
+        let key = *self.server().endpoint.qotp_public_key();
+        let peer = if known { Peer::QotpKey(key) } else { Peer::AnyKey };
+        let host = self.world.node_mut(self.client);
+        host.endpoint.connect(now, peer, ConnectOptions::qotp(remote)).expect("the dial starts")
+    }
+
     /// Dials and runs until both sides are connected, for at most 30 s. Returns both handles.
     pub fn connect(&mut self) -> (ConnectionHandle, ConnectionHandle) {
         let client = self.dial();

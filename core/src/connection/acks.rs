@@ -2,9 +2,10 @@
 
 use crate::error::TransportError;
 use crate::event::Event;
-use crate::recovery::sent::{Acked, Item};
+use crate::id::PacketNumber;
+use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::frame::Ack;
 
 use super::Connection;
@@ -41,7 +42,8 @@ impl Connection {
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
-                self.on_packet_acked(cx, now, ack.largest.get() - number, &acked);
+                self.credit_packet(now, ack.largest.get() - number, &acked);
+                self.credit_items(cx, acked.packet());
                 next = number + 1;
             }
             self.path.sent.remember_acked(from, to);
@@ -49,13 +51,29 @@ impl Connection {
         if !any {
             return Ok(());
         }
-        self.path.loss.on_acked(ack.largest);
         let sample = match newest {
             Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
             Some(Acked::Unawaited(_)) | None => None,
         };
+        let delay = ack.delay.min(self.peer.max_ack_delay);
+        self.after_ack(now, ack.largest, sample, delay, before);
+        self.on_progress(now);
+        Ok(())
+    }
+
+    /// Ends an acknowledgement that said something new, `largest` being the highest number that it named: its RTT
+    /// `sample`, the peer's `delay` in it, and the bytes in flight `before` it.
+    pub(super) fn after_ack(
+        &mut self,
+        now: Instant,
+        largest: PacketNumber,
+        sample: Option<Duration>,
+        delay: Duration,
+        before: u64,
+    ) {
+        self.path.loss.on_acked(largest);
         if let Some(sample) = sample {
-            self.path.rtt.update(sample, ack.delay.min(self.peer.max_ack_delay));
+            self.path.rtt.update(sample, delay);
         }
         self.detect_losses(now);
         if before > 0 {
@@ -63,12 +81,10 @@ impl Connection {
             self.streams.on_window(self.path.bbr.window());
         }
         self.path.sent.forget(now, self.path.rtt.smoothed() * 2);
-        self.on_progress(now);
-        Ok(())
     }
 
-    /// Credits one newly acknowledged packet.
-    fn on_packet_acked(&mut self, cx: &mut Shared, now: Instant, behind: u64, acked: &Acked) {
+    /// Credits one newly acknowledged packet to the path, `behind` being how many numbers it is below the highest.
+    pub(super) fn credit_packet(&mut self, now: Instant, behind: u64, acked: &Acked) {
         let packet = acked.packet();
         match acked {
             Acked::InFlight(_) => {
@@ -82,6 +98,10 @@ impl Connection {
             }
             Acked::Unawaited(_) => {}
         }
+    }
+
+    /// Credits what a newly acknowledged packet carried to its owners.
+    fn credit_items(&mut self, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
             secured.sealer.on_acked(packet.phase);
         }
@@ -131,6 +151,7 @@ impl Connection {
     /// Gives the oldest packet in flight up: its contents go again.
     fn lose_oldest(&mut self, now: Instant) {
         let path = &mut self.path;
+        let Some((PacketNumber(number), _)) = path.sent.oldest() else { return };
         let Some(packet) = path.sent.lose_oldest() else { return };
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
@@ -138,6 +159,10 @@ impl Connection {
         for item in path.sent.items(&packet) {
             if item == Item::Datagram {
                 self.stats.datagrams_dropped += 1;
+            }
+            if let Some(qotp) = self.state.qotp_mut() {
+                qotp.on_lost(item, number, &mut self.streams);
+                continue;
             }
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
@@ -167,6 +192,10 @@ impl Connection {
         // after a while everything goes again, in the order of the streams.
         let most = if self.path.loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
         for item in self.path.sent.outstanding_items(most) {
+            if let Some(qotp) = self.state.qotp_mut() {
+                qotp.probe_with(item);
+                continue;
+            }
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
     }

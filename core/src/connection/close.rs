@@ -59,7 +59,7 @@ impl Connection {
     /// Ends a graceful close that has nothing left to wait for.
     pub(super) fn close_if_delivered(&mut self, cx: &mut Shared, now: Instant) {
         let Some(graceful) = &self.graceful else { return };
-        let established = matches!(self.state, State::Established(_));
+        let established = self.state.is_established();
         let flushed = established && !self.datagrams.has_output() && self.early.is_none();
         if (flushed && self.streams.is_all_delivered()) || graceful.deadline <= now {
             let (code, reason) = (graceful.code, graceful.reason.clone());

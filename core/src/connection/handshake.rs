@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
-use crate::handshake::initiator::Peer;
+use crate::handshake::initiator::Target;
 use crate::handshake::{Message, negotiate, read_payload};
 use crate::id::PacketNumber;
 use crate::path::addr::Arrival;
@@ -31,9 +31,9 @@ impl Connection {
         hello.encode(&mut values, cx.rng.next_u64());
         let mut payload = Vec::with_capacity(MIN_INIT);
         put_hello(&mut payload, &values);
-        if matches!(dialling.peer, Peer::Key(_)) {
+        if matches!(dialling.target, Target::Key(_)) {
             let mut packet = SentPackets::new(PacketNumber::ZERO);
-            let end = dialling.peer.payload_room();
+            let end = dialling.target.payload_room();
             // Stream data alone: the control frames that may be owed by now must not stand in a handshake message.
             self.streams.put_data(&mut payload, end, &mut packet);
             if packet.has_open_items() {
@@ -82,7 +82,7 @@ impl Connection {
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
         };
         let round_trip = dialling.round_trip(now);
-        let trusted = dialling.peer != Peer::Unknown;
+        let trusted = dialling.target != Target::Unknown;
         cx.key_log.traffic(self.local_id, remote_id, agreement.suite, &finished);
         let secured = secure(cx, now, self.role, &finished, &agreement);
         let peer = secured.peer;

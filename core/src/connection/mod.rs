@@ -6,6 +6,7 @@ mod early;
 mod handshake;
 mod idle;
 mod plan;
+pub(crate) mod qotp;
 mod raw;
 mod receive;
 mod send;
@@ -24,7 +25,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
-use crate::id::{ConnectionId, Role};
+use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::shared::Shared;
@@ -51,6 +52,7 @@ const FIXED_COST: usize = 4608;
 pub(crate) struct Connection {
     pub(crate) handle: ConnectionHandle,
     role: Role,
+    wire: WireVersion,
     /// The id in the packets that come to us.
     pub(crate) local_id: ConnectionId,
     /// The id in the packets that we send.
@@ -104,7 +106,7 @@ impl Connection {
         dialling: Dialling,
     ) -> Option<Self> {
         let state = State::Dialling(Box::new(dialling));
-        Self::new(cx, now, handle, Role::Initiator, state, LocalAddr::default(), remote, local_id)
+        Self::native(cx, now, handle, Role::Initiator, state, LocalAddr::default(), remote, local_id)
     }
 
     /// An accepted attempt. `None` if the budget has no room for it.
@@ -121,7 +123,7 @@ impl Connection {
         let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
         let reply = Reply { bytes: reply, copies };
         let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
-        let mut connection = Self::new(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
+        let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
         connection.remote_id = remote_id;
         connection.digest = Some(digest);
         connection.set_peer(cx, &agreement.peer);
@@ -129,7 +131,7 @@ impl Connection {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one constructor behind the two named ones")]
-    fn new(
+    fn native(
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
@@ -139,19 +141,37 @@ impl Connection {
         remote: TransportAddr,
         local_id: ConnectionId,
     ) -> Option<Self> {
+        let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.hasher());
+        let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
+        Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)
+    }
+
+    /// A connection with `window` bytes of receive credit.
+    #[expect(clippy::too_many_arguments, reason = "the one constructor behind those of both wires")]
+    fn new(
+        cx: &mut Shared,
+        now: Instant,
+        handle: ConnectionHandle,
+        role: Role,
+        state: State,
+        streams: Streams,
+        window: u64,
+        local: LocalAddr,
+        remote: TransportAddr,
+        local_id: ConnectionId,
+    ) -> Option<Self> {
         let limits = &cx.config.limits;
         let mut account = Account::new(usize::try_from(limits.per_connection).unwrap_or(usize::MAX));
-        let window = limits.granted_window();
         account
             .fits(&cx.budget, BASE_COST.saturating_add(usize::try_from(window).unwrap_or(usize::MAX)))
             .ok()?;
         account.settle(&mut cx.budget, BASE_COST);
         account.reserve_credit(&mut cx.budget, window);
-        let streams = Streams::new(role, limits, cx.config.announce_streams, cx.rng.hasher());
         let packet_size = cx.config.packet_size;
         Some(Self {
             handle,
             role,
+            wire: if state.is_qotp() { WireVersion::Qotp } else { WireVersion::Native },
             local_id,
             remote_id: ConnectionId([0; 8]),
             digest: None,
@@ -183,6 +203,11 @@ impl Connection {
         self.path.bbr.set_max_datagram(self.path.packet_size);
     }
 
+    /// What it speaks.
+    pub(crate) const fn wire(&self) -> WireVersion {
+        self.wire
+    }
+
     /// The probe timeout without back-off.
     fn pto(&self) -> Duration {
         self.path.pto(self.peer.max_ack_delay)
@@ -195,7 +220,11 @@ impl Connection {
 
     /// Whether this is an attempt that is not confirmed yet.
     pub(crate) const fn is_half_open(&self) -> bool {
-        matches!(self.state, State::Confirming(_))
+        match &self.state {
+            State::Confirming(_) => true,
+            State::Qotp(qotp) => qotp.is_answering(),
+            _ => false,
+        }
     }
 
     /// Tells the application, after what the streams have to tell: events keep the order in which things happened.
@@ -224,6 +253,7 @@ impl Connection {
         }
         self.feed_streams(cx);
         self.tell_of_streams(cx);
+        self.tell_qotp_window(cx.now);
         let held = self.state.heap_bytes()
             + self.path.heap_bytes()
             + self.streams.heap_bytes()

@@ -66,7 +66,9 @@ impl Connection {
                 return Disposition::Dropped(DropReason::Closed);
             }
             State::Draining { .. } | State::Over => return Disposition::Dropped(DropReason::Closed),
-            State::Dialling(_) => return Disposition::Dropped(DropReason::Unexpected),
+            State::Dialling(_) | State::Qotp(_) | State::Lingering(_) => {
+                return Disposition::Dropped(DropReason::Unexpected);
+            }
         };
         let Some(field) = packet::unmask(&secured.opener, datagram) else {
             return Disposition::Dropped(DropReason::TooShort);

@@ -7,7 +7,7 @@ use crate::congestion::SentInfo;
 use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
 use crate::error::CloseReason;
-use crate::id::{ConnectionId, PacketNumber};
+use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::path::addr::{LocalAddr, TrainLimit, Transmit, TransportAddr};
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
@@ -51,6 +51,7 @@ impl Connection {
                 (local, remote, out.len() - start)
             }
             State::Untrusted(_) | State::Established(_) => self.poll_train(cx, now, limit, out)?,
+            State::Qotp(_) | State::Lingering(_) => self.poll_qotp(cx, now, limit, out)?,
             State::Closing(closing) => {
                 let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
                 let (local, remote) = match reply {
@@ -125,7 +126,7 @@ impl Connection {
         }
     }
 
-    fn on_held(&mut self, now: Instant, held: Held) {
+    pub(super) fn on_held(&mut self, now: Instant, held: Held) {
         match held {
             Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
             Held::Pacer => {
@@ -239,7 +240,7 @@ impl Connection {
         self.ping_owed &= out.len() == before;
     }
 
-    fn commit(&mut self, now: Instant, built: Built, phase: KeyPhase) {
+    pub(super) fn commit(&mut self, now: Instant, built: Built, phase: KeyPhase) {
         let path = &mut self.path;
         let size = built.len as u16;
         let info = if built.in_flight {
@@ -255,7 +256,9 @@ impl Connection {
         path.sent.record(now, size, info, phase, built.in_flight);
         path.sent.forget(now, path.rtt.smoothed() * 2);
         path.validation.on_sent(built.len);
-        self.idle.on_sent(now, built.in_flight);
+        // QOTP counts its silence from the last packet received.
+        let counts = built.in_flight && self.wire == WireVersion::Native;
+        self.idle.on_sent(now, counts);
     }
 
     /// The CLOSE of a connection that we closed.
@@ -303,7 +306,7 @@ pub(super) fn put_header(remote: ConnectionId, out: &mut Vec<u8>) {
 
 /// A packet that was built.
 #[derive(Clone, Copy, Debug)]
-struct Built {
-    len: usize,
-    in_flight: bool,
+pub(super) struct Built {
+    pub(super) len: usize,
+    pub(super) in_flight: bool,
 }

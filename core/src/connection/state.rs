@@ -16,11 +16,13 @@ use bytes::Bytes;
 
 use crate::crypto::PublicKey;
 use crate::crypto::keys::{Exporter, Opener, Sealer};
-use crate::handshake::initiator::{Dialling, Peer};
+use crate::handshake::initiator::{Dialling, Target};
 use crate::id::ErrorCode;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::CloseKind;
+
+use super::qotp::{Lingering, Qotp};
 
 /// What the handshake produced.
 pub(crate) struct Secured {
@@ -166,6 +168,10 @@ pub(crate) enum State {
     Untrusted(Box<Secured>),
     Established(Box<Secured>),
     Closing(Box<Closing>),
+    /// A QOTP connection, from the dial or the accepted attempt to its end.
+    Qotp(Box<Qotp>),
+    /// A QOTP connection that is closed.
+    Lingering(Box<Lingering>),
     /// The peer closed: nothing is sent any more, what was received can still be read.
     Draining {
         until: Instant,
@@ -180,7 +186,35 @@ impl State {
         match self {
             Self::Confirming(confirming) => Some(&mut confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
-            Self::Dialling(_) | Self::Closing(_) | Self::Draining { .. } | Self::Over => None,
+            Self::Dialling(_)
+            | Self::Closing(_)
+            | Self::Qotp(_)
+            | Self::Lingering(_)
+            | Self::Draining { .. }
+            | Self::Over => None,
+        }
+    }
+
+    /// What QOTP needs, where its packets are still opened.
+    pub(crate) const fn qotp_mut(&mut self) -> Option<&mut Qotp> {
+        match self {
+            Self::Qotp(qotp) => Some(qotp),
+            Self::Lingering(lingering) => Some(&mut lingering.qotp),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a QOTP connection that is not closed.
+    pub(crate) const fn is_qotp(&self) -> bool {
+        matches!(self, Self::Qotp(_))
+    }
+
+    /// Whether the handshake is done and data may flow.
+    pub(crate) const fn is_established(&self) -> bool {
+        match self {
+            Self::Established(_) => true,
+            Self::Qotp(qotp) => !qotp.is_dialling(),
+            _ => false,
         }
     }
 
@@ -189,7 +223,9 @@ impl State {
             Self::Confirming(confirming) => Some(&confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
             Self::Closing(closing) => Some(&closing.secured),
-            Self::Dialling(_) | Self::Draining { .. } | Self::Over => None,
+            Self::Dialling(_) | Self::Qotp(_) | Self::Lingering(_) | Self::Draining { .. } | Self::Over => {
+                None
+            }
         }
     }
 
@@ -201,6 +237,8 @@ impl State {
             Self::Dialling(_)
             | Self::Untrusted(_)
             | Self::Established(_)
+            | Self::Qotp(_)
+            | Self::Lingering(_)
             | Self::Draining { .. }
             | Self::Over => None,
         }
@@ -210,19 +248,28 @@ impl State {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Confirming(confirming) => confirming.reply.bytes.len() + confirming.early.len(),
+            Self::Qotp(qotp) => qotp.heap_bytes(),
+            Self::Lingering(lingering) => lingering.qotp.heap_bytes(),
             _ => 0,
         }
     }
 
     /// Whether the application may still use the connection.
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self, Self::Dialling(_) | Self::Confirming(_) | Self::Untrusted(_) | Self::Established(_))
+        matches!(
+            self,
+            Self::Dialling(_)
+                | Self::Confirming(_)
+                | Self::Untrusted(_)
+                | Self::Established(_)
+                | Self::Qotp(_)
+        )
     }
 
     /// Whether the application has yet to say if it trusts whoever answers, or has answered, a dial to an unknown key.
     pub(crate) fn is_untrusted(&self) -> bool {
         match self {
-            Self::Dialling(dialling) => dialling.peer == Peer::Unknown,
+            Self::Dialling(dialling) => dialling.target == Target::Unknown,
             Self::Untrusted(_) => true,
             _ => false,
         }
@@ -279,8 +326,10 @@ impl State {
                 let closing = Closing { secured, reply, by, code, reason, period, until, owed, heard };
                 Self::Closing(Box::new(closing))
             }
-            Self::Dialling(_) | Self::Over => Self::Over,
-            closed @ (Self::Closing(_) | Self::Draining { .. }) => closed,
+            // QOTP has no word for it; who dialled in vain has nobody to linger for.
+            Self::Qotp(qotp) if !qotp.is_dialling() => Self::Lingering(Box::new(qotp.linger(period))),
+            Self::Dialling(_) | Self::Qotp(_) | Self::Over => Self::Over,
+            closed @ (Self::Closing(_) | Self::Lingering(_) | Self::Draining { .. }) => closed,
         };
     }
 

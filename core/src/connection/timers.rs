@@ -38,14 +38,17 @@ impl Connection {
                 .min()
             }
             State::Closing(closing) => closing.until,
+            State::Qotp(qotp) => self.qotp_timeout(qotp),
+            State::Lingering(lingering) => lingering.until(),
             State::Draining { until } => Some(*until),
             State::Over => None,
         }
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
-    fn is_roomy(&self) -> bool {
-        self.path.sent.is_roomy() || self.datagrams.is_roomy() || self.streams.is_roomy()
+    pub(super) fn is_roomy(&self) -> bool {
+        let qotp = matches!(&self.state, State::Qotp(qotp) if qotp.is_roomy());
+        qotp || self.path.sent.is_roomy() || self.datagrams.is_roomy() || self.streams.is_roomy()
     }
 
     /// Does what is due. Acknowledgements, paced packets, challenges and handshake copies are merely sent, which
@@ -60,16 +63,21 @@ impl Connection {
                 self.after_draining(now)
             }
             State::Draining { until } if *until <= now => self.after_draining(now),
+            State::Lingering(lingering) if lingering.until().is_some_and(|until| until <= now) => {
+                self.after_draining(now);
+            }
+            State::Qotp(_) => self.handle_qotp_timeout(cx, now),
             State::Untrusted(_) | State::Established(_) => self.handle_open_timeout(cx, now),
             State::Dialling(_)
             | State::Confirming(_)
             | State::Closing(_)
+            | State::Lingering(_)
             | State::Draining { .. }
             | State::Over => {}
         }
     }
 
-    fn handle_open_timeout(&mut self, cx: &mut Shared, now: Instant) {
+    pub(super) fn handle_open_timeout(&mut self, cx: &mut Shared, now: Instant) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         let pto = self.pto();
         if is_due(self.idle.deadline(pto)) {
@@ -94,6 +102,9 @@ impl Connection {
             self.path.sent.shrink();
             self.datagrams.shrink();
             self.streams.shrink();
+            if let Some(qotp) = self.state.qotp_mut() {
+                qotp.shrink();
+            }
         }
         self.close_if_delivered(cx, now);
     }

@@ -6,13 +6,13 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::congestion::CongestionStats;
-use crate::crypto::PublicKey;
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
+use crate::crypto::{PublicKey, QotpPublicKey};
 use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
-use crate::id::{Direction, ErrorCode, Role, StreamId};
+use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
 use crate::path::addr::TransportAddr;
 use crate::recovery::rtt::Rtt;
 use crate::shared::Shared;
@@ -119,7 +119,19 @@ impl<'a> Connection<'a> {
         self.open(Direction::Unidirectional)
     }
 
-    /// The next stream that the peer opened, in the order of their ids.
+    /// QOTP: opens stream `number`, whoever would open it by custom. The native wire chooses its ids itself.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_id(&mut self, number: u32) -> Result<StreamId, OpenError> {
+        self.update(|inner, cx| match inner.state {
+            _ if inner.state.is_untrusted() => Err(OpenError::Untrusted),
+            _ if !inner.state.is_open() || inner.graceful.is_some() => Err(OpenError::Closed),
+            _ => inner.streams.open_id(number, &mut cx.memory(&mut inner.account)),
+        })
+    }
+
+    /// The next stream that the peer opened, in the order of their ids; in QOTP in the order of their first packets.
     pub fn accept(&mut self, direction: Direction) -> Option<StreamId> {
         self.update(|inner, _| inner.streams.accept(direction))
     }
@@ -148,7 +160,7 @@ impl<'a> Connection<'a> {
     /// Gives a stream up: what has not arrived never will, and the peer is told `code`.
     ///
     /// # Errors
-    /// [`WriteError::Closed`] if it had ended.
+    /// [`WriteError::Closed`] if it had ended; [`WriteError::Unsupported`] in QOTP.
     pub fn reset(&mut self, id: StreamId, code: ErrorCode) -> Result<(), WriteError> {
         self.update(|inner, cx| inner.streams.reset(id, code, &mut cx.memory(&mut inner.account)))
     }
@@ -191,7 +203,7 @@ impl<'a> Connection<'a> {
     /// Wants no more of a stream: the peer is asked to stop, with `code`.
     ///
     /// # Errors
-    /// [`ReadError::Closed`] if it had ended.
+    /// [`ReadError::Closed`] if it had ended; [`ReadError::Unsupported`] in QOTP, which has [`Connection::abandon`].
     pub fn stop(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ReadError> {
         self.update(|inner, cx| {
             inner.streams.stop(id, code, &mut cx.memory(&mut inner.account))?;
@@ -199,6 +211,16 @@ impl<'a> Connection<'a> {
             inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
             Ok(())
         })
+    }
+
+    /// QOTP: wants no more of a stream. What the peer sends on it is acknowledged and thrown away; it cannot be told to
+    /// stop.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if it had ended; [`ReadError::Unsupported`] on the native wire, which has
+    /// [`Connection::stop`].
+    pub fn abandon(&mut self, id: StreamId) -> Result<(), ReadError> {
+        self.update(|inner, cx| inner.streams.abandon(id, &mut cx.memory(&mut inner.account)))
     }
 
     /// Queues an unreliable datagram.
@@ -210,6 +232,7 @@ impl<'a> Connection<'a> {
             match inner.state {
                 _ if inner.state.is_untrusted() => return Err(DatagramError::Untrusted),
                 _ if !inner.state.is_open() => return Err(DatagramError::Closed),
+                State::Qotp(_) => return Err(DatagramError::Unsupported),
                 State::Established(_) if inner.peer.max_datagram == 0 => {
                     return Err(DatagramError::Unsupported);
                 }
@@ -248,7 +271,8 @@ impl<'a> Connection<'a> {
         });
     }
 
-    /// Closes at once; `reason` (its first 512 bytes) and `code` are told to the peer. Unsent data is lost.
+    /// Closes at once; `reason` (its first 512 bytes) and `code` are told to the peer. Unsent data is lost. QOTP has no
+    /// word for it: the peer finds out by silence.
     pub fn close(&mut self, code: ErrorCode, reason: &[u8]) {
         self.update(|inner, cx| inner.close(cx, code, cut(reason)));
     }
@@ -280,12 +304,16 @@ impl<'a> Connection<'a> {
     /// Where in its life it is.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        match self.inner.state {
+        match &self.inner.state {
             State::Dialling(_) => ConnectionState::Dialling,
             State::Confirming(_) => ConnectionState::Confirming,
             State::Untrusted(_) => ConnectionState::Untrusted,
             State::Established(_) => ConnectionState::Established,
-            State::Closing(_) | State::Draining { .. } | State::Over => ConnectionState::Closed,
+            State::Qotp(qotp) if qotp.is_dialling() => ConnectionState::Dialling,
+            State::Qotp(_) => ConnectionState::Established,
+            State::Closing(_) | State::Lingering(_) | State::Draining { .. } | State::Over => {
+                ConnectionState::Closed
+            }
         }
     }
 
@@ -295,7 +323,24 @@ impl<'a> Connection<'a> {
         self.inner.role
     }
 
-    /// The peer's key, if it is proved.
+    /// What it speaks.
+    #[must_use]
+    pub fn wire(&self) -> WireVersion {
+        self.inner.wire()
+    }
+
+    /// QOTP: the key that the peer says is its own, or under which it was dialled. Nothing proves it: whoever can
+    /// intercept packets can be the peer. `None` on the native wire, before a dial was answered, after the end, and
+    /// where what the peer says is no key.
+    #[must_use]
+    pub fn qotp_claimed_key(&self) -> Option<QotpPublicKey> {
+        match &self.inner.state {
+            State::Qotp(qotp) if !qotp.is_dialling() => qotp.claimed(),
+            _ => None,
+        }
+    }
+
+    /// The peer's key, if it is proved; never on QOTP's wire.
     #[must_use]
     pub fn peer_identity(&self) -> Option<PeerIdentity> {
         match &self.inner.state {
@@ -306,7 +351,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The application protocol, once the handshake has agreed on it.
+    /// The application protocol, once the handshake has agreed on it; QOTP has none.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
         self.inner.state.secured().map(|secured| &secured.alpn[..])
@@ -315,10 +360,14 @@ impl<'a> Connection<'a> {
     /// The data AEAD, once the handshake has agreed on it.
     #[must_use]
     pub fn suite(&self) -> Option<Suite> {
-        self.inner.state.secured().map(|secured| secured.sealer.suite())
+        match &self.inner.state {
+            State::Qotp(qotp) if !qotp.is_dialling() => Some(Suite::ChaCha20Poly1305),
+            state => state.secured().map(|secured| secured.sealer.suite()),
+        }
     }
 
-    /// Noise's handshake hash, the same on both sides and on no other connection; after confirmation.
+    /// Noise's handshake hash, the same on both sides and on no other connection; after confirmation. QOTP
+    /// has none.
     #[must_use]
     pub fn handshake_hash(&self) -> Option<[u8; 32]> {
         match &self.inner.state {
@@ -327,7 +376,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// A secret that both sides can compute and nobody else; after confirmation (`None` before).
+    /// A secret that both sides can compute and nobody else; after confirmation (`None` before, and on QOTP's wire,
+    /// where it would be no such thing).
     ///
     /// # Errors
     /// [`LabelTooLong`] if `label` has more than 255 bytes.

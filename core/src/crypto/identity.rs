@@ -12,7 +12,7 @@ use super::backend::SecretKey;
 /// The u-coordinates below 2^255 - 19 of the points of small order, on the curve and on its twist; any X25519 with one
 /// of them gives zero (RFC 7748 section 6.1; the list is the one of <https://cr.yp.to/ecdh.html>, "How do I validate
 /// Curve25519 public keys", without the encodings that are not canonical).
-const LOW_ORDER: [[u8; 32]; 5] = [
+pub(super) const LOW_ORDER: [[u8; 32]; 5] = [
     [0; 32],
     [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     [

@@ -8,6 +8,7 @@ mod kdf;
 pub(crate) mod keys;
 pub(crate) mod noise;
 pub(crate) mod packet;
+pub(crate) mod qotp;
 pub(crate) mod replay;
 mod suite;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod testing;
 #[cfg(test)]
 pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};
+pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use suite::Suite;
 
 /// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.

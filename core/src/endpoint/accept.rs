@@ -17,11 +17,11 @@ use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::Header;
 
-use super::incoming::{Decision, Pending};
+use super::incoming::{Candidate, Decision, Init, Pending};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 /// Heap of an attempt beside its early data: itself, what was read of it, a refusal of it, its places in the tables.
-const PENDING_COST: usize = 2 << 10;
+pub(super) const PENDING_COST: usize = 2 << 10;
 
 impl Pending {
     /// The refusal, to whoever sent a copy of the Init.
@@ -46,10 +46,7 @@ impl Endpoint {
         if let Some(&slot) = self.inits.get(&digest) {
             return self.handle_copy(slot, arrival, datagram.len());
         }
-        let limits = &self.shared.config.limits;
-        let full =
-            self.shared.half_open >= limits.half_open || self.slots.len() >= limits.connections as usize;
-        if full || self.shared.config.alpns.is_empty() {
+        if self.is_full() || self.shared.config.alpns.is_empty() {
             return Disposition::Dropped(DropReason::NotAccepting);
         }
         let len = datagram.len();
@@ -62,24 +59,45 @@ impl Endpoint {
             return Disposition::Dropped(DropReason::OverBudget);
         }
         let incompatible = choose(&self.shared.config, &attempt.hello).err();
-        let pending = Pending {
-            decision: Decision::Waiting(Box::new(attempt)),
-            copies: Copies::new(arrival.local, arrival.remote, len),
-            local: arrival.local,
-            digest,
-            expires: now + self.shared.config.limits.half_open_lifetime,
-            cost,
-        };
-        let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
+        let candidate = Candidate::Native(Box::new(attempt));
+        let handle = self.await_decision(now, arrival, len, cost, candidate, Init::Native(digest));
         self.inits.insert(digest, handle.slot);
-        self.shared.half_open += 1;
-        self.shared.stats.incoming += 1;
-        self.ready.push(handle.slot);
         match incompatible {
             Some(error) => self.refuse_with(now, handle, &transport_close(error)),
             None => self.shared.events.push(handle, Event::Incoming),
         }
         Disposition::Accepted
+    }
+
+    /// Whether no more attempts are taken now.
+    pub(super) fn is_full(&self) -> bool {
+        let limits = &self.shared.config.limits;
+        self.shared.half_open >= limits.half_open || self.slots.len() >= limits.connections as usize
+    }
+
+    /// Enters an attempt of `len` bytes, for which `cost` was charged, until the application decides.
+    pub(super) fn await_decision(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        len: usize,
+        cost: usize,
+        candidate: Candidate,
+        init: Init,
+    ) -> ConnectionHandle {
+        let pending = Pending {
+            decision: Decision::Waiting(candidate),
+            copies: Copies::new(arrival.local, arrival.remote, len),
+            local: arrival.local,
+            init,
+            expires: now + self.shared.config.limits.half_open_lifetime,
+            cost,
+        };
+        let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
+        self.shared.half_open += 1;
+        self.shared.stats.incoming += 1;
+        self.ready.push(handle.slot);
+        handle
     }
 
     /// Every copy of an Init gets the same bytes, to where it came from.
@@ -104,10 +122,10 @@ impl Endpoint {
     }
 
     /// Takes the attempt out of an entry that still waits, leaving it ignored.
-    fn take_attempt(&mut self, handle: ConnectionHandle) -> Option<Box<Attempt>> {
+    fn take_candidate(&mut self, handle: ConnectionHandle) -> Option<Candidate> {
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return None };
         match core::mem::replace(&mut pending.decision, Decision::Ignored) {
-            Decision::Waiting(attempt) => Some(attempt),
+            Decision::Waiting(candidate) => Some(candidate),
             decided => {
                 pending.decision = decided;
                 None
@@ -121,10 +139,21 @@ impl Endpoint {
         handle: ConnectionHandle,
     ) -> Result<ConnectionHandle, AcceptError> {
         let now = self.shared.advance(now);
-        let attempt = self.take_attempt(handle).ok_or(AcceptError::Gone)?;
+        match self.take_candidate(handle).ok_or(AcceptError::Gone)? {
+            Candidate::Native(attempt) => self.accept_native(now, handle, attempt),
+            Candidate::Qotp(attempt) => self.accept_qotp(now, handle, *attempt),
+        }
+    }
+
+    fn accept_native(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        attempt: Box<Attempt>,
+    ) -> Result<ConnectionHandle, AcceptError> {
         // The protocols may have changed since the attempt came.
         let Ok(agreement) = choose(&self.shared.config, &attempt.hello) else {
-            self.put_back(handle, attempt);
+            self.put_back(handle, Candidate::Native(attempt));
             self.refuse_with(now, handle, &transport_close(TransportError::NoCommonAlpn));
             return Err(AcceptError::Gone);
         };
@@ -136,24 +165,29 @@ impl Endpoint {
         let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
         let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
-        let (local, digest, cost, copies) =
-            (pending.local, pending.digest, pending.cost, pending.copies.clone());
+        let Init::Native(digest) = pending.init else { return Err(AcceptError::Gone) };
+        let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
         let accepted =
             Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest };
         let connection =
             Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
+        self.ids.insert(local_id, handle.slot);
+        self.settle_attempt(handle, cost, connection);
+        Ok(handle)
+    }
+
+    /// An attempt has become a connection.
+    pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, cost: usize, connection: Connection) {
         self.shared.budget.release(cost);
         if let Some(entry) = self.slots.get_mut(handle) {
             *entry = Entry::Connection(Box::new(connection));
         }
-        self.ids.insert(local_id, handle.slot);
         self.ready.push(handle.slot);
-        Ok(handle)
     }
 
-    fn put_back(&mut self, handle: ConnectionHandle, attempt: Box<Attempt>) {
+    fn put_back(&mut self, handle: ConnectionHandle, candidate: Candidate) {
         if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) {
-            pending.decision = Decision::Waiting(attempt);
+            pending.decision = Decision::Waiting(candidate);
         }
     }
 
@@ -163,7 +197,8 @@ impl Endpoint {
 
     fn refuse_with(&mut self, now: Instant, handle: ConnectionHandle, close: &Close<'_>) {
         let now = self.shared.advance(now);
-        let Some(attempt) = self.take_attempt(handle) else { return };
+        // QOTP has no refusal: silence.
+        let Some(Candidate::Native(attempt)) = self.take_candidate(handle) else { return };
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, attempt.remote_id.as_bytes());
         let reply = attempt.refuse(close, &mut self.shared.party(), &ephemeral, reserved);
@@ -174,6 +209,6 @@ impl Endpoint {
     }
 
     pub(super) fn ignore(&mut self, handle: ConnectionHandle) {
-        self.take_attempt(handle);
+        self.take_candidate(handle);
     }
 }

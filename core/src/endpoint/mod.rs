@@ -1,8 +1,10 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
+mod connect;
 mod events;
 mod incoming;
+mod qotp;
 mod slots;
 mod timers;
 
@@ -18,24 +20,22 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
-use crate::crypto::Identity;
-use crate::error::ConnectError;
+use crate::crypto::{Identity, QotpIdentity, QotpPublicKey};
 use crate::event::Event;
-use crate::handshake::initiator::{Dialling, Peer};
-use crate::handshake::negotiate::check_alpns;
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
-use crate::path::addr::{Arrival, TrainLimit, Transmit, TransportAddr};
+use crate::path::addr::{Arrival, TrainLimit, Transmit};
 use crate::rng::{KeyedState, Rng};
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason, EndpointStats};
 use crate::streams::blocks::{BlockPool, LARGE};
-use crate::time::{Duration, Instant};
-use crate::wire::header::{Header, HeaderError, PacketType};
+use crate::time::Instant;
+use crate::wire::header::{Header, HeaderError, PacketType, version};
 
+pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
-pub use incoming::Incoming;
-use incoming::{Decision, Pending};
+use incoming::{Decision, Init, Pending};
+pub use incoming::{Incoming, IncomingIdentity};
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
 use slots::Slots;
@@ -51,26 +51,6 @@ enum Entry {
     Connection(Box<Connection>),
 }
 
-/// How to dial.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct ConnectOptions {
-    /// Where to.
-    pub remote: TransportAddr,
-    /// Application protocols to offer, at least one.
-    pub alpns: Vec<Vec<u8>>,
-    /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
-    pub timeout: Option<Duration>,
-}
-
-impl ConnectOptions {
-    /// Dials `remote`, offering one application protocol.
-    #[must_use]
-    pub fn new(remote: impl Into<TransportAddr>, alpn: &[u8]) -> Self {
-        Self { remote: remote.into().canonical(), alpns: alloc::vec![alpn.to_vec()], timeout: None }
-    }
-}
-
 /// A secure transport endpoint without I/O. The crate's documentation has the contract of its verbs.
 pub struct Endpoint {
     shared: Shared,
@@ -80,6 +60,8 @@ pub struct Endpoint {
     ids: HashMap<ConnectionId, u32, KeyedState>,
     /// By the digest of the Init that started them.
     inits: HashMap<[u8; 32], u32, KeyedState>,
+    /// QOTP's connections and attempts, by the one id that packets of both directions have.
+    qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
     timers: TimerQueue,
 }
 
@@ -103,6 +85,7 @@ impl Endpoint {
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
             config,
+            qotp_identity: identity.qotp(),
             identity,
             rng,
             pool: BlockPool::default(),
@@ -119,6 +102,7 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             ids: HashMap::with_hasher(ids),
             inits: HashMap::with_hasher(inits),
+            qotp_ids: HashMap::with_hasher(ids),
             timers: TimerQueue::default(),
         }
     }
@@ -134,6 +118,18 @@ impl Endpoint {
         self.shared.identity.public()
     }
 
+    /// Our key on QOTP's wire, which is never the one of the native wire.
+    #[must_use]
+    pub const fn qotp_public_key(&self) -> &QotpPublicKey {
+        self.shared.qotp_identity.public()
+    }
+
+    /// Sets the key pair for QOTP connections from now on. The default is derived from the identity
+    /// ([`Identity::qotp`]).
+    pub fn set_qotp_identity(&mut self, identity: QotpIdentity) {
+        self.shared.qotp_identity = identity;
+    }
+
     /// Settings as they are.
     #[must_use]
     pub const fn config(&self) -> &Config {
@@ -143,40 +139,6 @@ impl Endpoint {
     /// Sets the application protocols that are accepted from now on.
     pub fn set_alpns(&mut self, alpns: Vec<Vec<u8>>) {
         self.shared.config.alpns = alpns;
-    }
-
-    /// Dials. `Event::Connected`, `Event::PeerKey` or `Event::Closed` says how it went.
-    ///
-    /// # Errors
-    /// See [`ConnectError`]; nothing was started then.
-    pub fn connect(
-        &mut self,
-        now: Instant,
-        peer: Peer,
-        options: ConnectOptions,
-    ) -> Result<ConnectionHandle, ConnectError> {
-        let now = self.shared.advance(now);
-        let remote = options.remote.canonical();
-        if !remote.is_sendable() {
-            return Err(ConnectError::Address);
-        }
-        check_alpns(&options.alpns)?;
-        if matches!(peer, Peer::Key(key) if key == *self.public_key()) && !self.shared.config.allow_self {
-            return Err(ConnectError::OwnKey);
-        }
-        if self.slots.len() >= self.shared.config.limits.connections as usize {
-            return Err(ConnectError::TooManyConnections);
-        }
-        let deadline = now + options.timeout.unwrap_or(self.shared.config.connect_timeout);
-        let dialling = Dialling::new(now, peer, options.alpns, deadline);
-        let (handle, id) = (self.slots.vacant(), self.fresh_id());
-        let connection = Connection::dial(&mut self.shared, now, handle, id, remote, dialling)
-            .ok_or(ConnectError::OverBudget)?;
-        self.slots.insert(Entry::Connection(Box::new(connection)));
-        self.ids.insert(id, handle.slot);
-        self.ready.push(handle.slot);
-        self.shared.stats.dials += 1;
-        Ok(handle)
     }
 
     /// A connection id that is not in use.
@@ -206,6 +168,9 @@ impl Endpoint {
     fn route(&mut self, now: Instant, arrival: &Arrival, datagram: &mut [u8]) -> Disposition {
         if !arrival.remote.is_sendable() {
             return Disposition::Dropped(DropReason::Source);
+        }
+        if version(datagram) == Some(crate::wire::qotp::header::VERSION) {
+            return self.route_qotp(now, arrival, datagram);
         }
         let header = match Header::parse(datagram) {
             Ok(header) => header,
@@ -386,13 +351,19 @@ impl Endpoint {
         match self.slots.remove(slot) {
             Some(Entry::Connection(mut connection)) => {
                 connection.forget(&mut self.shared);
-                self.ids.remove(&connection.local_id);
+                match connection.wire() {
+                    WireVersion::Native => self.ids.remove(&connection.local_id),
+                    WireVersion::Qotp => self.qotp_ids.remove(&connection.local_id),
+                };
                 if let Some(digest) = connection.digest {
                     self.inits.remove(&digest);
                 }
             }
             Some(Entry::Pending(pending)) => {
-                self.inits.remove(&pending.digest);
+                match pending.init {
+                    Init::Native(digest) => self.inits.remove(&digest),
+                    Init::Qotp(id) => self.qotp_ids.remove(&id),
+                };
                 self.shared.budget.release(pending.cost);
                 self.shared.half_open = self.shared.half_open.saturating_sub(1);
             }

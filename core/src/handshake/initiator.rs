@@ -23,20 +23,18 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
 const MAX_TRIES: u32 = 64;
 
-/// Whom to dial.
+/// Whom a native dial is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Peer {
-    /// The holder of this key, and nobody else. Early data may go with the first packet.
+pub(crate) enum Target {
+    /// The holder of this key.
     Key(PublicKey),
-    /// Somebody whose key is not known: the dial stops at `Event::PeerKey` until `trust` is called. Our own key and the
-    /// application protocols go in clear.
+    /// Somebody, whom the application is asked about.
     Unknown,
-    /// Anybody who answers, without asking: the connection is private, but with whom is not known before it stands. Our
-    /// own key and the application protocols go in clear.
+    /// Anybody.
     AnyKey,
 }
 
-impl Peer {
+impl Target {
     /// The packet type of the Init.
     pub(crate) const fn init(&self) -> PacketType {
         match self {
@@ -66,7 +64,7 @@ impl Peer {
 
 /// A dial in progress.
 pub(crate) struct Dialling {
-    pub(crate) peer: Peer,
+    pub(crate) target: Target,
     /// Application protocols offered.
     pub(crate) alpns: Vec<Vec<u8>>,
     /// When the dial fails.
@@ -95,15 +93,15 @@ struct Sent {
 impl fmt::Debug for Dialling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialling")
-            .field("peer", &self.peer)
+            .field("target", &self.target)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }
 
 impl Dialling {
-    pub(crate) const fn new(now: Instant, peer: Peer, alpns: Vec<Vec<u8>>, deadline: Instant) -> Self {
-        Self { peer, alpns, deadline, flight: Flight::Unsent, tries: 0, tries_since: now }
+    pub(crate) const fn new(now: Instant, target: Target, alpns: Vec<Vec<u8>>, deadline: Instant) -> Self {
+        Self { target, alpns, deadline, flight: Flight::Unsent, tries: 0, tries_since: now }
     }
 
     /// Whether the Init has yet to be made.
@@ -120,16 +118,16 @@ impl Dialling {
         ephemeral: &Secret,
         payload: &mut Vec<u8>,
     ) -> Result<(), NoiseError> {
-        payload.resize(self.peer.payload_room(), 0);
+        payload.resize(self.target.payload_room(), 0);
         let mut header = [0; CLEAR_HEADER];
-        header[0] = self.peer.init().first_byte();
+        header[0] = self.target.init().first_byte();
         header[1..].copy_from_slice(routing.as_bytes());
         let no_token = [0];
         let prologue = prologue(&header, &no_token);
         let ephemeral = SecretKey::new(ephemeral);
-        let initiator = match self.peer {
-            Peer::Key(key) => Initiator::ik(party, key, ephemeral, &prologue)?,
-            Peer::Unknown | Peer::AnyKey => Initiator::ix(ephemeral, &prologue),
+        let initiator = match self.target {
+            Target::Key(key) => Initiator::ik(party, key, ephemeral, &prologue)?,
+            Target::Unknown | Target::AnyKey => Initiator::ix(ephemeral, &prologue),
         };
         let mut datagram = Vec::with_capacity(MIN_INIT);
         datagram.extend_from_slice(&header);
@@ -176,7 +174,7 @@ impl Dialling {
             PacketType::InitKnownReply => Pattern::Ik,
             PacketType::Init | PacketType::InitKnown | PacketType::Data => return None,
         };
-        if ty != self.peer.reply() || sent.noise.pattern() != pattern {
+        if ty != self.target.reply() || sent.noise.pattern() != pattern {
             return None;
         }
         if now - self.tries_since >= Duration::from_secs(1) {

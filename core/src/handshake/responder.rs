@@ -22,24 +22,6 @@ use crate::wire::params::{EarlyOutcome, Hello};
 use super::negotiate::{Agreement, answer};
 use super::{Message, read_payload};
 
-/// How much an incoming attempt has shown of its identity so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IncomingIdentity {
-    /// IX: the key stands in clear in the first packet; anybody can write it there.
-    Claimed(PublicKey),
-    /// IK: the first packet was made with the key, or by somebody who holds ours; it may be a replay.
-    Unconfirmed(PublicKey),
-}
-
-impl IncomingIdentity {
-    /// The key, proved or not. Good for refusing, not for granting.
-    #[must_use]
-    pub const fn key(&self) -> &PublicKey {
-        let (Self::Claimed(key) | Self::Unconfirmed(key)) = self;
-        key
-    }
-}
-
 /// An Init that passed every check before the application's decision.
 pub(crate) struct Attempt {
     noise: Responder,
@@ -85,12 +67,14 @@ impl Attempt {
         Ok(Self { noise, hello: payload.hello, remote_id, early })
     }
 
-    /// Who it says it is.
-    pub(crate) const fn identity(&self) -> IncomingIdentity {
-        match self.noise.pattern() {
-            Pattern::Ix => IncomingIdentity::Claimed(*self.noise.remote_static()),
-            Pattern::Ik => IncomingIdentity::Unconfirmed(*self.noise.remote_static()),
-        }
+    /// The key of the initiator, as far as the message shows it.
+    pub(crate) const fn remote_static(&self) -> &PublicKey {
+        self.noise.remote_static()
+    }
+
+    /// Whether the message was made with that key (or by somebody who holds ours), and does not just name it.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        matches!(self.noise.pattern(), Pattern::Ik)
     }
 
     const fn reply_type(&self) -> PacketType {

@@ -45,6 +45,12 @@ impl Received {
         Self { window, highest: first, highest_at: now, ranges, waiting: 0, due: Due::Never }
     }
 
+    /// A path on which nothing was seen.
+    pub(crate) fn empty(now: Instant) -> Self {
+        let (window, ranges) = (Box::new(ReplayWindow::new()), RangeSet::default());
+        Self { window, highest: PacketNumber::ZERO, highest_at: now, ranges, waiting: 0, due: Due::Never }
+    }
+
     /// The highest authenticated number.
     pub(crate) const fn highest(&self) -> PacketNumber {
         self.highest

@@ -48,6 +48,17 @@ impl Window {
     }
 }
 
+/// A limit of the peer that moves with what it acknowledges, as QOTP's does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sliding {
+    /// Bytes of data that may be in flight.
+    window: u64,
+    /// Less credit than for a packet of this size is none.
+    packet: u64,
+    /// Bytes that the peer has acknowledged, of those sent.
+    acked: u64,
+}
+
 /// Flow control of a connection, both directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Flow {
@@ -60,16 +71,62 @@ pub(crate) struct Flow {
     peer_max: u64,
     /// Sum of the highest offsets sent.
     sent: u64,
+    sliding: Option<Sliding>,
 }
 
 impl Flow {
     pub(crate) const fn new(window: u64, peer_max: u64) -> Self {
-        Self { window: Window::new(window), received: 0, consumed: 0, peer_max, sent: 0 }
+        Self { window: Window::new(window), received: 0, consumed: 0, peer_max, sent: 0, sliding: None }
+    }
+
+    /// Flow control that gives no credit, and whose peer allows `window` bytes in flight.
+    pub(crate) const fn sliding(window: u64, packet: u16) -> Self {
+        let mut flow = Self::new(0, 0);
+        flow.set_peer_window(window, packet);
+        flow
+    }
+
+    /// The peer now allows `window` bytes in flight, which may be less than it did; new data goes as long as a packet
+    /// of `packet` bytes fits.
+    pub(crate) const fn set_peer_window(&mut self, window: u64, packet: u16) {
+        let acked = match self.sliding {
+            Some(sliding) => sliding.acked,
+            None => 0,
+        };
+        self.sliding = Some(Sliding { window, packet: packet as u64, acked });
+        self.peer_max = acked.saturating_add(window);
+    }
+
+    /// The peer has `new` more bytes. Returns whether its limit moves with that.
+    pub(crate) const fn on_acked(&mut self, new: u64) -> bool {
+        let Some(sliding) = &mut self.sliding else { return false };
+        sliding.acked = sliding.acked.saturating_add(new);
+        self.peer_max = sliding.acked.saturating_add(sliding.window);
+        true
+    }
+
+    /// Bytes of data sent and not acknowledged, where the limit moves with that.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.sliding.map_or(0, |sliding| self.sent.saturating_sub(sliding.acked))
+    }
+
+    /// Whether there is credit again for `waiting` streams: for a packet of each, or for a quarter of the window. Less
+    /// would have many of them look in vain for each packet that goes.
+    pub(crate) fn can_release(&self, waiting: usize) -> bool {
+        let least = self
+            .sliding
+            .map_or(0, |sliding| sliding.packet.saturating_mul(waiting as u64).min(sliding.window / 4));
+        self.send_credit() >= least.max(1)
     }
 
     /// Bytes of new data that the peer allows us to send.
-    pub(crate) const fn send_credit(&self) -> u64 {
-        self.peer_max.saturating_sub(self.sent)
+    pub(crate) fn send_credit(&self) -> u64 {
+        let credit = self.peer_max.saturating_sub(self.sent);
+        match self.sliding {
+            Some(sliding) if credit < sliding.packet => 0,
+            _ => credit,
+        }
     }
 
     pub(crate) const fn on_sent(&mut self, new: u64) {
@@ -104,6 +161,49 @@ impl Flow {
     /// Bytes read or thrown away so far.
     pub(crate) const fn consumed(&self) -> u64 {
         self.consumed
+    }
+}
+
+/// What a connection holds of received data, where no credit bounds it, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reception {
+    capacity: u64,
+    /// Received and not read.
+    held: u64,
+    /// Of that, in order: can be read now.
+    unread: u64,
+}
+
+impl Reception {
+    pub(crate) const fn new(capacity: u64) -> Self {
+        Self { capacity, held: 0, unread: 0 }
+    }
+
+    /// The most that is held, but for one packet.
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Bytes that the application can read.
+    pub(crate) const fn unread(&self) -> u64 {
+        self.unread
+    }
+
+    /// How many more bytes there is room for; `None` if there is already more than that.
+    pub(crate) const fn room(&self) -> Option<u64> {
+        self.capacity.checked_sub(self.held)
+    }
+
+    /// `held` more bytes came, and `unread` more can be read.
+    pub(crate) const fn on_received(&mut self, held: u64, unread: u64) {
+        self.held = self.held.saturating_add(held);
+        self.unread = self.unread.saturating_add(unread);
+    }
+
+    /// `held` bytes are gone, `unread` of which could have been read.
+    pub(crate) const fn on_gone(&mut self, held: u64, unread: u64) {
+        self.held = self.held.saturating_sub(held);
+        self.unread = self.unread.saturating_sub(unread);
     }
 }
 

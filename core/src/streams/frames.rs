@@ -17,6 +17,9 @@ impl Streams {
         fin: bool,
         memory: &mut Memory<'_>,
     ) -> Result<Credit, Refusal> {
+        if self.opening.by_use().is_some() {
+            return self.on_chunk(id, offset, data, fin, memory);
+        }
         self.admit(id, memory)?;
         let (credit, gaps) = (self.flow.receive_credit(), self.settings.max_gaps);
         let Some(stream) = self.table.get_mut(&id) else { return Ok(Credit::Same) };
@@ -94,17 +97,23 @@ impl Streams {
 
     pub(crate) fn on_max_data(&mut self, max: u64) {
         if self.flow.on_max_data(max) {
-            while let Some(id) = self.held.pop_front() {
-                if let Some(stream) = self.table.get_mut(&id) {
-                    stream.held = false;
-                }
-                self.wake(id);
+            self.wake_held();
+        }
+    }
+
+    /// The streams that connection flow control held may go on.
+    pub(super) fn wake_held(&mut self) {
+        while let Some(id) = self.held.pop_front() {
+            if let Some(stream) = self.table.get_mut(&id) {
+                stream.held = false;
             }
+            self.wake(id);
         }
     }
 
     pub(crate) fn on_max_streams(&mut self, direction: Direction, max: u64) {
-        if self.counts.on_max_streams(direction, max) {
+        let Some(counts) = self.opening.counts_mut() else { return };
+        if counts.on_max_streams(direction, max) {
             self.events.push_back(StreamEvent::Available(direction));
         }
     }
@@ -112,11 +121,12 @@ impl Streams {
     /// Checks that a frame of the peer may name this stream, and creates it (and all of its kind before it, RFC 9000
     /// section 3.2) if the peer opens it by that. Afterwards a stream that is not in the table is one that is over.
     fn admit(&mut self, id: StreamId, memory: &mut Memory<'_>) -> Result<(), Refusal> {
+        let Some(counts) = self.opening.counts() else { return self.admit_by_use(id, memory) };
         if id.opener() == self.settings.role {
-            let opened = self.counts.is_opened(id.direction(), id.index());
+            let opened = counts.is_opened(id.direction(), id.index());
             return if opened { Ok(()) } else { Err(TransportError::StreamState.into()) };
         }
-        let new = self.counts.peer_opens(id.direction(), id.index()).ok_or(TransportError::StreamLimit)?;
+        let new = counts.peer_opens(id.direction(), id.index()).ok_or(TransportError::StreamLimit)?;
         if new.is_empty() {
             return Ok(());
         }
@@ -124,13 +134,14 @@ impl Streams {
         memory.account.charge(memory.budget, cost).map_err(|_| Refusal::Withhold)?;
         for index in new.clone() {
             let id = StreamId::new(id.opener(), id.direction(), index);
-            self.insert(id);
+            self.insert(id, false);
             if self.ending {
                 // A stream that only the peer sends on has no end of ours.
                 let _ = self.finish(id, memory);
             }
         }
-        if self.counts.on_peer_opened(id.direction(), new.end) {
+        let counts = self.opening.counts_mut();
+        if counts.is_some_and(|counts| counts.on_peer_opened(id.direction(), new.end)) {
             self.events.push_back(StreamEvent::Opened(id.direction()));
         }
         Ok(())

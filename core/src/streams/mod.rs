@@ -2,14 +2,19 @@
 //! files; here they meet.
 
 pub(crate) mod blocks;
+mod by_use;
 mod counts;
 mod flow;
 mod frames;
+mod holdings;
+mod opening;
+mod qotp;
 mod receive;
 mod receive_buffer;
 mod schedule;
 mod send;
 mod send_buffer;
+mod starving;
 mod transmit;
 
 use alloc::boxed::Box;
@@ -26,9 +31,10 @@ use crate::rng::KeyedState;
 use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
-use blocks::{LARGE, Memory};
+use blocks::{MAX_LEN, Memory};
 use counts::Counts;
-pub(crate) use flow::Flow;
+use flow::Flow;
+use opening::Opening;
 use receive::ReceiveHalf;
 pub(crate) use receive::Refusal;
 use schedule::Schedule;
@@ -63,6 +69,8 @@ pub(crate) enum Credit {
 #[derive(Debug)]
 struct Stream {
     priority: i32,
+    /// Opened by this side.
+    ours: bool,
     /// In the schedule.
     scheduled: bool,
     /// In the queue of those that connection flow control holds.
@@ -95,9 +103,6 @@ const STREAM_COST: usize = size_of::<Stream>() + PLACE_COST;
 /// A place in the table, and as much of the room that the table keeps free.
 const PLACE_COST: usize = 2 * size_of::<(StreamId, Box<Stream>)>();
 
-/// Queues and room in the table beyond this many bytes are given back when the connection rests.
-const KEEP: usize = 1 << 10;
-
 /// What a stream may hold for sending on the slowest of paths: a writer should not have to be woken for every packet.
 const MIN_SEND_CAP: u64 = 256 << 10;
 
@@ -110,6 +115,8 @@ struct Settings {
     max_stream_window: u64,
     send_buffer: u64,
     max_gaps: usize,
+    /// The longest that a stream may become, in bytes.
+    max_len: u64,
     announce: bool,
 }
 
@@ -118,7 +125,7 @@ struct Settings {
 pub(crate) struct Streams {
     settings: Settings,
     table: HashMap<StreamId, Box<Stream>, KeyedState>,
-    counts: Counts,
+    opening: Opening,
     flow: Flow,
     /// The peer's initial limits per stream.
     peer: TransportParams,
@@ -151,10 +158,11 @@ impl Streams {
                 max_stream_window: limits.max_stream_window,
                 send_buffer: limits.send_buffer,
                 max_gaps: limits.stream_gaps,
+                max_len: MAX_LEN,
                 announce,
             },
             table: HashMap::with_hasher(hasher),
-            counts: Counts::new(role, limits.streams_bidi, limits.streams_uni, &peer),
+            opening: Opening::Counted(Counts::new(role, limits.streams_bidi, limits.streams_uni, &peer)),
             flow: Flow::new(limits.granted_window(), peer.max_data),
             peer,
             send_cap: limits.send_buffer.min(MIN_SEND_CAP),
@@ -177,7 +185,9 @@ impl Streams {
             (Direction::Bidirectional, params.max_streams_bidi),
             (Direction::Unidirectional, params.max_streams_uni),
         ] {
-            self.counts.set_peer_max(direction, max);
+            if let Some(counts) = self.opening.counts_mut() {
+                counts.set_peer_max(direction, max);
+            }
             self.on_max_streams(direction, max);
         }
         let role = self.settings.role;
@@ -199,38 +209,47 @@ impl Streams {
         direction: Direction,
         memory: &mut Memory<'_>,
     ) -> Result<StreamId, OpenError> {
+        self.open_by(|opening, role| opening.open(role, direction), memory)
+    }
+
+    /// Opens the stream whose id `take` takes.
+    fn open_by(
+        &mut self,
+        take: impl FnOnce(&mut Opening, Role) -> Result<StreamId, OpenError>,
+        memory: &mut Memory<'_>,
+    ) -> Result<StreamId, OpenError> {
         memory.account.charge(memory.budget, STREAM_COST).map_err(|_| OpenError::OverBudget)?;
-        let Some(index) = self.counts.open(direction) else {
-            memory.account.release(memory.budget, STREAM_COST);
-            return Err(OpenError::Blocked);
-        };
-        let id = StreamId::new(self.settings.role, direction, index);
-        self.insert(id);
-        if self.settings.announce {
-            self.wake(id);
+        let opened = take(&mut self.opening, self.settings.role);
+        match opened {
+            Ok(id) => {
+                self.insert(id, true);
+                if self.settings.announce {
+                    self.wake(id);
+                }
+            }
+            Err(_) => memory.account.release(memory.budget, STREAM_COST),
         }
-        Ok(id)
+        opened
     }
 
     /// The next stream that the peer opened.
     pub(crate) fn accept(&mut self, direction: Direction) -> Option<StreamId> {
-        let index = self.counts.accept(direction)?;
-        Some(StreamId::new(self.settings.role.peer(), direction, index))
+        self.opening.accept(self.settings.role, direction)
     }
 
-    fn insert(&mut self, id: StreamId) {
-        let local = id.opener() == self.settings.role;
+    fn insert(&mut self, id: StreamId, ours: bool) {
         let both = id.direction() == Direction::Bidirectional;
-        let send = (local || both).then(|| {
+        let send = (ours || both).then(|| {
             let limit = initial_send_limit(&self.peer, self.settings.role, id);
-            SendHalf::new(limit, local && self.settings.announce)
+            SendHalf::new(limit, ours && self.settings.announce)
         });
-        let receive = (!local || both).then(|| ReceiveHalf::new(self.settings.stream_window));
+        let receive = (!ours || both).then(|| ReceiveHalf::new(self.settings.stream_window));
         self.undelivered += usize::from(send.is_some());
         self.table.insert(
             id,
             Box::new(Stream {
                 priority: 0,
+                ours,
                 scheduled: false,
                 held: false,
                 starving: false,
@@ -257,39 +276,13 @@ impl Streams {
         data: &[u8],
         memory: &mut Memory<'_>,
     ) -> Result<usize, WriteError> {
-        let cap = self.send_cap;
+        let (cap, max_len) = (self.send_cap, self.settings.max_len);
         let send = self.send_half(id).ok_or(WriteError::Closed)?;
-        let written = send.write(data, cap, memory);
+        let written = send.write(data, cap, max_len, memory);
         if send.lacks_memory(cap) {
             self.starve(id);
         }
         self.after_write(id, written, memory)
-    }
-
-    /// Remembers to tell the writer of this stream when there is memory again.
-    fn starve(&mut self, id: StreamId) {
-        if let Some(stream) = self.table.get_mut(&id)
-            && !core::mem::replace(&mut stream.starving, true)
-        {
-            self.starving.push_back(id);
-        }
-    }
-
-    /// Whether writers wait for memory.
-    pub(crate) fn is_starving(&self) -> bool {
-        !self.starving.is_empty()
-    }
-
-    /// There are `room` bytes of memory: tells as many of the writers that wait for it as it has blocks for.
-    pub(crate) fn feed(&mut self, room: usize) {
-        for _ in 0..room / LARGE {
-            let Some(id) = self.starving.pop_front() else { return };
-            let Some(stream) = self.table.get_mut(&id) else { continue };
-            stream.starving = false;
-            if stream.send.as_mut().is_some_and(SendHalf::take_starved) {
-                self.events.push_back(StreamEvent::Writable(id));
-            }
-        }
     }
 
     pub(crate) fn finish(&mut self, id: StreamId, memory: &mut Memory<'_>) -> Result<(), WriteError> {
@@ -342,6 +335,9 @@ impl Streams {
         code: ErrorCode,
         memory: &mut Memory<'_>,
     ) -> Result<(), WriteError> {
+        if self.opening.by_use().is_some() {
+            return Err(WriteError::Unsupported);
+        }
         let send = self.send_half(id).ok_or(WriteError::Closed)?;
         if send.reset(ResetBy::Application, code, memory) {
             self.owed.push_back((id, Owed::Reset));
@@ -370,8 +366,7 @@ impl Streams {
     ) -> Result<usize, ReadError> {
         let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
         let read = receive.read(out, memory);
-        self.flow.on_consumed(*read.as_ref().unwrap_or(&0) as u64);
-        self.reap(id, memory);
+        self.on_read(id, *read.as_ref().unwrap_or(&0), memory);
         read
     }
 
@@ -384,9 +379,16 @@ impl Streams {
         let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
         let chunk = receive.read_chunk(max, memory);
         let len = chunk.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
-        self.flow.on_consumed(len as u64);
-        self.reap(id, memory);
+        self.on_read(id, len, memory);
         chunk
+    }
+
+    fn on_read(&mut self, id: StreamId, len: usize, memory: &mut Memory<'_>) {
+        self.flow.on_consumed(len as u64);
+        if let Some(by_use) = self.opening.by_use_mut() {
+            by_use.reception.on_gone(len as u64, len as u64);
+        }
+        self.reap(id, memory);
     }
 
     pub(crate) fn stop(
@@ -395,6 +397,9 @@ impl Streams {
         code: ErrorCode,
         memory: &mut Memory<'_>,
     ) -> Result<(), ReadError> {
+        if self.opening.by_use().is_some() {
+            return Err(ReadError::Unsupported);
+        }
         let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
         let unread = receive.stop(code, memory).ok_or(ReadError::Closed)?;
         if receive.stop_to_send().is_some() {
@@ -421,6 +426,9 @@ impl Streams {
         id: StreamId,
         memory: &mut Memory<'_>,
     ) {
+        if self.opening.by_use().is_some() {
+            return;
+        }
         let consumed = self.flow.consumed();
         if let Some(wish) = self.flow.window.wish(now, consumed, rtt, self.settings.max_window) {
             let size = memory.account.reserve_credit(memory.budget, wish);
@@ -443,80 +451,9 @@ impl Streams {
         self.table.values().filter_map(|stream| stream.receive.as_ref()).any(ReceiveHalf::has_unread)
     }
 
-    /// Forgets a stream that is done in both directions.
-    fn reap(&mut self, id: StreamId, memory: &mut Memory<'_>) {
-        let Some(stream) = self.table.get_mut(&id) else { return };
-        stream.measure(&mut self.buffers);
-        if stream.is_done()
-            && let Some(mut stream) = self.table.remove(&id)
-        {
-            self.buffers = self.buffers.saturating_sub(stream.measured);
-            discard(&mut stream, memory);
-            memory.account.release(memory.budget, STREAM_COST);
-            if id.opener() != self.settings.role {
-                self.counts.on_peer_stream_closed(id.direction());
-            }
-        }
-    }
-
-    /// Drops all streams, for a connection that is over.
-    pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
-        for (_, mut stream) in self.table.drain() {
-            discard(&mut stream, memory);
-            memory.account.release(memory.budget, STREAM_COST);
-        }
-        self.undelivered = 0;
-        self.buffers = 0;
-    }
-
-    /// Drops what would be sent; what was received stays to be read.
-    pub(crate) fn discard_sending(&mut self, memory: &mut Memory<'_>) {
-        for stream in self.table.values_mut() {
-            if let Some(mut send) = stream.send.take() {
-                send.discard(memory);
-            }
-            stream.measure(&mut self.buffers);
-        }
-        self.undelivered = 0;
-    }
-
     /// The next event for the application.
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
         self.events.pop_front()
-    }
-
-    /// Heap held beside blocks and stream structs, in bytes.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.buffers
-            + (self.held.capacity() + self.starving.capacity()) * size_of::<StreamId>()
-            + self.owed.capacity() * size_of::<(StreamId, Owed)>()
-            + self.events.capacity() * size_of::<StreamEvent>()
-            + self.schedule.heap_bytes()
-            + self.table.allocation_size().saturating_sub(self.table.len() * PLACE_COST)
-    }
-
-    /// Whether [`Self::shrink`] is worth calling.
-    pub(crate) fn is_roomy(&self) -> bool {
-        self.heap_bytes() > KEEP
-    }
-
-    /// Gives the room back that a busier time needed.
-    pub(crate) fn shrink(&mut self) {
-        self.held.shrink_to_fit();
-        self.starving.shrink_to_fit();
-        self.owed.shrink_to_fit();
-        self.events.shrink_to_fit();
-        self.schedule.shrink();
-        self.table.shrink_to_fit();
-    }
-}
-
-fn discard(stream: &mut Stream, memory: &mut Memory<'_>) {
-    if let Some(send) = &mut stream.send {
-        send.discard(memory);
-    }
-    if let Some(receive) = &mut stream.receive {
-        receive.discard(memory);
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::error::{ReadError, TransportError};
 use crate::id::ErrorCode;
 
-use super::blocks::Memory;
+use super::blocks::{Memory, length};
 use super::flow::Window;
 use super::receive_buffer::{ReceiveBuffer, WriteError};
 use super::send::Delivery;
@@ -34,6 +34,17 @@ pub(crate) struct Progress {
     pub(crate) received: u64,
     /// Bytes that nobody will read any more.
     pub(crate) consumed: u64,
+    /// Whether the application has something new to look at.
+    pub(crate) news: bool,
+}
+
+/// What a chunk brought to a stream that grants no credit, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Arrived {
+    /// That are held now and were not before.
+    pub(crate) held: u64,
+    /// That can be read now and could not before.
+    pub(crate) readable: u64,
     /// Whether the application has something new to look at.
     pub(crate) news: bool,
 }
@@ -120,6 +131,59 @@ impl ReceiveHalf {
             }
             State::Reset(_) | State::Done => Ok(Progress::default()),
         }
+    }
+
+    /// Applies a chunk of QOTP, which knows no violations: what lies beyond the known end, or ends elsewhere, is thrown
+    /// away, and of bytes that come twice the first stay. `room` is how much more the connection holds; data at the
+    /// read position may go beyond that, for else what waits behind it could keep out what it waits for.
+    pub(crate) fn on_chunk(
+        &mut self,
+        offset: u64,
+        data: &[u8],
+        fin: bool,
+        room: Option<u64>,
+        max_gaps: usize,
+        memory: &mut Memory<'_>,
+    ) -> Result<Arrived, Refusal> {
+        let size = match self.state {
+            State::Open => None,
+            State::SizeKnown(size) => Some(size),
+            State::Reset(_) | State::Stopped { .. } | State::Done => return Ok(Arrived::default()),
+        };
+        let end = offset.saturating_add(data.len() as u64);
+        let below_end = size.map_or(data.len(), |size| length(size.saturating_sub(offset)).min(data.len()));
+        let data = data.get(..below_end).unwrap_or(&[]);
+        let (missing, before) = (self.buffer.missing(offset, data.len()), self.buffer.readable());
+        let fills_hole = before == 0 && offset <= self.buffer.read_end();
+        let fits = room.is_some_and(|room| missing <= room || fills_hole);
+        if missing > 0 && !fits {
+            return Err(Refusal::Withhold);
+        }
+        self.buffer.write(offset, data, memory, max_gaps).map_err(|_| Refusal::Withhold)?;
+        let first_end = fin && size.is_none();
+        if first_end {
+            self.state = State::SizeKnown(end.max(self.buffer.end_received()));
+        }
+        let readable = self.buffer.readable().saturating_sub(before) as u64;
+        let news = readable > 0 || (first_end && self.is_at_end());
+        Ok(Arrived { held: missing, readable, news })
+    }
+
+    /// The application wants no more, and the peer need not know. Returns how many bytes were held and how many of them
+    /// could have been read, or `None` if it had ended before.
+    pub(crate) fn abandon(&mut self, memory: &mut Memory<'_>) -> Option<(u64, u64)> {
+        if self.state == State::Done {
+            return None;
+        }
+        let gone = self.held_and_readable();
+        self.buffer.discard(memory);
+        self.state = State::Done;
+        Some(gone)
+    }
+
+    /// Bytes held, and how many of them can be read: O(gaps).
+    pub(crate) fn held_and_readable(&self) -> (u64, u64) {
+        (self.buffer.held_bytes(), self.buffer.readable() as u64)
     }
 
     /// Applies a RESET_STREAM frame.

@@ -139,6 +139,18 @@ impl ReceiveBuffer {
         self.ahead.last().map_or(self.contiguous_end, |last| last.end)
     }
 
+    /// How many of the bytes from `offset` on, `len` in all, are not received yet.
+    pub(crate) fn missing(&self, offset: u64, len: usize) -> u64 {
+        let range = offset.max(self.contiguous_end)..offset.saturating_add(len as u64);
+        self.ahead.gaps(range).map(|gap| gap.end.saturating_sub(gap.start)).sum()
+    }
+
+    /// Bytes received and not read, those behind gaps too: O(gaps).
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let ahead: u64 = self.ahead.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        ahead.saturating_add(self.contiguous_end.saturating_sub(self.read_end))
+    }
+
     /// Drops everything, for a stream that is reset or stopped: all that was received counts as read.
     pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
         self.blocks.free_below(u64::MAX, memory);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::error::WriteError;
 use crate::id::ErrorCode;
 
-use super::blocks::Memory;
+use super::blocks::{Memory, length};
 use super::send_buffer::{Chunk, SendBuffer};
 
 /// Whether something that must arrive has arrived.
@@ -75,15 +75,20 @@ impl SendHalf {
         Self { buffer: SendBuffer::default(), max_data, state: State::Open { announce }, awaited: false }
     }
 
-    /// Takes what fits of `data`, with at most `cap` bytes held in all.
+    /// Takes what fits of `data`, with at most `cap` bytes held in all. A stream of `max_len` bytes takes no more.
     pub(crate) fn write(
         &mut self,
         data: &[u8],
         cap: u64,
+        max_len: u64,
         memory: &mut Memory<'_>,
     ) -> Result<usize, WriteError> {
         self.writable()?;
-        let room = usize::try_from(cap.saturating_sub(self.buffer.buffered_len())).unwrap_or(usize::MAX);
+        let left = max_len.saturating_sub(self.buffer.written_end());
+        if left == 0 && !data.is_empty() {
+            return Err(WriteError::Closed);
+        }
+        let room = length(cap.saturating_sub(self.buffer.buffered_len()).min(left));
         let written = self.buffer.write(data, room, memory);
         if written == 0 && !data.is_empty() {
             self.awaited = true;
@@ -181,17 +186,18 @@ impl SendHalf {
         self.buffer.append_to(outgoing.chunk, out).is_ok()
     }
 
-    /// The peer has this part of the stream.
-    pub(crate) fn on_acked(&mut self, outgoing: Outgoing, memory: &mut Memory<'_>) {
+    /// The peer has this part of the stream. Returns how many of its bytes are news.
+    pub(crate) fn on_acked(&mut self, outgoing: Outgoing, memory: &mut Memory<'_>) -> u64 {
         if matches!(self.state, State::Reset { .. }) {
-            return;
+            return 0;
         }
-        self.buffer.on_acked(outgoing.chunk, memory);
+        let newly = self.buffer.on_acked(outgoing.chunk, memory);
         if let State::Finished(delivery) = &mut self.state
             && outgoing.fin
         {
             *delivery = Delivery::Acked;
         }
+        newly
     }
 
     /// This part of the stream was in a lost packet. Returns how many bytes go again.
@@ -251,6 +257,11 @@ impl SendHalf {
     /// application has seen the code.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.is_done() && !matches!(self.state, State::Reset { by: ResetBy::Peer { told: false }, .. })
+    }
+
+    /// Bytes ever sent, as an offset: where new data goes on.
+    pub(crate) const fn sent_end(&self) -> u64 {
+        self.buffer.sent_end()
     }
 
     /// Whether the application has said that it will write no more.

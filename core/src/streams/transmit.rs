@@ -37,9 +37,11 @@ impl Streams {
     }
 
     fn owes_max_streams(&self) -> bool {
-        [Direction::Bidirectional, Direction::Unidirectional]
-            .iter()
-            .any(|direction| self.counts.max_streams_to_send(*direction).is_some())
+        self.opening.counts().is_some_and(|counts| {
+            [Direction::Bidirectional, Direction::Unidirectional]
+                .iter()
+                .any(|direction| counts.max_streams_to_send(*direction).is_some())
+        })
     }
 
     /// Appends the control frames that are owed, as far as they fit below `end`.
@@ -50,11 +52,12 @@ impl Streams {
             sent.push_item(Item::MaxData);
         }
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
-            if let Some(max) = self.counts.max_streams_to_send(direction)
+            if let Some(counts) = self.opening.counts_mut()
+                && let Some(max) = counts.max_streams_to_send(direction)
                 && out.len() + MAX_CONTROL <= end
             {
                 put_control(out, &Control::MaxStreams { direction, max });
-                self.counts.set_max_streams_pending(direction, false);
+                counts.set_max_streams_pending(direction, false);
                 sent.push_item(Item::MaxStreams(direction));
             }
         }
@@ -148,9 +151,12 @@ impl Streams {
                 let cap = self.send_cap;
                 let Some(stream) = self.table.get_mut(&id) else { return };
                 let Some(send) = stream.send.as_mut().filter(|send| !send.is_done()) else { return };
-                send.on_acked(outgoing(offset, len, fin), memory);
+                let newly = send.on_acked(outgoing(offset, len, fin), memory);
                 let (awaited, done) = (send.take_awaited(cap), send.is_done());
                 stream.measure(&mut self.buffers);
+                if self.flow.on_acked(newly) {
+                    self.release_held();
+                }
                 if awaited {
                     self.events.push_back(StreamEvent::Writable(id));
                 }
@@ -216,7 +222,9 @@ impl Streams {
                 0
             }
             Item::MaxStreams(direction) => {
-                self.counts.set_max_streams_pending(direction, true);
+                if let Some(counts) = self.opening.counts_mut() {
+                    counts.set_max_streams_pending(direction, true);
+                }
                 0
             }
             Item::Ack(_) | Item::Datagram => 0,
@@ -224,7 +232,7 @@ impl Streams {
     }
 }
 
-const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {
+pub(super) const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {
     Outgoing { chunk: Chunk { offset, len: len as usize }, fin }
 }
 

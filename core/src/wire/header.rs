@@ -124,6 +124,11 @@ impl InitHeader {
     }
 }
 
+/// The wire version that a datagram claims: bits 0 to 4 of its first byte. `None` if it is empty.
+pub(crate) fn version(datagram: &[u8]) -> Option<u8> {
+    datagram.first().map(|first| first & 0x1f)
+}
+
 /// The connection id that routes a datagram: bytes 1 to 8, in every version. For embedders that spread datagrams over
 /// several endpoints; its first byte modulo the number of endpoints names the one that issued the id.
 ///

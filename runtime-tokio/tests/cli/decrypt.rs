@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dunlin_tokio::dunlin_core::Inspector;
 
@@ -288,7 +288,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// `path` as an argument.
-fn text(path: &PathBuf) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

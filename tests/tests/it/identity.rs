@@ -42,7 +42,7 @@ fn before_the_confirmation_a_key_is_claimed_or_unconfirmed_and_afterwards_verifi
         let identity =
             if known { IncomingIdentity::Unconfirmed(key) } else { IncomingIdentity::Claimed(key) };
         assert_eq!(*seen.borrow(), [(client_addr.into(), identity, vec![ALPN.to_vec()])]);
-        assert_eq!(identity.key(), &key);
+        assert_eq!(identity.key(), Some(&key));
         let server = pair.server().events[0].1;
         assert_eq!(pair.server().events.len(), 1, "no Connected before the first Data packet");
         pair.on_server(server, |connection| assert_eq!(connection.peer_identity(), None));

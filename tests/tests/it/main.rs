@@ -19,6 +19,7 @@ mod memory;
 mod messages;
 mod packets;
 mod puppet;
+mod qotp;
 mod rekey;
 mod scale;
 mod stream_ends;

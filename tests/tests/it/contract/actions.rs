@@ -310,8 +310,11 @@ fn decide(duo: &mut Duo, side: usize, which: u8, decision: Decision) {
     }
     let now = duo.tell_time(side);
     let Some(incoming) = duo.sides[side].endpoint.incoming(handle) else { return };
-    let seen =
-        (incoming.remote(), incoming.identity().map(|identity| *identity.key()), incoming.alpns().count());
+    let seen = (
+        incoming.remote(),
+        incoming.identity().and_then(|identity| identity.key().copied()),
+        incoming.alpns().count(),
+    );
     let accepted = match decision {
         Decision::Accept => Some(incoming.accept(now)),
         Decision::Refuse => {

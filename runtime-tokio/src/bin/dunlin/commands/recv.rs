@@ -108,7 +108,7 @@ async fn serve(endpoint: &Endpoint, receiver: &Arc<Receiver>, done: mpsc::Sender
     let mut refused_at = None;
     while let Some(incoming) = endpoint.accept().await {
         // A key that is only claimed is good enough to refuse; letting in waits for the proof.
-        let key = *incoming.identity().key();
+        let Some(key) = incoming.identity().key().copied() else { continue };
         if !receiver.lets_in(&key) {
             if refused_at.is_none_or(|at: Instant| at.elapsed() > QUIET) {
                 refused_at = Some(Instant::now());

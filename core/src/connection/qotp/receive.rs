@@ -1,0 +1,163 @@
+//! What a received QOTP packet does.
+
+use core::ops::Range;
+
+use crate::connection::Connection;
+use crate::connection::state::State;
+use crate::crypto::qotp::packet::{Sequence, open};
+use crate::id::{PacketNumber, StreamId};
+use crate::path::addr::Arrival;
+use crate::path::validate::Validation;
+use crate::recovery::sent::Acked;
+use crate::shared::Shared;
+use crate::stats::{Disposition, DropReason};
+use crate::time::{Duration, Instant};
+use crate::wire::qotp::header::{Header, PacketType};
+use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
+
+use super::acks::Owed;
+use super::chunks::Name;
+use super::{Open, Phase};
+
+impl Connection {
+    /// A packet with our connection id came that is no Init.
+    pub(crate) fn handle_qotp(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        header: &Header,
+        datagram: &mut [u8],
+    ) -> Disposition {
+        if !matches!(header, Header::Data { .. }) {
+            return self.handle_qotp_reply(cx, now, arrival, header, datagram);
+        }
+        let sender = self.role.peer();
+        let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
+        let (key, epochs) = match &mut qotp.phase {
+            Phase::Answering(answering) => (&answering.key, &mut answering.epochs),
+            Phase::Open(open) => (&open.key, &mut open.epochs),
+            Phase::Dialling(_) | Phase::Gone => return Disposition::Dropped(DropReason::Unexpected),
+        };
+        cx.stats.aead_operations += 1;
+        let clear = PacketType::Data.clear_len();
+        let Ok((sequence, range)) = open(key, sender, epochs.candidates(), clear, datagram) else {
+            return self.on_qotp_forged();
+        };
+        epochs.on_opened(sequence.epoch);
+        if qotp.is_answering() && !self.path.received.is_duplicate(number(sequence)) {
+            self.confirm_qotp(arrival);
+        }
+        let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
+        self.close_if_delivered(cx, now);
+        disposition
+    }
+
+    pub(super) fn on_qotp_forged(&mut self) -> Disposition {
+        self.stats.forged_packets += 1;
+        Disposition::Dropped(DropReason::Unauthentic)
+    }
+
+    /// The initiator's first Data packet: it has our reply. It has its address too, if it still comes from there.
+    fn confirm_qotp(&mut self, arrival: &Arrival) {
+        let State::Qotp(qotp) = &mut self.state else { return };
+        let opened = |phase| match phase {
+            Phase::Answering(answering) => {
+                let (key, epochs) = (answering.key, answering.epochs);
+                Phase::Open(alloc::boxed::Box::new(Open { key, epochs, reply: None }))
+            }
+            other => other,
+        };
+        qotp.phase = opened(core::mem::replace(&mut qotp.phase, Phase::Gone));
+        if arrival.remote == self.path.remote {
+            self.path.validation = Validation::Valid;
+        }
+    }
+
+    /// A packet is authentic. Its number was good for more than a nonce in no peer but this one.
+    pub(super) fn on_qotp_opened(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        sequence: Sequence,
+        datagram: &[u8],
+        payload: Range<usize>,
+    ) -> Disposition {
+        let number = number(sequence);
+        if self.path.received.is_duplicate(number) {
+            return Disposition::Dropped(DropReason::Duplicate);
+        }
+        self.path.received.mark(number);
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += datagram.len() as u64;
+        self.idle.on_received(now);
+        if arrival.remote == self.path.remote {
+            self.path.validation.on_received(datagram.len());
+        }
+        let Ok(payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
+            return Disposition::Dropped(DropReason::Malformed);
+        };
+        match self.apply_qotp(cx, now, &payload) {
+            Ok(()) => Disposition::Accepted,
+            Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
+        }
+    }
+
+    /// Applies what a packet says, and owes its acknowledgement.
+    pub(super) fn apply_qotp(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        payload: &Payload<'_>,
+    ) -> Result<(), Withheld> {
+        if let Some(ack) = &payload.ack {
+            self.on_qotp_ack(cx, now, ack);
+        }
+        let Some(StreamPart { stream, offset, data }) = payload.stream else { return Ok(()) };
+        let id = StreamId::qotp(stream);
+        let lingers = matches!(self.state, State::Lingering(_));
+        let Some(qotp) = self.state.qotp_mut().filter(|qotp| !qotp.acks.is_full()) else {
+            return Err(Withheld);
+        };
+        if lingers && !self.streams.is_over(id) {
+            return Err(Withheld);
+        }
+        let memory = &mut cx.memory(&mut self.account);
+        self.streams.on_stream(id, offset, data, payload.close, memory).map_err(|_| Withheld)?;
+        qotp.acks.push(Owed::new(id, offset, data.len()));
+        qotp.told.on_data();
+        Ok(())
+    }
+
+    /// An acknowledgement came: the packet that carried the range last gets the credit.
+    fn on_qotp_ack(&mut self, cx: &mut Shared, now: Instant, ack: &Ack) {
+        let Some(qotp) = self.state.qotp_mut() else { return };
+        let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
+        let credit = qotp.chunks.on_acked(name);
+        if let Some(item) = credit.and_then(|credit| credit.item) {
+            self.streams.on_acked(item, &mut cx.memory(&mut self.account));
+        }
+        self.streams.set_peer_window(ack.window, self.path.packet_size);
+        let Some(credit) = credit else { return };
+        let before = self.path.in_flight;
+        self.path.bbr.begin_ack(now);
+        let Some(acked) = self.path.sent.ack(credit.packet) else { return };
+        let largest = self.path.loss.largest_acked().map_or(0, PacketNumber::get).max(credit.packet);
+        self.credit_packet(now, largest - credit.packet, &acked);
+        let sample = match acked {
+            Acked::InFlight(packet) | Acked::Spurious(packet) if credit.clean => Some(now - packet.sent),
+            _ => None,
+        };
+        self.after_ack(now, PacketNumber(largest), sample, Duration::ZERO, before);
+    }
+}
+
+/// There is no room for what came, or no connection left for it: it is not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Withheld;
+
+/// A sequence number as one number, for the replay window. Nobody gets to epochs that do not fit.
+fn number(sequence: Sequence) -> PacketNumber {
+    PacketNumber(sequence.epoch.min(u64::from(u16::MAX)) << 48 | sequence.number)
+}

@@ -1,0 +1,68 @@
+//! What a QOTP connection waits for, and what happens when the time has come.
+
+use crate::connection::Connection;
+use crate::error::CloseReason;
+use crate::shared::Shared;
+use crate::time::Instant;
+
+use super::acks::Owed;
+use super::{MAX_SENDINGS, Phase, Qotp};
+
+impl Connection {
+    /// The next time at which something is to be done, if nothing comes before.
+    pub(in crate::connection) fn qotp_timeout(&self, qotp: &Qotp) -> Option<Instant> {
+        if let Phase::Dialling(dial) = &qotp.phase {
+            return Some(dial.timeout());
+        }
+        let (pto, outstanding) = (self.pto(), self.path.sent.outstanding());
+        [
+            self.path.paced_until.filter(|_| !self.starved),
+            self.path.loss.deadline(pto, outstanding),
+            self.idle.deadline(pto),
+            self.idle.keep_alive_due(outstanding).filter(|_| !self.ping_owed),
+            self.graceful.as_ref().map(|graceful| graceful.deadline),
+            qotp.told.deadline(),
+            self.idle.rest_due().filter(|_| self.is_roomy()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(in crate::connection) fn handle_qotp_timeout(&mut self, cx: &mut Shared, now: Instant) {
+        let Some(qotp) = self.state.qotp_mut() else { return };
+        if let Phase::Dialling(dial) = &qotp.phase {
+            if dial.deadline <= now {
+                self.end(cx, CloseReason::NoAnswer);
+            }
+            return;
+        }
+        if qotp.told.take_repeat(now) && qotp.acks.is_empty() {
+            qotp.acks.push(Owed::NOTHING);
+        }
+        self.ping_owed |= qotp.told.take_ask(now);
+        if self.is_given_up(now) {
+            return self.end(cx, CloseReason::RetriesExhausted);
+        }
+        self.handle_open_timeout(cx, now);
+    }
+
+    /// Whether the probe timer is due once more after everything has been sent as often as QOTP does.
+    fn is_given_up(&self, now: Instant) -> bool {
+        let loss = &self.path.loss;
+        let due = loss.deadline(self.pto(), self.path.sent.outstanding()).is_some_and(|due| due <= now);
+        due && !loss.waits_for_loss() && loss.backoff() + 1 >= MAX_SENDINGS
+    }
+
+    /// Tells the peer of room that the reader has made, if that is news.
+    pub(in crate::connection) fn tell_qotp_window(&mut self, now: Instant) {
+        let capacity = self.streams.receive_capacity();
+        let window = capacity.saturating_sub(self.streams.unread());
+        let Some(qotp) = self.state.qotp_mut() else { return };
+        if qotp.told.is_news(window, capacity) {
+            qotp.told.on_told(window);
+            qotp.told.repeat(now);
+            qotp.acks.push(Owed::NOTHING);
+        }
+    }
+}

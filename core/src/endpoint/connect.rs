@@ -1,0 +1,180 @@
+//! Dialling.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::connection::Connection;
+use crate::connection::qotp::Dial;
+use crate::crypto::{PublicKey, QotpPublicKey};
+use crate::error::ConnectError;
+use crate::handshake::initiator::{Dialling, Target};
+use crate::handshake::negotiate::check_alpns;
+use crate::id::WireVersion;
+use crate::path::addr::TransportAddr;
+use crate::time::{Duration, Instant};
+
+use super::{ConnectionHandle, Endpoint, Entry};
+
+/// Whom to dial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Peer {
+    /// The holder of this key, and nobody else. Early data may go with the first packet.
+    Key(PublicKey),
+    /// Somebody whose key is not known: the dial stops at `Event::PeerKey` until `trust` is called. Our own key and the
+    /// application protocols go in clear.
+    Unknown,
+    /// Anybody who answers, without asking: the connection is private, but with whom is not known before it stands. Our
+    /// own key and the application protocols go in clear.
+    ///
+    /// On QOTP's wire: its flow with keys in band, whose first packet carries no data.
+    AnyKey,
+    /// QOTP only: its flow with a known key, whose first packet carries data that only the holder of this key can read.
+    /// Who answers is not proved all the same.
+    QotpKey(QotpPublicKey),
+}
+
+/// How to dial.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Where to.
+    pub remote: TransportAddr,
+    /// Application protocols to offer, at least one; QOTP has none.
+    pub alpns: Vec<Vec<u8>>,
+    /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
+    pub timeout: Option<Duration>,
+    /// What to speak. Nothing ever falls back from one wire to another.
+    pub wire: WireVersion,
+}
+
+impl ConnectOptions {
+    /// Dials `remote`, offering one application protocol.
+    #[must_use]
+    pub fn new(remote: impl Into<TransportAddr>, alpn: &[u8]) -> Self {
+        Self {
+            remote: remote.into().canonical(),
+            alpns: alloc::vec![alpn.to_vec()],
+            timeout: None,
+            wire: WireVersion::Native,
+        }
+    }
+
+    /// Dials `remote` in QOTP: see [`WireVersion::Qotp`] before you do.
+    #[must_use]
+    pub fn qotp(remote: impl Into<TransportAddr>) -> Self {
+        let remote = remote.into().canonical();
+        Self { remote, alpns: Vec::new(), timeout: None, wire: WireVersion::Qotp }
+    }
+}
+
+impl Endpoint {
+    /// Dials. `Event::Connected`, `Event::PeerKey` or `Event::Closed` says how it went.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; nothing was started then.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        options: ConnectOptions,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        let now = self.shared.advance(now);
+        let remote = options.remote.canonical();
+        if !remote.is_sendable() {
+            return Err(ConnectError::Address);
+        }
+        let deadline = now + options.timeout.unwrap_or(self.shared.config.connect_timeout);
+        match (options.wire, peer) {
+            (WireVersion::Native, Peer::Key(key)) => {
+                self.dial(now, remote, Target::Key(key), options.alpns, deadline)
+            }
+            (WireVersion::Native, Peer::Unknown) => {
+                self.dial(now, remote, Target::Unknown, options.alpns, deadline)
+            }
+            (WireVersion::Native, Peer::AnyKey) => {
+                self.dial(now, remote, Target::AnyKey, options.alpns, deadline)
+            }
+            (WireVersion::Qotp, Peer::QotpKey(key)) => self.dial_qotp(now, remote, Some(key), deadline),
+            (WireVersion::Qotp, Peer::AnyKey) => self.dial_qotp(now, remote, None, deadline),
+            (WireVersion::Native, Peer::QotpKey(_)) | (WireVersion::Qotp, Peer::Key(_) | Peer::Unknown) => {
+                Err(ConnectError::Wire)
+            }
+        }
+    }
+
+    fn dial(
+        &mut self,
+        now: Instant,
+        remote: TransportAddr,
+        target: Target,
+        alpns: Vec<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        check_alpns(&alpns)?;
+        if matches!(target, Target::Key(key) if key == *self.public_key()) && !self.shared.config.allow_self {
+            return Err(ConnectError::OwnKey);
+        }
+        self.has_room()?;
+        let dialling = Dialling::new(now, target, alpns, deadline);
+        let (handle, id) = (self.slots.vacant(), self.fresh_id());
+        let connection = Connection::dial(&mut self.shared, now, handle, id, remote, dialling)
+            .ok_or(ConnectError::OverBudget)?;
+        self.ids.insert(id, handle.slot);
+        self.start(connection);
+        Ok(handle)
+    }
+
+    fn dial_qotp(
+        &mut self,
+        now: Instant,
+        remote: TransportAddr,
+        key: Option<QotpPublicKey>,
+        deadline: Instant,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        if key.is_some_and(|key| key == *self.qotp_public_key()) && !self.shared.config.allow_self {
+            return Err(ConnectError::OwnKey);
+        }
+        let dial = self.fresh_qotp_dial(now, key, deadline);
+        self.dial_qotp_with(now, remote, dial)
+    }
+
+    pub(super) fn dial_qotp_with(
+        &mut self,
+        now: Instant,
+        remote: TransportAddr,
+        dial: Dial,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        self.has_room()?;
+        let (handle, id) = (self.slots.vacant(), dial.connection_id());
+        let connection = Connection::dial_qotp(&mut self.shared, now, handle, id, remote, dial)
+            .ok_or(ConnectError::OverBudget)?;
+        self.qotp_ids.insert(id, handle.slot);
+        self.start(connection);
+        Ok(handle)
+    }
+
+    /// A dial whose ephemeral key, and with it the connection id, is not in use.
+    fn fresh_qotp_dial(&mut self, now: Instant, key: Option<QotpPublicKey>, deadline: Instant) -> Dial {
+        loop {
+            let ephemeral = self.shared.rng.ephemeral_secret(now, &[]);
+            let dial = Dial::new(&ephemeral, key, deadline);
+            if !self.qotp_ids.contains_key(&dial.connection_id()) {
+                return dial;
+            }
+        }
+    }
+
+    fn has_room(&self) -> Result<(), ConnectError> {
+        let full = self.slots.len() >= self.shared.config.limits.connections as usize;
+        if full { Err(ConnectError::TooManyConnections) } else { Ok(()) }
+    }
+
+    /// Puts a dialling connection into the slot that is vacant.
+    fn start(&mut self, connection: Connection) {
+        let slot = connection.handle.slot;
+        self.slots.insert(Entry::Connection(Box::new(connection)));
+        self.ready.push(slot);
+        self.shared.stats.dials += 1;
+    }
+}
