@@ -10,6 +10,7 @@ use core::str::FromStr;
 use zeroize::Zeroizing;
 
 use crate::crypto::noise::Finished;
+use crate::crypto::qotp::packet::PacketKey;
 use crate::crypto::{Secret, Suite};
 use crate::id::ConnectionId;
 
@@ -234,6 +235,11 @@ impl KeyLog {
             initiator_secret: finished.initiator.clone(),
             responder_secret: finished.responder.clone(),
         });
+    }
+
+    /// What opens packets of the QOTP connection `id`.
+    pub(crate) fn qotp(&mut self, id: ConnectionId, opens: QotpPackets, key: &PacketKey) {
+        self.push(|| Entry::Qotp { id, opens, secret: key.secret().clone() });
     }
 
     fn push(&mut self, entry: impl FnOnce() -> Entry) {

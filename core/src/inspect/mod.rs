@@ -5,6 +5,7 @@
 
 mod frames;
 mod native;
+mod qotp;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,13 @@ use core::fmt;
 use crate::id::{ConnectionId, PacketNumber, PathId, Role, WireVersion};
 use crate::key_log::{Entry, KeyLogEntry};
 use crate::wire::header::{VERSION, peek_connection_id};
+use crate::wire::qotp::header::VERSION as QOTP_VERSION;
 
 use native::Native;
+use qotp::Qotp;
+
+/// What is wrong with most packets that are none.
+const TOO_SHORT: &str = "shorter than a packet of its type can be";
 
 /// Reads captured datagrams with the entries of a key log.
 ///
@@ -25,6 +31,7 @@ use native::Native;
 #[derive(Default)]
 pub struct Inspector {
     native: Native,
+    qotp: Qotp,
 }
 
 impl fmt::Debug for Inspector {
@@ -54,13 +61,23 @@ pub struct Inspected {
 /// The place of a packet among those of its direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Sequence {
-    /// The path.
-    pub path: PathId,
-    /// The number on the path.
-    pub number: PacketNumber,
-    /// The key phase: the generation of the keys modulo 4.
-    pub phase: u8,
+pub enum Sequence {
+    /// On the native wire.
+    Native {
+        /// The path.
+        path: PathId,
+        /// The number on the path.
+        number: PacketNumber,
+        /// The key phase: the generation of the keys modulo 4.
+        phase: u8,
+    },
+    /// On QOTP's.
+    Qotp {
+        /// How often the number has begun again.
+        epoch: u64,
+        /// The number in the epoch.
+        number: u64,
+    },
 }
 
 /// What was in a packet.
@@ -88,7 +105,7 @@ impl Inspector {
                     inspector.native.add_direction(responder, Role::Initiator, suite, initiator_secret);
                     inspector.native.add_direction(initiator, Role::Responder, suite, responder_secret);
                 }
-                Entry::Qotp { .. } => {}
+                Entry::Qotp { id, opens, secret } => inspector.qotp.add(id, opens, secret),
             }
         }
         inspector
@@ -98,6 +115,7 @@ impl Inspector {
     pub fn read(&mut self, datagram: &[u8]) -> Inspected {
         match datagram.first().map(|first| first & 0x1f) {
             Some(VERSION) => self.native.read(datagram),
+            Some(QOTP_VERSION) => self.qotp.read(datagram),
             Some(_) => Inspected::unreadable(datagram, "not a version that is known here"),
             None => Inspected::unreadable(datagram, "empty"),
         }
@@ -138,8 +156,12 @@ impl fmt::Display for Inspected {
         if let Some(id) = self.id {
             write!(f, " {id:?}")?;
         }
-        if let Some(Sequence { path, number, phase }) = self.sequence {
-            write!(f, " path {} {number:?} phase {phase}", path.get())?;
+        match self.sequence {
+            Some(Sequence::Native { path, number, phase }) => {
+                write!(f, " path {} {number:?} phase {phase}", path.get())?;
+            }
+            Some(Sequence::Qotp { epoch, number }) => write!(f, " epoch {epoch} #{number}")?,
+            None => {}
         }
         match &self.payload {
             Payload::Frames(frames) => write!(f, ": {frames}"),

@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::header::{CLEAR_HEADER, Header, HeaderError, InitHeader, PacketType};
 
 use super::frames::describe;
-use super::{Inspected, Payload, Sequence};
+use super::{Inspected, Payload, Sequence, TOO_SHORT};
 
 /// Key generations looked through for one that opens a packet: 4 billion packets of AES-256-GCM.
 const MAX_GENERATIONS: u32 = 1024;
@@ -69,7 +69,7 @@ impl Native {
                 inspected.payload = Payload::Unreadable("a packet type that is not used")
             }
             Err(HeaderError::TooShort | HeaderError::Version) => {
-                inspected.payload = Payload::Unreadable("shorter than a packet of its type can be");
+                inspected.payload = Payload::Unreadable(TOO_SHORT);
             }
         }
         inspected
@@ -103,7 +103,7 @@ impl Native {
     fn read_reply(&self, between: usize, datagram: &[u8]) -> Payload {
         match datagram.get(CLEAR_HEADER..).and_then(<[u8]>::first_chunk::<DH_LEN>) {
             Some(e) => self.read_message(e, CLEAR_HEADER + DH_LEN + between, datagram),
-            None => Payload::Unreadable("shorter than a packet of its type can be"),
+            None => Payload::Unreadable(TOO_SHORT),
         }
     }
 
@@ -146,7 +146,7 @@ impl Direction {
 
     fn read(&mut self, datagram: &[u8], sequence: &mut Option<Sequence>) -> Payload {
         let Some(field) = packet::unmask(&self.opener, datagram) else {
-            return Payload::Unreadable("shorter than a packet of its type can be");
+            return Payload::Unreadable(TOO_SHORT);
         };
         let numbered = field.recover(self.highest.get(&field.path).copied());
         let opened = match open(&mut self.opener, &numbered, datagram) {
@@ -159,7 +159,7 @@ impl Direction {
                 let highest = self.highest.entry(field.path).or_default();
                 *highest = numbered.number.max(*highest);
                 let phase = field.phase.get();
-                *sequence = Some(Sequence { path: field.path, number: numbered.number, phase });
+                *sequence = Some(Sequence::Native { path: field.path, number: numbered.number, phase });
                 frames(&payload)
             }
             Err(error) => Payload::Unopened(error.to_string()),
