@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use dunlin_tokio::dunlin_core::{
     Arrival, Config, ConnectOptions, Endpoint, Event, Identity, Instant, Peer, TrainLimit, TransportAddr,
+    WireVersion,
 };
 
 /// The ends of the conversation.
@@ -25,15 +26,26 @@ pub(crate) struct Conversation {
 impl Conversation {
     /// A dial, a stream of some kilobytes to and fro, a close. Another `seed` is another conversation.
     pub(crate) fn new(seed: u8) -> Self {
+        Self::of(WireVersion::Native, seed)
+    }
+
+    /// The same over another wire.
+    pub(crate) fn of(wire: WireVersion, seed: u8) -> Self {
         let mut config = Config::default();
         (config.key_log, config.alpns) = (true, vec![b"test".to_vec()]);
+        config = config.accept_qotp(true);
         let end = |secret: u8| {
             Endpoint::new(config.clone(), Identity::from_secret([secret; 32]), [secret ^ seed; 32])
         };
         let (mut dialler, mut answerer) = (end(1), end(2));
         let addresses = [End::Dialler, End::Answerer].map(|end| TransportAddr::Ip(address(end, Ip::V4)));
-        let peer = Peer::Key(*answerer.public_key());
-        let dial = dialler.connect(Instant::ZERO, peer, ConnectOptions::new(addresses[1], b"test")).unwrap();
+        let (peer, options) = match wire {
+            WireVersion::Qotp => {
+                (Peer::QotpKey(*answerer.qotp_public_key()), ConnectOptions::qotp(addresses[1]))
+            }
+            _ => (Peer::Key(*answerer.public_key()), ConnectOptions::new(addresses[1], b"test")),
+        };
+        let dial = dialler.connect(Instant::ZERO, peer, options).unwrap();
         let stream = dialler.connection(dial).unwrap().open_bi().unwrap();
         dialler.connection(dial).unwrap().write(stream, &[7; 20_000]).unwrap();
         dialler.connection(dial).unwrap().finish(stream).unwrap();

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::fs;
 use std::path::Path;
 
-use dunlin_tokio::dunlin_core::Inspector;
+use dunlin_tokio::dunlin_core::{Inspector, WireVersion};
 
 use crate::capture::{Conversation, End, Format, INTERVAL, Ip, Link, address, packet, udp};
 use crate::support::{Ended, Receiver, Scratch, run};
@@ -100,6 +100,52 @@ fn every_packet_of_a_conversation_is_opened_and_told() {
     ] {
         assert!(ended.stdout.contains(part), "no {part:?} in {}", ended.stdout);
     }
+}
+
+#[test]
+fn qotp_conversations_are_opened_and_told() {
+    let (scratch, conversation) = (Scratch::new(), Conversation::of(WireVersion::Qotp, 1));
+    let packets = conversation.packets().count();
+    assert!(packets > 20);
+    for (format, link, ip) in
+        [(PCAP, Link::Ethernet, Ip::V4), (PCAPNG, Link::Cooked2, Ip::V6), (PCAPNG, Link::Loop, Ip::V4)]
+    {
+        let capture = format.capture(link, &frames(&conversation, link, ip), usize::MAX);
+        let ended = decrypt(&scratch, &conversation.keys, &capture);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (0, wanted(&conversation, &conversation.keys, ip).as_str())
+        );
+        assert!(ended.stderr.contains(&format!(" {packets} opened, 0 without")), "{}", ended.stderr);
+        for part in [
+            " 1400 bytes qotp I>R InitCryptoSnd ",
+            " qotp R>I InitCryptoRcv ",
+            " qotp I>R Data ",
+            " epoch 0 #1: ",
+            "STREAM 0 offset 0 length ",
+            "ACK stream 0 offset 0 length ",
+        ] {
+            assert!(ended.stdout.contains(part), "no {part:?} in {}", ended.stdout);
+        }
+        // With native keys it stays shut.
+        let ended = decrypt(&scratch, &Conversation::new(1).keys, &capture);
+        assert_eq!(ended.code, 0);
+        assert!(ended.stdout.lines().all(|line| line.ends_with(": no key")), "{ended:?}");
+    }
+}
+
+#[test]
+fn both_wires_may_be_in_one_qotp_capture_and_one_key_log() {
+    let scratch = Scratch::new();
+    let native = Conversation::new(1);
+    let qotp = Conversation::of(WireVersion::Qotp, 2);
+    let keys = native.keys.clone() + &qotp.keys;
+    let mut all = frames(&native, Link::Raw, Ip::V4);
+    all.extend(frames(&qotp, Link::Raw, Ip::V4));
+    let ended = decrypt(&scratch, &keys, &PCAPNG.capture(Link::Raw, &all, usize::MAX));
+    assert_eq!((ended.code, ended.stdout.lines().count()), (0, all.len()));
+    assert!(ended.stderr.contains(" 0 without a key, 0 that their key does not open, 0 other"), "{ended:?}");
+    assert!(ended.stdout.contains(" native I>R ") && ended.stdout.contains(" qotp I>R "));
 }
 
 #[test]
