@@ -13,6 +13,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
+use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -147,6 +148,7 @@ impl Attempt {
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
+                cx.key_log.qotp(header.connection_id(), QotpPackets::Init, &key);
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
@@ -221,6 +223,7 @@ impl Connection {
         };
         cx.stats.x25519_operations += 1;
         let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
+        cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
         let reply = match init.ty() {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
@@ -319,8 +322,10 @@ impl Connection {
             early = Some(name);
             cx.stats.x25519_operations += 1;
             cx.stats.aead_operations += 1;
-            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes())
-                .and_then(|key| seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok());
+            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
+                cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
+                seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
+            });
             if sealed.is_none() {
                 // Only a key of small order could do this, and there is no such `QotpPublicKey`.
                 return self.end(cx, CloseReason::NoAnswer);
@@ -393,6 +398,7 @@ impl Connection {
         let Some((key, sequence, range)) = opened else {
             return Disposition::Dropped(DropReason::BadHandshake);
         };
+        cx.key_log.qotp(self.local_id, QotpPackets::Rest, &key);
         let early = dial.flight.as_ref().and_then(|flight| flight.early);
         let round_trip = dial.round_trip(now);
         if let Header::InitRcv { identity, .. } = header {
