@@ -226,11 +226,12 @@ impl Connection {
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
         connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
-        connection.tell(cx, Event::Connected);
         if connection.apply_init(cx, now, &payload).is_err() {
             connection.forget(cx);
             return Err(AcceptError::OverBudget);
         }
+        // Before what its streams have to tell.
+        cx.events.push(handle, Event::Connected);
         connection.finish_verb(cx);
         Ok(connection)
     }
