@@ -369,7 +369,7 @@ impl Connection {
                 }
                 self.tell(cx, Event::Connected);
                 let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-                self.after_first_reply(early);
+                self.after_first_reply(now, early);
                 disposition
             }
             Phase::Open(open_) if open_.reply == Some((ty, *ephemeral)) => {
@@ -386,8 +386,8 @@ impl Connection {
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
-    /// it has a Data packet: it gets one at once.
-    fn after_first_reply(&mut self, early: Option<Name>) {
+    /// it has a Data packet: it gets one at once, and again until it shows that it did.
+    fn after_first_reply(&mut self, now: Instant, early: Option<Name>) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Some(name) = early {
             qotp.chunks.on_lost(name, INIT_NUMBER);
@@ -395,6 +395,7 @@ impl Connection {
         if qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
         }
+        qotp.proof.start(now);
     }
 
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.

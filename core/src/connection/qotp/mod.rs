@@ -2,6 +2,7 @@
 //! loss detection, congestion control and timers are those of the native wire.
 
 mod acks;
+mod again;
 mod chunks;
 mod handshake;
 mod receive;
@@ -21,6 +22,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::PacketType;
 
 use acks::Acks;
+use again::Again;
 use chunks::{Chunks, Name};
 use handshake::Answering;
 pub(crate) use handshake::{Attempt, Dial};
@@ -41,6 +43,8 @@ pub(crate) struct Qotp {
     acks: Acks,
     chunks: Chunks,
     told: Told,
+    /// Initiator: the Data packet without which the responder may have to stay silent is repeated until one comes back.
+    proof: Again,
 }
 
 /// How far the handshake is.
@@ -70,8 +74,8 @@ impl fmt::Debug for Qotp {
 
 impl Qotp {
     fn new(phase: Phase, claimed: QotpPublicKey, hasher: KeyedState) -> Box<Self> {
-        let (acks, chunks, told) = (Acks::default(), Chunks::new(hasher), Told::default());
-        Box::new(Self { phase, claimed, acks, chunks, told })
+        let (acks, chunks) = (Acks::default(), Chunks::new(hasher));
+        Box::new(Self { phase, claimed, acks, chunks, told: Told::default(), proof: Again::default() })
     }
 
     pub(crate) const fn claimed(&self) -> &QotpPublicKey {

@@ -45,7 +45,7 @@ impl Connection {
             return self.on_qotp_forged();
         };
         epochs.on_opened(sequence.epoch);
-        if qotp.is_answering() && !self.path.received.is_duplicate(number(sequence)) {
+        if !self.path.received.is_duplicate(number(sequence)) {
             self.confirm_qotp(arrival);
         }
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
@@ -58,9 +58,17 @@ impl Connection {
         Disposition::Dropped(DropReason::Unauthentic)
     }
 
-    /// The initiator's first Data packet: it has our reply. It has its address too, if it still comes from there.
+    /// A new Data packet: the peer has what we said in the handshake. It has its address too, if it comes from there, be
+    /// it the first such packet or one after another was seen to come from elsewhere.
     fn confirm_qotp(&mut self, arrival: &Arrival) {
+        if arrival.remote == self.path.remote {
+            self.path.validation = Validation::Valid;
+        }
         let State::Qotp(qotp) = &mut self.state else { return };
+        qotp.proof.stop();
+        if !qotp.is_answering() {
+            return;
+        }
         let opened = |phase| match phase {
             Phase::Answering(answering) => {
                 let (key, epochs) = (answering.key, answering.epochs);
@@ -69,9 +77,6 @@ impl Connection {
             other => other,
         };
         qotp.phase = opened(core::mem::replace(&mut qotp.phase, Phase::Gone));
-        if arrival.remote == self.path.remote {
-            self.path.validation = Validation::Valid;
-        }
     }
 
     /// A packet is authentic. Its number was good for more than a nonce in no peer but this one.

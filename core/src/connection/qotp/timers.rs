@@ -22,6 +22,7 @@ impl Connection {
             self.idle.keep_alive_due(outstanding).filter(|_| !self.ping_owed),
             self.graceful.as_ref().map(|graceful| graceful.deadline),
             qotp.told.deadline(),
+            qotp.proof.deadline(),
             self.idle.rest_due().filter(|_| self.is_roomy()),
         ]
         .into_iter()
@@ -37,7 +38,8 @@ impl Connection {
             }
             return;
         }
-        if qotp.told.take_repeat(now) && qotp.acks.is_empty() {
+        let repeats = [qotp.told.take_repeat(now), qotp.proof.take_due(now)];
+        if repeats.contains(&true) && qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
         }
         self.ping_owed |= qotp.told.take_ask(now);
