@@ -132,7 +132,7 @@ pub(super) fn drain(connection: &mut Connection<'_>, id: StreamId) -> Option<usi
     let (mut buffer, mut all) = ([0; 4096], 0);
     loop {
         match connection.read(id, &mut buffer) {
-            Ok(0) => return None,
+            Ok(0) | Err(ReadError::Closed) => return None,
             Ok(len) => all += len,
             Err(ReadError::Blocked) => return Some(all),
             Err(error) => panic!("{error}"),
