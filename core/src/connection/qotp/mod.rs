@@ -32,7 +32,8 @@ use window::Told;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The least that a probe waits beyond the round trip: the lower bound of QOTP v0.2.19's timer.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Sendings of a packet after which QOTP v0.2.19 gives up, the first one included.
+/// Sendings of a packet after which QOTP v0.2.19 gives up, the first one included. A peer that says anything in the
+/// meantime is there, and has no room for now.
 const MAX_SENDINGS: u32 = 6;
 
 /// What a QOTP connection has that a native one has not.
@@ -45,6 +46,8 @@ pub(crate) struct Qotp {
     told: Told,
     /// Initiator: the Data packet without which the responder may have to stay silent is repeated until one comes back.
     proof: Again,
+    /// Probe timeouts since the peer was last heard.
+    unheard: u32,
 }
 
 /// How far the handshake is.
@@ -75,7 +78,8 @@ impl fmt::Debug for Qotp {
 impl Qotp {
     fn new(phase: Phase, claimed: QotpPublicKey, hasher: KeyedState) -> Box<Self> {
         let (acks, chunks) = (Acks::default(), Chunks::new(hasher));
-        Box::new(Self { phase, claimed, acks, chunks, told: Told::default(), proof: Again::default() })
+        let (told, proof) = (Told::default(), Again::default());
+        Box::new(Self { phase, claimed, acks, chunks, told, proof, unheard: 0 })
     }
 
     pub(crate) const fn claimed(&self) -> &QotpPublicKey {

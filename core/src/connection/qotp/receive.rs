@@ -103,7 +103,15 @@ impl Connection {
         let Ok(payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);
         };
-        match self.apply_qotp(cx, now, &payload) {
+        let applied = self.apply_qotp(cx, now, &payload);
+        if let State::Qotp(qotp) = &mut self.state {
+            qotp.unheard = 0;
+            if applied.is_err() && qotp.acks.is_empty() {
+                // There is no room, but somebody is there.
+                qotp.acks.push(Owed::NOTHING);
+            }
+        }
+        match applied {
             Ok(()) => Disposition::Accepted,
             Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
         }

@@ -42,11 +42,18 @@ impl Connection {
         if repeats.contains(&true) && qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
         }
-        self.ping_owed |= qotp.told.take_ask(now);
-        if self.path.loss.backoff() >= MAX_SENDINGS {
+        let asks = qotp.told.take_ask(now);
+        if qotp.unheard >= MAX_SENDINGS {
             return self.end(cx, CloseReason::RetriesExhausted);
         }
+        self.ping_owed |= asks;
+        let probes = self.stats.probe_timeouts;
         self.handle_open_timeout(cx, now);
+        if self.stats.probe_timeouts > probes
+            && let Some(qotp) = self.state.qotp_mut()
+        {
+            qotp.unheard = qotp.unheard.saturating_add(1);
+        }
     }
 
     /// Tells the peer of room that the reader has made, if that is news.
