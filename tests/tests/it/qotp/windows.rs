@@ -78,7 +78,16 @@ impl Stalled {
 fn a_qotp_reader_may_stall_for_twenty_seconds_and_go_on() {
     for seed in seeds(6) {
         for window in [8 << 10, 64 << 10, 150_000] {
-            for link in [quick(), bad_line(5), LinkConfig { jitter: ms(20), reorder: dunlin_sim::Ppm::percent(30), reorder_by: ms(30), ..line() }] {
+            for link in [
+                quick(),
+                bad_line(5),
+                LinkConfig {
+                    jitter: ms(20),
+                    reorder: dunlin_sim::Ppm::percent(30),
+                    reorder_by: ms(30),
+                    ..line()
+                },
+            ] {
                 let mut stalled = Stalled::new(seed, link, small(window), 250_000);
                 stalled.pair.world.run_for(Duration::from_secs(20));
                 stalled.lives();
@@ -145,7 +154,9 @@ fn limited(connection: u64, endpoint: u64) -> Config {
 #[test]
 fn little_memory_slows_a_qotp_receiver_and_does_not_stop_it() {
     for seed in seeds(2) {
-        for (limit, streams, bytes) in [(100, 1, 500_000), (100, 10, 50_000), (200, 60, 20_000), (600, 100, 10_000)] {
+        for (limit, streams, bytes) in
+            [(100, 1, 500_000), (100, 10, 50_000), (200, 60, 20_000), (600, 100, 10_000)]
+        {
             for (link, slow) in [(line(), false), (bad_line(5), false), (bad_line(2), true)] {
                 let reader = if slow { Receiver::slow(4000, ms(20)) } else { Receiver::new() };
                 let settings = [qotp(), limited(limit, 1 << 20)];
@@ -181,8 +192,7 @@ fn a_qotp_reader_with_little_memory_may_stall_too() {
 #[test]
 fn a_qotp_writer_that_found_no_memory_is_told_when_there_is_some() {
     for streams in [1, 3, 5] {
-        let mut upload =
-            Upload::new(1, line(), [limited(200, 1 << 20), qotp()], true, streams, 300_000);
+        let mut upload = Upload::new(1, line(), [limited(200, 1 << 20), qotp()], true, streams, 300_000);
         upload.complete(Duration::from_secs(60));
         upload.pair.finish();
     }
