@@ -30,7 +30,9 @@ impl Connection {
         datagram: &mut [u8],
     ) -> Disposition {
         if !matches!(header, Header::Data { .. }) {
-            return self.handle_qotp_reply(cx, now, arrival, header, datagram);
+            let disposition = self.handle_qotp_reply(cx, now, arrival, header, datagram);
+            self.close_if_delivered(cx, now);
+            return disposition;
         }
         let sender = self.role.peer();
         let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
