@@ -12,8 +12,8 @@ use crate::wire::params::{Hello, MAX_HELLO};
 use crate::wire::qotp::header::Header as QotpHeader;
 use crate::wire::qotp::payload::{Payload, header_len, put_header, strip_filler};
 
-/// Appends a Data packet of `connection` that opens at its peer and carries `frames`, whatever they say. `false` if
-/// there are no keys yet or any more, or `frames` is empty or does not fit into a datagram.
+/// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.
+/// `false` if there are no keys yet or any more, or `frames` is too short or does not fit into a datagram.
 pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -> bool {
     connection.seal_raw(frames, out)
 }

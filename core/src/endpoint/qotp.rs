@@ -27,9 +27,9 @@ impl Endpoint {
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
-        if datagram.len() > usize::from(self.shared.config.qotp.mtu) {
-            // The reference cuts it off there, and what is left does not open.
-            return Disposition::Dropped(DropReason::Unauthentic);
+        // The reference cuts off what is longer, and what is left does not open.
+        if !header.ty().allows(datagram.len(), usize::from(self.shared.config.qotp.mtu)) {
+            return Disposition::Dropped(DropReason::Size);
         }
         if matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd) {
             return self.handle_qotp_init(now, arrival, &header, datagram);
@@ -57,11 +57,7 @@ impl Endpoint {
         if !self.shared.config.qotp.accept {
             return Disposition::Dropped(DropReason::Version);
         }
-        let len = datagram.len();
-        if !header.ty().allows(len, usize::from(self.shared.config.qotp.mtu)) {
-            return Disposition::Dropped(DropReason::TooShort);
-        }
-        let id = header.connection_id();
+        let (len, id) = (datagram.len(), header.connection_id());
         if let Some(&slot) = self.qotp_ids.get(&id) {
             return self.handle_qotp_copy(slot, arrival, header, len);
         }

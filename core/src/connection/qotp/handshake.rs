@@ -256,7 +256,10 @@ impl Connection {
         remote: TransportAddr,
         id: ConnectionId,
     ) -> Option<Self> {
-        let streams = Streams::by_use(role, &cx.config.limits, cx.config.announce_streams, cx.rng.hasher());
+        let mut limits = cx.config.limits.clone();
+        // A window in which no packet fits would let nothing through, ever.
+        limits.max_window = limits.max_window.max(2 * u64::from(cx.config.qotp.mtu));
+        let streams = Streams::by_use(role, &limits, cx.config.announce_streams, cx.rng.hasher());
         let state = State::Qotp(qotp);
         let mut connection = Self::new(cx, now, handle, role, state, streams, 0, local, remote, id)?;
         connection.be_qotp(cx, now);
@@ -417,7 +420,7 @@ impl Connection {
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
-    /// it has a Data packet: it gets one at once, and some more after a while, for nothing acknowledges that.
+    /// it has a Data packet: it gets one at once, and again until it shows that it did.
     fn after_first_reply(&mut self, now: Instant, early: Option<Name>) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Some(name) = early {
@@ -425,8 +428,8 @@ impl Connection {
         }
         if qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
-            qotp.told.repeat(now);
         }
+        qotp.proof.start(now);
     }
 
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.

@@ -48,8 +48,9 @@ impl Connection {
         };
         keyed.epochs.on_opened(sequence.epoch);
         if !self.path.received.is_duplicate(number(sequence)) {
+            // It has what we said in the handshake.
+            qotp.proof.stop();
             if matches!(keyed.handshake, Handshake::Answering(_)) {
-                // It has our reply.
                 keyed.handshake = Handshake::Done;
             }
             // It has its address too, if the packet comes from there: perhaps not the first one, which anybody on its
@@ -95,7 +96,15 @@ impl Connection {
         if datagram.first() != Some(&PacketType::Data.first_byte()) {
             self.drop_ack_of_copy(&mut payload);
         }
-        match self.apply_qotp(cx, now, &payload) {
+        let applied = self.apply_qotp(cx, now, &payload);
+        if let State::Qotp(qotp) = &mut self.state {
+            qotp.unheard = 0;
+            if applied.is_err() && qotp.acks.is_empty() {
+                // There is no room, but somebody is there.
+                qotp.acks.push(Owed::NOTHING);
+            }
+        }
+        match applied {
             Ok(()) => Disposition::Accepted,
             Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
         }

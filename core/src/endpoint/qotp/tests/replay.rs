@@ -15,7 +15,7 @@ use crate::id::{Direction, StreamId};
 use crate::wire::qotp::payload::{Payload, StreamPart, strip_filler};
 
 /// What an acknowledgement says that acknowledges nothing: stream, offset, length.
-const NOTHING: Named = (u32::MAX, 0, 0);
+const NOTHING: Named = (u32::MAX, 0, 0xffff);
 /// The window of an empty receive buffer.
 const WINDOW: u64 = 16 << 20;
 
