@@ -5,5 +5,7 @@ mod decrypt;
 mod errors;
 mod keys;
 mod perf;
+#[cfg(unix)]
+mod stopping;
 mod support;
 mod transfers;
