@@ -2,6 +2,7 @@
 
 mod close;
 mod handshake;
+mod qotp;
 mod streams;
 mod transfer;
 

@@ -151,7 +151,7 @@ async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Re
     let Ok(connecting) = incoming.accept() else { return };
     // Whoever does not finish the handshake, or only looked who is here, is nobody's business.
     let Ok(connection) = connecting.await else { return };
-    if !receiver.lets_in(connection.peer_identity()) {
+    if !connection.peer_identity().is_some_and(|key| receiver.lets_in(key)) {
         connection.close(code::of(code::NOT_ALLOWED), b"");
         return;
     }

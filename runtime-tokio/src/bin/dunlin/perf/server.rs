@@ -51,7 +51,9 @@ async fn meet(incoming: Incoming, zeros: Arc<[u8]>) {
     let Ok(connecting) = incoming.accept() else { return };
     // Whoever does not finish the handshake is nobody's business.
     let Ok(connection) = connecting.await else { return };
-    println!("{address} connected with the key {}", connection.peer_identity());
+    if let Some(key) = connection.peer_identity() {
+        println!("{address} connected with the key {key}");
+    }
     while let Ok((sender, receiver)) = connection.accept_bi().await {
         tokio::spawn(serve(sender, receiver, Arc::clone(&zeros)));
     }
