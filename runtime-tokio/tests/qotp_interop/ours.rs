@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dunlin_tokio::{Connecting, Connection, QotpPublicKey, RecvStream, SendStream, Undelivered, WireVersion};
+use dunlin_tokio::{Connection, QotpPublicKey, RecvStream, SendStream, Undelivered, WireVersion};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -28,8 +28,12 @@ pub(crate) async fn dial(program: PathBuf, run: Run) {
     let connecting = endpoint.connect_qotp(address, known).unwrap();
     let mut streams = JoinSet::new();
     for number in 0..run.streams {
-        let (send, recv) = open(&connecting, number).await;
-        streams.spawn(converse(send, recv, run));
+        // Stream 0 first: in band, the first packet opens that one anyway.
+        let (mut send, recv) = connecting.open_id(number).await.unwrap();
+        // What is written now can go with the first packet.
+        let data = pattern(number, run.share(number));
+        send.write(&data).await.unwrap();
+        streams.spawn(converse(send, recv, data, run.service));
     }
     let connection = connecting.await.unwrap();
     assert_eq!((connection.peer_identity(), connection.qotp_claimed_key()), (None, Some(key)));
@@ -50,25 +54,19 @@ pub(crate) async fn dial(program: PathBuf, run: Run) {
     assert_eq!(peer.complaints(), Vec::<String>::new());
 }
 
-/// Stream 0 first: in band, the first packet opens that one anyway.
-async fn open(connecting: &Connecting, number: u32) -> (SendStream, RecvStream) {
-    connecting.open_id(number).await.unwrap()
-}
-
-/// Writes a stream's share; where it comes back, reads all of it before ending: the reference ends its half when it hears
+/// Writes the rest of a stream's data; where it comes back, reads all of it before ending: the reference ends its half when it hears
 /// of the end of ours.
-async fn converse(mut send: SendStream, mut recv: RecvStream, run: Run) {
-    let number = send.id().qotp_number().unwrap();
-    let data = pattern(number, run.share(number));
-    if run.service == Service::Echo {
+async fn converse(mut send: SendStream, mut recv: RecvStream, data: Vec<u8>, service: Service) {
+    let rest = &data[send.written() as usize..];
+    if service == Service::Echo {
         let reading = async {
             let mut back = vec![0; data.len()];
             tokio::io::AsyncReadExt::read_exact(&mut recv, &mut back).await.unwrap();
-            assert!(back == data, "stream {number} comes back as it went");
+            assert!(back == data, "{:?} comes back as it went", recv.id());
         };
-        tokio::join!(async { send.write_all(&data).await.unwrap() }, reading);
+        tokio::join!(async { send.write_all(rest).await.unwrap() }, reading);
     } else {
-        send.write_all(&data).await.unwrap();
+        send.write_all(rest).await.unwrap();
     }
     send.finish().unwrap();
     send.delivered().await.unwrap();
