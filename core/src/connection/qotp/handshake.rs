@@ -13,6 +13,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
+use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -27,7 +28,7 @@ use crate::wire::qotp::payload::{Payload, filler_len, header_len, put_filler, pu
 use super::acks::Owed;
 use super::chunks::Name;
 use super::receive::Withheld;
-use super::{ACK_DELAY, IDLE_TIMEOUT, Open, Phase, Qotp};
+use super::{ACK_DELAY, Handshake, IDLE_TIMEOUT, Keyed, Phase, Qotp};
 
 /// First wait for a reply; it doubles with every copy (QOTP v0.2.19's timer without an RTT sample).
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -143,6 +144,7 @@ impl Attempt {
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
+                cx.key_log.qotp(header.connection_id(), QotpPackets::Init, &key);
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
@@ -177,8 +179,6 @@ impl Attempt {
 
 /// A responder whose initiator has not shown that it received anything.
 pub(super) struct Answering {
-    pub(super) key: PacketKey,
-    pub(super) epochs: Epochs,
     /// What every packet starts with until then.
     pub(super) reply: Header,
     /// The Init, and the acknowledgement that every copy of it gets.
@@ -219,21 +219,24 @@ impl Connection {
         };
         cx.stats.x25519_operations += 1;
         let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
+        cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
         let reply = match init.ty() {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
             _ => Header::InitRcv { id, ephemeral, identity },
         };
-        let answering = Answering { key, epochs: Epochs::default(), reply, init, acked: Owed::INIT };
-        let qotp = Qotp::new(Phase::Answering(Box::new(answering)), claimed, cx.rng.hasher());
+        let handshake = Handshake::Answering(Answering { reply, init, acked: Owed::INIT });
+        let keyed = Keyed { key, epochs: Epochs::default(), handshake };
+        let qotp = Qotp::new(Phase::Keyed(Box::new(keyed)), claimed, cx.rng.hasher());
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
         connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
-        connection.tell(cx, Event::Connected);
         if connection.apply_init(cx, now, &payload).is_err() {
             connection.forget(cx);
             return Err(AcceptError::OverBudget);
         }
+        // What the streams have to tell comes behind it.
+        cx.events.push(handle, Event::Connected);
         connection.finish_verb(cx);
         Ok(connection)
     }
@@ -282,7 +285,8 @@ impl Connection {
             }
         }
         if let State::Qotp(qotp) = &mut self.state
-            && let (Phase::Answering(answering), Some(owed)) = (&mut qotp.phase, qotp.acks.first())
+            && let Some(owed) = qotp.acks.first()
+            && let Some(answering) = qotp.answering_mut()
         {
             answering.acked = owed;
         }
@@ -314,8 +318,10 @@ impl Connection {
             early = Some(name);
             cx.stats.x25519_operations += 1;
             cx.stats.aead_operations += 1;
-            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes())
-                .and_then(|key| seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok());
+            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
+                cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
+                seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
+            });
             if sealed.is_none() {
                 // Only a key of small order could do this, and there is no such `QotpPublicKey`.
                 return self.end(cx, CloseReason::NoAnswer);
@@ -337,55 +343,73 @@ impl Connection {
         header: &Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        let (ty, ephemeral, identity) = match header {
-            Header::InitRcv { ephemeral, identity, .. } => (header.ty(), ephemeral, Some(identity)),
-            Header::InitCryptoRcv { ephemeral, .. } => (header.ty(), ephemeral, None),
-            _ => return Disposition::Dropped(DropReason::Unexpected),
+        let (ty, Header::InitRcv { ephemeral, .. } | Header::InitCryptoRcv { ephemeral, .. }) =
+            (header.ty(), header)
+        else {
+            return Disposition::Dropped(DropReason::Unexpected);
         };
         let State::Qotp(qotp) = &mut self.state else {
             return Disposition::Dropped(DropReason::Closed);
         };
-        match &mut qotp.phase {
+        let opened = match &mut qotp.phase {
             Phase::Dialling(dial) if dial.reply_type() == ty && dial.flight.is_some() => {
-                if !dial.may_try(now) {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                }
-                cx.stats.x25519_operations += 1;
-                cx.stats.aead_operations += 1;
-                let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
-                    let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
-                    opened.ok().map(|(sequence, range)| (key, sequence, range))
-                });
-                let Some((key, sequence, range)) = opened else {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                };
-                if let Some(identity) = identity {
-                    qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
-                }
-                let (round_trip, early) =
-                    (dial.round_trip(now), dial.flight.as_ref().and_then(|flight| flight.early));
-                let reply = Some((ty, *ephemeral));
-                qotp.phase = Phase::Open(Box::new(Open { key, epochs: Epochs::default(), reply }));
-                self.path.local = arrival.local;
-                if let Some(sample) = round_trip {
-                    self.path.on_handshake_round_trip(now, sample);
-                }
-                self.tell(cx, Event::Connected);
-                let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-                self.after_first_reply(early);
-                disposition
+                return self.handle_first_reply(cx, now, arrival, header, ephemeral, datagram);
             }
-            Phase::Open(open_) if open_.reply == Some((ty, *ephemeral)) => {
-                cx.stats.aead_operations += 1;
-                match open(&open_.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram) {
-                    Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
-                    Err(_) => self.on_qotp_forged(),
-                }
+            Phase::Keyed(keyed) if keyed.is_reply(ty, ephemeral) => {
+                open(&keyed.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram)
             }
-            Phase::Dialling(_) | Phase::Answering(_) | Phase::Open(_) | Phase::Gone => {
-                Disposition::Dropped(DropReason::Unexpected)
-            }
+            Phase::Dialling(_) | Phase::Keyed(_) => return Disposition::Dropped(DropReason::Unexpected),
+        };
+        cx.stats.aead_operations += 1;
+        match opened {
+            Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
+            Err(_) => self.on_qotp_forged(),
         }
+    }
+
+    /// A reply to our Init came. One that does not open leaves everything as it was.
+    fn handle_first_reply(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        header: &Header,
+        ephemeral: &[u8; 32],
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let State::Qotp(qotp) = &mut self.state else { return Disposition::Dropped(DropReason::Closed) };
+        let Phase::Dialling(dial) = &mut qotp.phase else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        if !dial.may_try(now) {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        }
+        cx.stats.x25519_operations += 1;
+        cx.stats.aead_operations += 1;
+        let ty = header.ty();
+        let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
+            let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
+            opened.ok().map(|(sequence, range)| (key, sequence, range))
+        });
+        let Some((key, sequence, range)) = opened else {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        };
+        cx.key_log.qotp(self.local_id, QotpPackets::Rest, &key);
+        let early = dial.flight.as_ref().and_then(|flight| flight.early);
+        let round_trip = dial.round_trip(now);
+        if let Header::InitRcv { identity, .. } = header {
+            qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
+        }
+        let handshake = Handshake::Replied(ty, *ephemeral);
+        qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
+        self.path.local = arrival.local;
+        if let Some(sample) = round_trip {
+            self.path.on_handshake_round_trip(now, sample);
+        }
+        self.tell(cx, Event::Connected);
+        let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
+        self.after_first_reply(early);
+        disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
@@ -404,10 +428,9 @@ impl Connection {
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
         let remote = self.path.remote;
         let State::Qotp(qotp) = &mut self.state else { return false };
-        let Phase::Answering(answering) = &qotp.phase else { return false };
-        if answering.init != *header {
+        let Some(answering) = qotp.answering_mut().filter(|answering| answering.init == *header) else {
             return false;
-        }
+        };
         let acked = answering.acked;
         if qotp.acks.is_empty() {
             qotp.acks.push(acked);
@@ -416,6 +439,25 @@ impl Connection {
             self.path.validation.on_received(len);
         }
         true
+    }
+}
+
+impl Qotp {
+    const fn answering_mut(&mut self) -> Option<&mut Answering> {
+        match &mut self.phase {
+            Phase::Keyed(keyed) => match &mut keyed.handshake {
+                Handshake::Answering(answering) => Some(answering),
+                Handshake::Replied(..) | Handshake::Done => None,
+            },
+            Phase::Dialling(_) => None,
+        }
+    }
+}
+
+impl Keyed {
+    /// Whether a reply like this one gave the key.
+    fn is_reply(&self, ty: PacketType, ephemeral: &[u8; 32]) -> bool {
+        matches!(&self.handshake, Handshake::Replied(known, key) if *known == ty && key == ephemeral)
     }
 }
 

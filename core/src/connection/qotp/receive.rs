@@ -17,7 +17,7 @@ use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
 
 use super::acks::Owed;
 use super::chunks::Name;
-use super::{Open, Phase};
+use super::{Handshake, Phase};
 
 impl Connection {
     /// A packet with our connection id came that is no Init.
@@ -34,19 +34,24 @@ impl Connection {
         }
         let sender = self.role.peer();
         let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
-        let (key, epochs) = match &mut qotp.phase {
-            Phase::Answering(answering) => (&answering.key, &mut answering.epochs),
-            Phase::Open(open) => (&open.key, &mut open.epochs),
-            Phase::Dialling(_) | Phase::Gone => return Disposition::Dropped(DropReason::Unexpected),
+        let Phase::Keyed(keyed) = &mut qotp.phase else {
+            return Disposition::Dropped(DropReason::Unexpected);
         };
         cx.stats.aead_operations += 1;
         let clear = PacketType::Data.clear_len();
-        let Ok((sequence, range)) = open(key, sender, epochs.candidates(), clear, datagram) else {
+        let Ok((sequence, range)) = open(&keyed.key, sender, keyed.epochs.candidates(), clear, datagram)
+        else {
             return self.on_qotp_forged();
         };
-        epochs.on_opened(sequence.epoch);
-        if qotp.is_answering() && !self.path.received.is_duplicate(number(sequence)) {
-            self.confirm_qotp(arrival);
+        keyed.epochs.on_opened(sequence.epoch);
+        if matches!(keyed.handshake, Handshake::Answering(_))
+            && !self.path.received.is_duplicate(number(sequence))
+        {
+            // It has our reply. It has its address too, if it still comes from there.
+            keyed.handshake = Handshake::Done;
+            if arrival.remote == self.path.remote {
+                self.path.validation = Validation::Valid;
+            }
         }
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
         self.close_if_delivered(cx, now);
@@ -56,22 +61,6 @@ impl Connection {
     pub(super) fn on_qotp_forged(&mut self) -> Disposition {
         self.stats.forged_packets += 1;
         Disposition::Dropped(DropReason::Unauthentic)
-    }
-
-    /// The initiator's first Data packet: it has our reply. It has its address too, if it still comes from there.
-    fn confirm_qotp(&mut self, arrival: &Arrival) {
-        let State::Qotp(qotp) = &mut self.state else { return };
-        let opened = |phase| match phase {
-            Phase::Answering(answering) => {
-                let (key, epochs) = (answering.key, answering.epochs);
-                Phase::Open(alloc::boxed::Box::new(Open { key, epochs, reply: None }))
-            }
-            other => other,
-        };
-        qotp.phase = opened(core::mem::replace(&mut qotp.phase, Phase::Gone));
-        if arrival.remote == self.path.remote {
-            self.path.validation = Validation::Valid;
-        }
     }
 
     /// A packet is authentic. Its number was good for more than a nonce in no peer but this one.

@@ -18,7 +18,7 @@ use crate::wire::qotp::header::Header;
 use crate::wire::qotp::payload::{Ack, header_len, put_header};
 
 use super::chunks::Name;
-use super::{Phase, Qotp};
+use super::{Handshake, Phase, Qotp};
 
 /// What the next packet may carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -278,9 +278,11 @@ impl Qotp {
     /// What the next packet starts with.
     fn header(&self, id: crate::id::ConnectionId) -> Option<Header> {
         match &self.phase {
-            Phase::Answering(answering) => Some(answering.reply),
-            Phase::Open(_) => Some(Header::Data { id }),
-            Phase::Dialling(_) | Phase::Gone => None,
+            Phase::Dialling(_) => None,
+            Phase::Keyed(keyed) => Some(match &keyed.handshake {
+                Handshake::Answering(answering) => answering.reply,
+                Handshake::Replied(..) | Handshake::Done => Header::Data { id },
+            }),
         }
     }
 }
