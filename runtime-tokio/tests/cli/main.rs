@@ -5,5 +5,6 @@ mod decrypt;
 mod errors;
 mod keys;
 mod perf;
+mod qotp;
 mod support;
 mod transfers;
