@@ -40,17 +40,19 @@ pub(crate) async fn dial(program: PathBuf, run: Run) {
     streams.join_all().await;
     let took = begun.elapsed();
 
-    let mut hashes = BTreeMap::new();
+    let (mut hashes, mut closed) = (BTreeMap::new(), 0);
     while hashes.len() < run.streams as usize {
         let end = peer.event("stream_end").await;
         let number = end["stream"].as_u64().unwrap() as u32;
         assert_eq!(end["bytes"], run.share(number), "{end}");
+        closed += u32::from(end["closed"] == true);
         hashes.insert(number, end["sha256"].as_str().unwrap().to_owned());
     }
     let wanted = (0..run.streams).map(|number| (number, sha256(&pattern(number, run.share(number)))));
     assert_eq!(hashes, wanted.collect());
     finish(&connection).await;
-    run.report("we dial", took, &connection.stats(), "hashes equal");
+    let said = format!("hashes equal, {closed} closed");
+    run.report("we dial", took, &connection.stats(), &said);
     assert_eq!(peer.complaints(), Vec::<String>::new());
 }
 
@@ -110,10 +112,8 @@ pub(crate) async fn answer(program: PathBuf, run: Run) {
 }
 
 fn remark(told: &Value) -> String {
-    format!(
-        "ok, {} MB/s, close {}, it resent {}",
-        told["goodput_MBps"], told["close"], told["retransmissions"]
-    )
+    let rate = told["goodput_MBps"].as_f64().unwrap_or_default();
+    format!("ok, {rate:.2} MB/s, close {}, it resent {}", told["close"], told["retransmissions"])
 }
 
 /// Reads a stream to its end, and sends it back as it comes where that is asked for.
