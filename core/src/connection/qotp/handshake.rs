@@ -35,7 +35,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Replies tried for a dial in a second, each for an X25519.
 const MAX_TRIES: u32 = 64;
 /// The packet number of the Init, which has no record among the sent packets: copies of it repeat it to the byte.
-const INIT_NUMBER: u64 = 0;
+pub(super) const INIT_NUMBER: u64 = 0;
 
 /// A dial in progress.
 pub(crate) struct Dial {
@@ -135,6 +135,10 @@ impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
         let (identity, payload) = match header {
+            // There is no key to be had from such a point, and the application need not hear of it.
+            Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
+                return Err(DropReason::BadHandshake);
+            }
             Header::InitSnd { identity, .. } => (identity, Box::default()),
             Header::InitCryptoSnd { ephemeral, identity } => {
                 cx.stats.x25519_operations += 1;
@@ -408,19 +412,20 @@ impl Connection {
         }
         self.tell(cx, Event::Connected);
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-        self.after_first_reply(early);
+        self.after_first_reply(now, early);
         disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
-    /// it has a Data packet: it gets one at once.
-    fn after_first_reply(&mut self, early: Option<Name>) {
+    /// it has a Data packet: it gets one at once, and some more after a while, for nothing acknowledges that.
+    fn after_first_reply(&mut self, now: Instant, early: Option<Name>) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Some(name) = early {
             qotp.chunks.on_lost(name, INIT_NUMBER);
         }
         if qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
+            qotp.told.repeat(now);
         }
     }
 
