@@ -4,7 +4,10 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
-use dunlin_core::{Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, Peer, PublicKey};
+use dunlin_core::{
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, Peer, PublicKey, QotpIdentity,
+    QotpPublicKey,
+};
 use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
 use tokio::runtime::Handle;
 
@@ -123,7 +126,24 @@ impl Endpoint {
         self.connect_with(peer, ConnectOptions::new(remote, alpn))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout.
+    /// Dials `remote` in QOTP: the short form of [`Endpoint::connect_with`] and [`ConnectOptions::qotp`]. With `peer`, the
+    /// holder of that key, and nobody else, can read what goes with the first packet; without, nothing goes with it.
+    ///
+    /// Nobody is authenticated, whether `peer` is given or not: read [`WireVersion::Qotp`](dunlin_core::WireVersion::Qotp)
+    /// on when that will do. There is no way back to the native wire, or from it to this one: what does not answer in
+    /// QOTP does not answer.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect_qotp(
+        &self,
+        remote: SocketAddr,
+        peer: Option<QotpPublicKey>,
+    ) -> Result<Connecting, ConnectError> {
+        self.connect_with(peer.map_or(Peer::AnyKey, Peer::QotpKey), ConnectOptions::qotp(remote))
+    }
+
+    /// Dials with all options: several protocols to offer, another timeout, the other wire.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -138,7 +158,7 @@ impl Endpoint {
     }
 
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
-    /// an endpoint whose [`Config::alpns`] are empty.
+    /// an endpoint whose [`Config::alpns`] are empty, except in QOTP where [`Config::accept_qotp`] is on.
     pub async fn accept(&self) -> Option<Incoming> {
         let shared = &self.inner.shared;
         loop {
@@ -164,6 +184,22 @@ impl Endpoint {
         if locked.phase == Phase::Open {
             locked.engine.set_alpns(alpns);
         }
+    }
+
+    /// Sets the key pair for QOTP connections from now on. Without it, it is the one that belongs to our identity
+    /// ([`Identity::qotp`]).
+    ///
+    /// Call it before the first [`Endpoint::accept`] or dial. Who dialled even earlier, with the right key, is heard when
+    /// its first packet comes again.
+    pub fn set_qotp_identity(&self, identity: QotpIdentity) {
+        self.inner.shared.lock().engine.set_qotp_identity(identity);
+    }
+
+    /// Our key on QOTP's wire, for peers that are to reach us with data in their first packet. It is never the native
+    /// one, and proves nothing.
+    #[must_use]
+    pub fn qotp_public_key(&self) -> QotpPublicKey {
+        *self.inner.shared.lock().engine.qotp_public_key()
     }
 
     /// Closes the endpoint: refuses everything new and closes every connection with `code` and `reason`. Once their

@@ -5,6 +5,7 @@ mod decrypt;
 mod errors;
 mod keys;
 mod perf;
+mod qotp;
 #[cfg(unix)]
 mod stopping;
 mod support;

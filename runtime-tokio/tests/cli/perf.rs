@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{DUNLIN, Scratch, in_time, run};
 
 /// A server that is killed with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
-    key: String,
+    pub(crate) address: String,
+    pub(crate) key: String,
     _out: BufReader<std::process::ChildStdout>,
 }
 
@@ -18,7 +18,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    fn start_with(more: &[&str]) -> Self {
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let mut child = Command::new(DUNLIN)
             .args(["perf", "server", "--listen", "127.0.0.1:0"])
             .args(more)
@@ -35,7 +35,7 @@ impl Server {
         Self { child, address, key, _out: out }
     }
 
-    fn args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         [&["perf", "client", "--to", &self.address, "--peer", &self.key], more].concat()
     }
 }

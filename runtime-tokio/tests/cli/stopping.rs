@@ -13,7 +13,7 @@ use crate::support::{DUNLIN, Receiver, Running, Scratch, command, content, in_ti
 const POLL: Duration = Duration::from_millis(1);
 
 /// Waits until the file at `path` has more than `length` bytes; `false` if `writer` ends before.
-fn until_longer(writer: &mut Running, path: &Path, length: u64) -> bool {
+pub(crate) fn until_longer(writer: &mut Running, path: &Path, length: u64) -> bool {
     while fs::metadata(path).map_or(0, |metadata| metadata.len()) <= length {
         if writer.status().is_some() {
             return false;
@@ -24,7 +24,7 @@ fn until_longer(writer: &mut Running, path: &Path, length: u64) -> bool {
 }
 
 /// Waits for the end of `other`; `None` if `survivor` ends before.
-fn outlive(survivor: &mut Running, mut other: Running) -> Option<ExitStatus> {
+pub(crate) fn outlive(survivor: &mut Running, mut other: Running) -> Option<ExitStatus> {
     loop {
         if let Some(status) = other.status() {
             return Some(status);
@@ -36,9 +36,19 @@ fn outlive(survivor: &mut Running, mut other: Running) -> Option<ExitStatus> {
     }
 }
 
+/// Bytes of a file that the program of [`doomed`] does not survive.
+pub(crate) const DOOM: u64 = 2048 * 512;
+
+/// The program, which the system kills when it writes more than [`DOOM`] to a file: neither too early nor too late.
+pub(crate) fn doomed() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -c 0; ulimit -f 2048; exec \"$0\" \"$@\"", DUNLIN]);
+    command
+}
+
 /// An address that can be bound again later: the system gives its port to nobody who does not ask for it (RFC 6335
 /// section 6; Linux begins at 32,768).
-fn quiet_address() -> String {
+pub(crate) fn quiet_address() -> String {
     let first = 20_000 + std::process::id() % 10_000;
     let mut addresses = (first..first + 1_000).map(|port| format!("127.0.0.1:{port}"));
     addresses.find(|address| UdpSocket::bind(address).is_ok()).expect("one of a thousand ports is free")
@@ -51,16 +61,14 @@ fn a_killed_receiver_goes_on_where_it_stopped() {
         let scratch = Scratch::new();
         let (file, to) = (scratch.file("big", LENGTH), scratch.path("to"));
         let (key, address) = (scratch.key("key"), quiet_address());
-        // The system kills who writes more than 2,048 blocks of 512 bytes to a file: neither too early nor too late.
-        let limited = "ulimit -c 0; ulimit -f 2048; exec \"$0\" \"$@\"";
-        let mut recv = Command::new("sh");
-        recv.args(["-c", limited, DUNLIN]).args(recv_args(&address, &key.0, &to)).arg("--once");
+        let mut recv = doomed();
+        recv.args(recv_args(&address, &key.0, &to)).arg("--once");
         let receiver = Receiver::of(&mut recv, &key.1);
         let mut sender = command(&receiver.send_args(&[&file]));
         let Some(status) = outlive(&mut sender, receiver.process) else { panic!("{:?}", sender.ended()) };
         assert_eq!(status.code(), None, "it was killed");
         let kept = fs::metadata(to.join("big.dunlin-part")).unwrap().len();
-        assert_eq!(kept, 2048 * 512);
+        assert_eq!(kept, DOOM);
 
         let receiver = Receiver::start_at(&address, &key, &to, &["--once"]);
         let sent = run(&receiver.send_args(&[&file]));

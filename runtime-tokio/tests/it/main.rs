@@ -3,6 +3,7 @@
 mod close;
 mod handshake;
 mod key_log;
+mod qotp;
 mod streams;
 mod transfer;
 

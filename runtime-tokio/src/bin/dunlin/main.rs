@@ -8,7 +8,7 @@
 //! | `transfer` | the file-transfer protocol |
 //! | `decrypt` | `decrypt`: captures, read with a key log |
 //! | `folder`, `keyfile`, `keylog` | the file system, key files, key logs |
-//! | `net`, `signal` | endpoints and dialling, being stopped |
+//! | `net`, `qotp`, `signal` | endpoints and dialling, the other wire, being stopped |
 //! | `progress`, `report`, `text`, `failure` | what people and programs get to see |
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ mod keylog;
 mod net;
 mod perf;
 mod progress;
+mod qotp;
 mod report;
 mod signal;
 #[cfg(test)]
