@@ -28,6 +28,7 @@ use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::ecn::EcnValidation;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::streams::blocks::LARGE;
@@ -142,7 +143,10 @@ impl Connection {
     ) -> Option<Self> {
         let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.hasher());
         let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
-        Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)
+        let mut connection =
+            Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)?;
+        connection.path.ecn = EcnValidation::new(cx.config.ecn);
+        Some(connection)
     }
 
     /// A connection with `window` bytes of receive credit.
