@@ -122,7 +122,7 @@ impl Connection {
             if count == 0 {
                 segment_size = built.len;
             }
-            if built.len < usize::from(self.path.packet_size) {
+            if built.len < usize::from(self.path.packet_size) || self.path.ecn.is_test_sent() {
                 break;
             }
         }

@@ -2,7 +2,7 @@
 //! appendix A.4).
 //!
 //! ```text
-//!               10 sent, or a probe timeout           counts come back right
+//!               5 sent, or a probe timeout            counts come back right
 //!   Testing ──────────────────────────────▶ Unknown ─────────────────────────▶ Capable
 //!    ▲  │ ▲         (all of a few lost)        │ │                               │ │
 //!    │  │ └────────────────────────────────────┘ │ ◀──── 3 probe timeouts ───────┘ │
@@ -20,8 +20,9 @@ use crate::wire::frame::EcnCounts;
 
 use super::addr::Ecn;
 
-/// Packets of a test, by RFC 9000 section 13.4.2.2. A train may end beyond it: a train has one codepoint.
-const TEST_PACKETS: u64 = 10;
+/// Packets of a test. RFC 9000 section 13.4.2.2 has ten for an example; with half of it the rest of the first window
+/// goes without, and brings a path that drops ECT packets to light without a probe timeout.
+const TEST_PACKETS: u64 = 5;
 /// So many packets of a test, with none arriving, are no accident.
 const ALL_LOST: u64 = 3;
 /// After so many probe timeouts in a row the path may be another one than was tested.
@@ -105,7 +106,7 @@ impl EcnValidation {
     /// The codepoint of a train whose first packet is to be `next`, and carries more than acknowledgements.
     pub(crate) fn begin_train(&mut self, next: PacketNumber) -> Option<Ecn> {
         if self.state == EcnState::Testing {
-            if self.test.sent >= TEST_PACKETS {
+            if self.is_test_sent() {
                 self.state = EcnState::Unknown;
                 return None;
             }
@@ -120,6 +121,11 @@ impl EcnValidation {
         if matches!(self.state, EcnState::Testing) && in_flight {
             self.test.sent += 1;
         }
+    }
+
+    /// Whether a train ends here: one more packet would not be part of the test.
+    pub(crate) fn is_test_sent(&self) -> bool {
+        self.state == EcnState::Testing && self.test.sent >= TEST_PACKETS
     }
 
     /// A packet that was sent with ECT(0) was declared lost.
@@ -227,20 +233,23 @@ mod tests {
     }
 
     fn capable() -> EcnValidation {
-        let mut path = sent(10);
+        let mut path = sent(5);
         assert_eq!(path.on_ack(2, counts(2, 0, 0)), 0);
         assert_eq!(path.state, EcnState::Capable);
+        assert!((6..=10).all(|number| send(&mut path, number)));
         path
     }
 
     #[test]
-    fn ten_packets_are_a_test_and_good_counts_end_it() {
-        let mut path = sent(10);
-        assert!(!send(&mut path, 11));
+    fn five_packets_are_a_test_and_good_counts_end_it() {
+        let mut path = sent(4);
+        assert!(!path.is_test_sent());
+        assert!(send(&mut path, 5) && path.is_test_sent());
+        assert!(!send(&mut path, 6));
         assert_eq!(path.state, EcnState::Unknown);
         assert_eq!(path.on_ack(1, counts(1, 0, 0)), 0);
-        assert!(send(&mut path, 12));
-        assert_eq!(path.stats(EcnCounts::NONE).sent, 11);
+        assert!(send(&mut path, 7));
+        assert_eq!(path.stats(EcnCounts::NONE).sent, 6);
         // It need not be used up.
         let mut path = sent(1);
         path.on_ack(1, counts(1, 0, 0));
@@ -265,15 +274,15 @@ mod tests {
             (counts(3, 0, 0), None),
             (counts(4, 0, 0), counts(5, 0, 0)),
         ] {
-            let mut path = sent(10);
+            let mut path = sent(5);
             path.on_ack(4, first);
             path.on_ack(2, then);
             assert_eq!(path.state, EcnState::Failed(EcnFailure::Bleached), "{first:?} {then:?}");
             assert!(!send(&mut path, 12));
         }
-        let mut path = sent(10);
-        path.on_ack(4, counts(2, 0, 2));
-        path.on_ack(0, counts(5, 0, 1));
+        let mut path = sent(5);
+        path.on_ack(3, counts(1, 0, 2));
+        path.on_ack(0, counts(3, 0, 1));
         assert_eq!(path.state, EcnState::Failed(EcnFailure::Bleached), "a count went back");
     }
 
@@ -288,8 +297,8 @@ mod tests {
 
     #[test]
     fn counts_of_what_was_never_sent_are_remarking() {
-        for wrong in [counts(4, 1, 0), counts(11, 0, 0), counts(6, 0, 5), counts(u64::MAX, 0, u64::MAX)] {
-            let mut path = sent(10);
+        for wrong in [counts(4, 1, 0), counts(6, 0, 0), counts(3, 0, 3), counts(u64::MAX, 0, u64::MAX)] {
+            let mut path = sent(5);
             assert_eq!(path.on_ack(4, wrong), 0);
             assert_eq!(path.state, EcnState::Failed(EcnFailure::Remarked), "{wrong:?}");
         }
@@ -314,22 +323,22 @@ mod tests {
 
     #[test]
     fn a_path_that_marks_everything_is_of_no_use() {
-        let mut path = sent(10);
-        assert_eq!(path.on_ack(9, counts(0, 0, 9)), 9, "until that is certain it is congestion");
+        let mut path = sent(5);
+        assert_eq!(path.on_ack(4, counts(0, 0, 4)), 4, "until that is certain it is congestion");
         assert_ne!(path.state, EcnState::Capable);
-        path.on_ack(1, counts(0, 0, 10));
+        path.on_ack(1, counts(0, 0, 5));
         assert_eq!(path.state, EcnState::Failed(EcnFailure::AlwaysMarked));
     }
 
     #[test]
     fn a_test_of_which_nothing_arrives_fails() {
-        let mut path = sent(10);
+        let mut path = sent(5);
         path.on_probe_timeout(1);
-        assert!(!send(&mut path, 11), "a probe goes without");
+        assert!(!send(&mut path, 6), "a probe goes without");
         path.on_ack(0, None);
-        (1..=9).for_each(|number| path.on_lost(PacketNumber(number)));
+        (1..=4).for_each(|number| path.on_lost(PacketNumber(number)));
         assert_eq!(path.state, EcnState::Unknown);
-        path.on_lost(PacketNumber(10));
+        path.on_lost(PacketNumber(5));
         assert_eq!(path.state, EcnState::Failed(EcnFailure::BlackHole));
     }
 
@@ -350,8 +359,8 @@ mod tests {
 
     #[test]
     fn lost_packets_do_not_matter_where_others_arrive() {
-        let mut path = sent(10);
-        (1..=9).for_each(|number| path.on_lost(PacketNumber(number)));
+        let mut path = sent(5);
+        (1..=4).for_each(|number| path.on_lost(PacketNumber(number)));
         path.on_ack(1, counts(1, 0, 0));
         assert_eq!(path.state, EcnState::Capable);
         (10..=90).for_each(|number| {
