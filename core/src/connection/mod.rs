@@ -46,7 +46,7 @@ use state::{Confirming, Copies, Reply, Secured, State};
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
 pub(crate) const BASE_COST: usize = 6 << 10;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 4608;
+const FIXED_COST: usize = 4864;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]

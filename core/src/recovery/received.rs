@@ -189,3 +189,39 @@ impl Received {
         size_of::<ReplayWindow>() + self.ranges.capacity_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packet `number` arrives, ack-eliciting; says whether it is acknowledged at once, and if so does it.
+    fn at_once(received: &mut Received, number: u64, ecn: Option<Ecn>) -> bool {
+        let now = Instant::ZERO;
+        received.on_applied(now, PacketNumber(number), true, ecn, Duration::from_millis(25));
+        let due = received.is_due(now);
+        if due {
+            received.on_ack_sent();
+        }
+        due
+    }
+
+    #[test]
+    fn congestion_is_told_at_once_when_it_begins() {
+        let mut received = Received::new(Instant::ZERO, PacketNumber::ZERO);
+        assert!(!at_once(&mut received, 1, Some(Ecn::Ect0)));
+        assert!(at_once(&mut received, 2, Some(Ecn::Ect0)), "every second packet");
+        assert!(at_once(&mut received, 3, Some(Ecn::Ce)));
+        assert!(!at_once(&mut received, 4, Some(Ecn::Ce)), "that is no news");
+        assert!(at_once(&mut received, 5, None));
+        assert!(at_once(&mut received, 6, Some(Ecn::Ce)));
+        assert_eq!(received.counts(), EcnCounts { ect0: 2, ect1: 0, ce: 3 });
+    }
+
+    #[test]
+    fn a_mark_on_an_acknowledgement_asks_for_none() {
+        let mut received = Received::new(Instant::ZERO, PacketNumber::ZERO);
+        received.on_applied(Instant::ZERO, PacketNumber(1), false, Some(Ecn::Ce), Duration::ZERO);
+        assert!(!received.is_waiting());
+        assert_eq!(received.counts().ce, 1);
+    }
+}
