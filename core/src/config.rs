@@ -49,6 +49,9 @@ pub struct Config {
     pub announce_streams: bool,
     /// Send a frame of a reserved type now and then, so that the peer's tolerance is exercised. Default: false.
     pub reserved_frames: bool,
+    /// Hand out the secrets of every connection, by [`Endpoint::poll_key_log`](crate::Endpoint::poll_key_log), to look
+    /// into captured packets with [`Inspector`](crate::Inspector): whoever has them reads everything. Default: false.
+    pub key_log: bool,
 }
 
 impl Default for Config {
@@ -71,6 +74,7 @@ impl Default for Config {
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
+            key_log: false,
         }
     }
 }

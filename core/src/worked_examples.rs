@@ -20,6 +20,7 @@ use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::{choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
+use crate::key_log::KeyLog;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
@@ -122,8 +123,11 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let (config, now) = (config(aes), Instant::ZERO);
     let (initiator, responder) = (Identity::from_secret(INITIATOR), Identity::from_secret(RESPONDER));
     let (mut count, mut other_count) = (0, 0);
-    let mut ours = Party { identity: &initiator, own_key: OwnKey::Refuse, agreements: &mut count };
-    let mut theirs = Party { identity: &responder, own_key: OwnKey::Refuse, agreements: &mut other_count };
+    let (mut our_log, mut their_log) = (KeyLog::new(false), KeyLog::new(false));
+    let own_key = OwnKey::Refuse;
+    let mut ours = Party { identity: &initiator, own_key, agreements: &mut count, key_log: &mut our_log };
+    let mut theirs =
+        Party { identity: &responder, own_key, agreements: &mut other_count, key_log: &mut their_log };
 
     let mut values = Vec::new();
     offer(&config, &config.alpns).encode(&mut values, RESERVED);

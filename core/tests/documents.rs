@@ -66,6 +66,7 @@ fn the_table_of_limits_has_the_defaults() {
         ("qotp.max_in_flight", size(config.qotp.max_in_flight)),
         ("datagrams.receive_buffer", size(config.datagrams.receive_buffer.into())),
         ("datagrams.send_buffer", size(config.datagrams.send_buffer.into())),
+        ("key_log", if config.key_log { "on" } else { "off" }.into()),
     ] {
         let row = format!("| `{name}` | {default} |");
         assert!(design.contains(&row), "docs/DESIGN.md has no row {row}");

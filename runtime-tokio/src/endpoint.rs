@@ -4,13 +4,13 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
-use dunlin_core::{Config, ConnectOptions, EndpointStats, ErrorCode, Identity, Peer, PublicKey};
+use dunlin_core::{Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, Peer, PublicKey};
 use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
 use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::Driver;
+use crate::driver::{Driver, KeyLogSink};
 use crate::error::{BindError, ConnectError};
 use crate::hardware;
 use crate::incoming::Incoming;
@@ -36,7 +36,8 @@ struct Inner {
 
 impl Endpoint {
     /// An endpoint on `addr` (port 0: any that is free), with the system's defaults for the socket. What
-    /// [`Config::aes_hardware`] says is completed by what this machine's processor says.
+    /// [`Config::aes_hardware`] says is completed by what this machine's processor says; [`Config::key_log`] is on with
+    /// [`Endpoint::with_key_log`] only.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -70,15 +71,44 @@ impl Endpoint {
     ///
     /// # Panics
     /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn with_socket(socket: UdpSocket, mut config: Config, identity: Identity) -> Result<Self, BindError> {
+    pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
+        Self::start(socket, config, identity, None)
+    }
+
+    /// The same, and the secrets of every connection go to `key_log`, as [`Config::key_log`] has it: whoever gets them
+    /// reads everything that is sent. For finding out what went wrong, with a capture and `dunlin decrypt`.
+    ///
+    /// The endpoint's task calls `key_log`, a few times for each connection, and waits for it: it must be quick.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn with_key_log(
+        socket: UdpSocket,
+        config: Config,
+        identity: Identity,
+        key_log: impl FnMut(KeyLogEntry) + Send + 'static,
+    ) -> Result<Self, BindError> {
+        Self::start(socket, config, identity, Some(KeyLogSink::new(key_log)))
+    }
+
+    fn start(
+        socket: UdpSocket,
+        mut config: Config,
+        identity: Identity,
+        key_log: Option<KeyLogSink>,
+    ) -> Result<Self, BindError> {
         let runtime = Handle::try_current().map_err(|error| BindError::Runtime(io::Error::other(error)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(BindError::Random)?;
         config.aes_hardware |= hardware::has_aes();
+        config.key_log = key_log.is_some();
         let (local, public) = (socket.local_addr(), *identity.public());
         let engine = dunlin_core::Endpoint::new(config, identity, seed);
         let shared = Arc::new(Shared::new(engine, Clock::start()));
-        let driver = Driver::new(Arc::clone(&shared), socket).map_err(BindError::Runtime)?;
+        let driver = Driver::new(Arc::clone(&shared), socket, key_log).map_err(BindError::Runtime)?;
         runtime.spawn(driver);
         Ok(Self { inner: Arc::new(Inner { shared, local, public }) })
     }

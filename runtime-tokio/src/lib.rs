@@ -104,7 +104,7 @@ pub use send_stream::SendStream;
 pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, DatagramConfig, EndpointStats, ErrorCode, Identity, IncomingIdentity, Limits, Overflow,
-    PathStats, Peer, PublicKey, StreamId, Suite, TransportError, Undelivered,
+    ConnectionStats, DatagramConfig, EndpointStats, ErrorCode, Identity, IncomingIdentity, KeyLogEntry,
+    Limits, Overflow, PathStats, Peer, PublicKey, StreamId, Suite, TransportError, Undelivered,
 };
 pub use dunlin_udp::{self, BindOptions, UdpSocket};

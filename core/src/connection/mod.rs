@@ -119,6 +119,7 @@ impl Connection {
     ) -> Option<Self> {
         let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest } =
             accepted;
+        cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
         let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
         let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
         let reply = Reply { bytes: reply, copies };

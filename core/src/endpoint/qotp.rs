@@ -15,6 +15,9 @@ use super::accept::PENDING_COST;
 use super::incoming::{Candidate, Decision, Init};
 use super::{ConnectionHandle, Endpoint, Entry};
 
+#[cfg(test)]
+mod tests;
+
 impl Endpoint {
     /// A datagram of version 0 came. Ids are looked up per version: one of another version's connection is unknown here.
     pub(super) fn route_qotp(&mut self, now: Instant, arrival: &Arrival, datagram: &mut [u8]) -> Disposition {
@@ -24,6 +27,10 @@ impl Endpoint {
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
+        if datagram.len() > usize::from(self.shared.config.qotp.mtu) {
+            // The reference cuts it off there, and what is left does not open.
+            return Disposition::Dropped(DropReason::Unauthentic);
+        }
         if matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd) {
             return self.handle_qotp_init(now, arrival, &header, datagram);
         }

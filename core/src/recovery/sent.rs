@@ -230,6 +230,12 @@ impl SentPackets {
         }
     }
 
+    /// When a packet was sent that still has its record.
+    pub(crate) fn sent_at(&self, number: u64) -> Option<Instant> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.packets.get(index).map(|packet| packet.sent)
+    }
+
     /// Marks a packet acknowledged. `None` if that was known, or if it was so long ago that the record is gone.
     pub(crate) fn ack(&mut self, number: u64) -> Option<Acked> {
         let index = number.checked_sub(self.base)? as usize;

@@ -1,5 +1,7 @@
 //! The program `dunlin` as its users meet it: processes, exit codes, lines, files.
 
+mod capture;
+mod decrypt;
 mod errors;
 mod keys;
 mod perf;

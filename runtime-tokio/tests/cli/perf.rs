@@ -15,8 +15,13 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let mut child = Command::new(DUNLIN)
             .args(["perf", "server", "--listen", "127.0.0.1:0"])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -92,4 +97,20 @@ fn files_sent_to_a_server_that_only_measures_are_refused() {
     let ended = run(&["send", "--to", &server.address, "--peer", &server.key, file.to_str().unwrap()]);
     assert_eq!(ended.code, 1);
     assert!(ended.error().contains("runs another command"), "{ended:?}");
+}
+
+#[test]
+fn both_sides_can_log_their_keys() {
+    let scratch = Scratch::new();
+    let logs = ["server", "client"].map(|name| scratch.path(name).to_str().unwrap().to_owned());
+    let server = Server::start_with(&["--keylog", &logs[0]]);
+    let ended = run(&server.args(&["--bytes", "100K", "--keylog", &logs[1]]));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let [mut server, mut client] = logs.map(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    server.sort();
+    client.sort();
+    assert_eq!((server.len(), &server), (3, &client));
 }

@@ -2,6 +2,7 @@
 
 mod close;
 mod handshake;
+mod key_log;
 mod streams;
 mod transfer;
 

@@ -38,7 +38,8 @@ impl Told {
         self.window.is_some_and(|told| told < capacity / 2 && window >= told.saturating_add(capacity / 4))
     }
 
-    /// A wider window is being told: nothing acknowledges that, so it is told again.
+    /// A wider window is being told, or any to a responder that waits for a Data packet: nothing acknowledges that, so it
+    /// is told again.
     pub(super) fn repeat(&mut self, now: Instant) {
         self.again = Some((now + AGAIN, 1));
     }

@@ -32,6 +32,25 @@ pub(crate) enum Command {
     Perf(PerfCommand),
     /// Send a file from this machine to itself, over real UDP, and show how it went
     Demo(DemoArgs),
+    /// Show what is in the packets of a capture, with the keys of a --keylog file
+    Decrypt(DecryptArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyLogArgs {
+    /// Append the keys of every connection to this file, for `dunlin decrypt`: whoever reads it reads what was sent
+    #[arg(long = "keylog", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DecryptArgs {
+    /// The key file that --keylog wrote, here or at the other end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: PathBuf,
+    /// The capture, in the format pcap or pcapng
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -73,6 +92,8 @@ pub(crate) struct RecvArgs {
     /// Print one JSON object per transfer instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]
@@ -92,6 +113,8 @@ pub(crate) struct SendArgs {
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
     /// Files and folders
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
@@ -116,6 +139,8 @@ pub(crate) struct PerfServerArgs {
     /// Bytes per UDP packet for downloads; more than 1200 only where the whole path carries it
     #[arg(long, value_name = "N", default_value_t = 1200, value_parser = packet_size())]
     pub(crate) packet_size: u16,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]
@@ -146,6 +171,8 @@ pub(crate) struct PerfClientArgs {
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]

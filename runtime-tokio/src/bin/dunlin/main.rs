@@ -6,16 +6,19 @@
 //! | `commands` | `keygen`, `key`, `recv`, `send`, `demo` |
 //! | `perf` | `perf server`, `perf client` |
 //! | `transfer` | the file-transfer protocol |
-//! | `folder`, `keyfile` | the file system, key files |
+//! | `decrypt` | `decrypt`: captures, read with a key log |
+//! | `folder`, `keyfile`, `keylog` | the file system, key files, key logs |
 //! | `net`, `signal` | endpoints and dialling, being stopped |
 //! | `progress`, `report`, `text`, `failure` | what people and programs get to see |
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
+mod decrypt;
 mod failure;
 mod folder;
 mod keyfile;
+mod keylog;
 mod net;
 mod perf;
 mod progress;
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(args) => commands::keys::keygen(&args),
         Command::Key(args) => commands::keys::key(&args),
+        Command::Decrypt(args) => decrypt::run(&args),
         Command::Recv(args) => {
             let json = args.json;
             on_runtime(json, commands::recv::run(args))

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::args::Remote;
 use crate::failure::Failure;
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 
 /// A peer that was not heard for this long is gone.
 const IDLE: Duration = Duration::from_secs(10);
@@ -76,16 +77,36 @@ pub(crate) fn config(alpn: &[u8], packet_size: u16, aead: AeadPolicy) -> Config 
 }
 
 /// An endpoint that others dial.
-pub(crate) fn bind(address: SocketAddr, config: Config, identity: Identity) -> Result<Endpoint, Failure> {
-    Endpoint::bind(address, config, identity).map_err(cannot_bind)
+pub(crate) fn bind(
+    address: SocketAddr,
+    config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
+    start(UdpSocket::bind(address, &BindOptions::default()), config, identity, keylog)
 }
 
 /// An endpoint that dials: any port, all families that the system has. It accepts nobody.
-pub(crate) fn dialler(mut config: Config, identity: Identity) -> Result<Endpoint, Failure> {
+pub(crate) fn dialler(
+    mut config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
     config.alpns.clear();
-    let socket =
-        UdpSocket::bind_any(0, &BindOptions::default()).map_err(|error| cannot_bind(error.into()))?;
-    Endpoint::with_socket(socket, config, identity).map_err(cannot_bind)
+    start(UdpSocket::bind_any(0, &BindOptions::default()), config, identity, keylog)
+}
+
+fn start(
+    socket: Result<UdpSocket, dunlin_udp::BindError>,
+    config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
+    let endpoint = socket.map_err(BindError::from).and_then(|socket| match keylog {
+        Some(mut file) => Endpoint::with_key_log(socket, config, identity, move |entry| file.write(&entry)),
+        None => Endpoint::with_socket(socket, config, identity),
+    });
+    endpoint.map_err(cannot_bind)
 }
 
 fn cannot_bind(error: BindError) -> Failure {
@@ -206,7 +227,8 @@ async fn first_answer(
 
 /// Dials without a key, under a name that means nothing, only to see who answers. Nothing is sent and nobody trusted.
 async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
-    let endpoint = throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity));
+    let endpoint =
+        throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };
     let mut dials = JoinSet::new();
     for address in addresses {

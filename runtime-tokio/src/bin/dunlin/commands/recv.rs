@@ -13,6 +13,7 @@ use crate::args::RecvArgs;
 use crate::failure::{Failure, Reported};
 use crate::folder::Folder;
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
 use crate::report::{Link, Report, Way};
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     let identity = keyfile::read(&args.key)?;
     let root = open_folder(&args.out)?;
     let config = net::config(transfer::ALPN, 1200, AeadPolicy::Auto);
-    let endpoint = net::bind(args.listen, config, identity)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::bind(args.listen, config, identity, keylog)?;
     let show = Show::new(args.json);
     announce(&endpoint, &args, &show);
     let places = if args.once { 1 } else { MAX_TRANSFERS };

@@ -10,6 +10,7 @@ use dunlin_tokio::{AeadPolicy, Connection};
 use crate::args::SendArgs;
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
 use crate::report::{Link, Report, Way};
@@ -39,7 +40,9 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     if source.entries.is_empty() {
         return Err(Failure::usage("there is nothing to send in what was named"));
     }
-    let endpoint = net::dialler(net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto), identity)?;
+    let config = net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto);
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::dialler(config, identity, keylog)?;
     let connection = tokio::select! {
         connection = net::dial(&endpoint, &args.to, args.peer, transfer::ALPN) => connection?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was sent")),

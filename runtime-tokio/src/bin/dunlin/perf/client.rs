@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Mode, PerfClientArgs};
 use crate::failure::{Failure, Reported};
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::report::Link;
 use crate::signal;
@@ -36,7 +37,8 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
         return Err(Failure::usage("a message of --ping has at most 64 KiB: give --bytes 64K or less"));
     }
     let config = net::config(ALPN, args.packet_size, args.aead.into());
-    let endpoint = net::dialler(config, net::throwaway()?)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::dialler(config, net::throwaway()?, keylog)?;
     let name = args.to.as_str();
     let connection = tokio::select! {
         connection = net::dial(&endpoint, &args.to, args.peer, ALPN) => connection?,

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::args::PerfServerArgs;
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, code};
 use crate::report::Link;
 use crate::signal;
@@ -28,7 +29,8 @@ pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
     };
     let mut config = net::config(ALPN, args.packet_size, AeadPolicy::Auto);
     config.limits.streams_bidi = MAX_STREAMS;
-    let endpoint = net::bind(args.listen, config, identity)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::bind(args.listen, config, identity, keylog)?;
     println!("public key {}", endpoint.public_key());
     println!("listening on {}", endpoint.local_addr());
     let zeros: Arc<[u8]> = vec![0; PIECE].into();
