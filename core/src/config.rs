@@ -31,6 +31,9 @@ pub struct Config {
     pub packet_size: u16,
     /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
     pub max_receive_size: u16,
+    /// Send data as ECN-capable (ECT(0)) on paths that pass that on, and slow down for marks of congestion before
+    /// packets are lost. What arrives marked is told to the peer in any case. Default: true.
+    pub ecn: bool,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
     pub max_ack_delay: Duration,
     /// Unreliable datagrams.
@@ -63,6 +66,7 @@ impl Default for Config {
             aes_hardware: false,
             packet_size: 1200,
             max_receive_size: 65_000,
+            ecn: true,
             max_ack_delay: Duration::from_millis(25),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,

@@ -69,7 +69,7 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::Reserved => return put_reserved(out, 7),
         Frame::Ack(ack) => {
             let ranges: Vec<_> = ack.ranges().collect();
-            return put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), usize::MAX);
+            return put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), ack.ecn, usize::MAX);
         }
         Frame::Close(ref close) => return put_close(out, close, usize::MAX),
         Frame::Hello(values) => return put_hello(out, values),
@@ -89,7 +89,8 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
 fn same(read: &Frame<'_>, written: &Frame<'_>) -> bool {
     match (read, written) {
         (Frame::Ack(a), Frame::Ack(b)) => {
-            (a.path, a.largest, a.delay) == (b.path, b.largest, b.delay) && a.ranges().eq(b.ranges())
+            (a.path, a.largest, a.delay, a.ecn) == (b.path, b.largest, b.delay, b.ecn)
+                && a.ranges().eq(b.ranges())
         }
         (Frame::Close(a), Frame::Close(b)) => {
             *b == Close { reason: a.reason.get(..MAX_REASON).unwrap_or(a.reason), ..*a }

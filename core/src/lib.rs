@@ -54,7 +54,9 @@ pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, Str
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr};
+pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use recovery::rtt::Rtt;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
+pub use wire::frame::EcnCounts;
 pub use wire::header::peek_connection_id;

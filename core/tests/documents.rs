@@ -60,6 +60,7 @@ fn the_table_of_limits_has_the_defaults() {
         ("connect_timeout", time(config.connect_timeout)),
         ("packet_size", size(config.packet_size.into())),
         ("max_receive_size", size(config.max_receive_size.into())),
+        ("ecn", if config.ecn { "on" } else { "off" }.into()),
         ("max_ack_delay", time(config.max_ack_delay)),
         ("qotp.mtu", size(config.qotp.mtu.into())),
         ("qotp.max_in_flight", size(config.qotp.max_in_flight)),

@@ -152,8 +152,8 @@ pub use send_stream::SendStream;
 pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, DatagramConfig, EndpointStats, ErrorCode, Identity, IncomingIdentity, KeyLogEntry,
-    Limits, Overflow, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey,
-    StreamId, Suite, TransportError, Undelivered, WireVersion,
+    ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
+    Identity, IncomingIdentity, KeyLogEntry, Limits, Overflow, PathStats, Peer, PublicKey, QotpConfig,
+    QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, UdpSocket};

@@ -62,7 +62,11 @@ fn write_ack(ack: &Ack<'_>, out: &mut String) -> fmt::Result {
             (low, high) => write!(out, " {low}-{high}")?,
         }
     }
-    write!(out, " delay {} us", ack.delay.as_micros())
+    write!(out, " delay {} us", ack.delay.as_micros())?;
+    match ack.ecn {
+        Some(counts) => write!(out, " ect0 {} ect1 {} ce {}", counts.ect0, counts.ect1, counts.ce),
+        None => Ok(()),
+    }
 }
 
 fn write_close(close: &Close<'_>, out: &mut String) -> fmt::Result {

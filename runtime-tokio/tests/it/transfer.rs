@@ -67,6 +67,19 @@ async fn a_thousand_streams_do_not_mix() {
     soon(server).await.unwrap();
 }
 
+/// Codepoints go out and come in with trains of any length.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn loopback_passes_ecn() {
+    let pair = Pair::new().await;
+    let (dialled, accepted) = (pair.dialled.clone(), pair.accepted.clone());
+    soon(bulk(pair, 4 << 20)).await;
+    let (sender, receiver) = (dialled.path().unwrap().ecn, accepted.path().unwrap().ecn);
+    assert_eq!(sender.state, dunlin_tokio::EcnState::Capable);
+    assert!(sender.sent > 3000 && receiver.received.ect0 > 3000, "{sender:?} {receiver:?}");
+    assert_eq!((receiver.received.ect1, receiver.received.ce), (0, 0));
+}
+
 async fn bulk(pair: Pair, bytes: u64) {
     let (mut send, accepted) = (pair.dialled.open_uni().await.unwrap(), pair.accepted.clone());
     let reader = tokio::spawn(async move {
