@@ -34,6 +34,9 @@ pub struct Config {
     pub mtu_discovery: MtuDiscovery,
     /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
     pub max_receive_size: u16,
+    /// Send data as ECN-capable (ECT(0)) on paths that pass that on, and slow down for marks of congestion before
+    /// packets are lost. What arrives marked is told to the peer in any case. Default: true.
+    pub ecn: bool,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
     pub max_ack_delay: Duration,
     /// Unreliable datagrams.
@@ -49,6 +52,9 @@ pub struct Config {
     pub announce_streams: bool,
     /// Send a frame of a reserved type now and then, so that the peer's tolerance is exercised. Default: false.
     pub reserved_frames: bool,
+    /// Hand out the secrets of every connection, by [`Endpoint::poll_key_log`](crate::Endpoint::poll_key_log), to look
+    /// into captured packets with [`Inspector`](crate::Inspector): whoever has them reads everything. Default: false.
+    pub key_log: bool,
 }
 
 impl Default for Config {
@@ -64,6 +70,7 @@ impl Default for Config {
             packet_size: 1200,
             mtu_discovery: MtuDiscovery::default(),
             max_receive_size: 65_000,
+            ecn: true,
             max_ack_delay: Duration::from_millis(25),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
@@ -71,6 +78,7 @@ impl Default for Config {
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
+            key_log: false,
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::wire::params::{Hello, MAX_HELLO};
 use crate::wire::qotp::header::Header as QotpHeader;
 use crate::wire::qotp::payload::{Payload, header_len, put_header, strip_filler};
 
-/// Appends a Data packet of `connection` that opens at its peer and carries `frames`, whatever they say. `false` if
-/// there are no keys yet or any more, or `frames` is empty or does not fit into a datagram.
+/// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.
+/// `false` if there are no keys yet or any more, or `frames` is too short or does not fit into a datagram.
 pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -> bool {
     connection.seal_raw(frames, out)
 }
@@ -82,7 +82,7 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::Reserved => return put_reserved(out, 7),
         Frame::Ack(ack) => {
             let ranges: Vec<_> = ack.ranges().collect();
-            return put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), usize::MAX);
+            return put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), ack.ecn, usize::MAX);
         }
         Frame::Close(ref close) => return put_close(out, close, usize::MAX),
         Frame::Hello(values) => return put_hello(out, values),
@@ -102,7 +102,8 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
 fn same(read: &Frame<'_>, written: &Frame<'_>) -> bool {
     match (read, written) {
         (Frame::Ack(a), Frame::Ack(b)) => {
-            (a.path, a.largest, a.delay) == (b.path, b.largest, b.delay) && a.ranges().eq(b.ranges())
+            (a.path, a.largest, a.delay, a.ecn) == (b.path, b.largest, b.delay, b.ecn)
+                && a.ranges().eq(b.ranges())
         }
         (Frame::Close(a), Frame::Close(b)) => {
             *b == Close { reason: a.reason.get(..MAX_REASON).unwrap_or(a.reason), ..*a }

@@ -63,11 +63,13 @@ fn the_table_of_limits_has_the_defaults() {
         ("mtu_discovery.max", size(config.mtu_discovery.max.into())),
         ("mtu_discovery.interval", time(config.mtu_discovery.interval)),
         ("max_receive_size", size(config.max_receive_size.into())),
+        ("ecn", if config.ecn { "on" } else { "off" }.into()),
         ("max_ack_delay", time(config.max_ack_delay)),
         ("qotp.mtu", size(config.qotp.mtu.into())),
         ("qotp.max_in_flight", size(config.qotp.max_in_flight)),
         ("datagrams.receive_buffer", size(config.datagrams.receive_buffer.into())),
         ("datagrams.send_buffer", size(config.datagrams.send_buffer.into())),
+        ("key_log", if config.key_log { "on" } else { "off" }.into()),
     ] {
         let row = format!("| `{name}` | {default} |");
         assert!(design.contains(&row), "docs/DESIGN.md has no row {row}");

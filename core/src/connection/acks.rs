@@ -30,6 +30,7 @@ impl Connection {
         let before = self.path.in_flight;
         let mut newest = None;
         let mut any = false;
+        let mut newly_ect = 0;
         self.path.bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
@@ -48,6 +49,7 @@ impl Connection {
                 let Some(acked) = self.path.sent.ack(number) else { break };
                 any = true;
                 self.path.tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
+                newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
@@ -60,6 +62,7 @@ impl Connection {
         if !any {
             return Ok(());
         }
+        self.on_ecn_counts(ack, newly_ect);
         let sample = match newest {
             Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
             Some(Acked::Unawaited(_)) | None => None,
@@ -68,6 +71,16 @@ impl Connection {
         self.after_ack(now, ack.largest, sample, delay, before);
         self.on_progress(now);
         Ok(())
+    }
+
+    /// Credits what an ACK says of ECN to the path that its packets took, wherever the ACK came from.
+    fn on_ecn_counts(&mut self, ack: &Ack<'_>, newly_ect: u64) {
+        let path = &mut self.path;
+        if path.loss.largest_acked().is_none_or(|largest| ack.largest > largest)
+            && path.ecn.on_ack(newly_ect, ack.ecn) > 0
+        {
+            path.bbr.on_marked();
+        }
     }
 
     /// Ends an acknowledgement that said something new, `largest` being the highest number that it named: its RTT
@@ -171,6 +184,9 @@ impl Connection {
         path.tell_mtu(|mtu| mtu.on_lost(PacketNumber(number), packet.size, next));
         let path = &mut self.path;
         self.stats.packets_lost += 1;
+        if packet.ect {
+            path.ecn.on_lost(PacketNumber(number));
+        }
         for item in path.sent.items(&packet) {
             if item == Item::Datagram {
                 self.stats.datagrams_dropped += 1;
@@ -202,6 +218,7 @@ impl Connection {
         self.path.loss.on_probe_timeout();
         let next = self.path.sent.next();
         self.path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
+        self.path.ecn.on_probe_timeout(self.path.loss.backoff());
         if self.path.loss.backoff() == PERSISTENT {
             self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
         }

@@ -29,6 +29,7 @@ use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::ecn::EcnValidation;
 use crate::path::mtu::Mtu;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
@@ -120,6 +121,7 @@ impl Connection {
     ) -> Option<Self> {
         let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest } =
             accepted;
+        cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
         let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
         let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
         let reply = Reply { bytes: reply, copies };
@@ -144,7 +146,10 @@ impl Connection {
     ) -> Option<Self> {
         let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.hasher());
         let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
-        Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)
+        let mut connection =
+            Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)?;
+        connection.path.ecn = EcnValidation::new(cx.config.ecn);
+        Some(connection)
     }
 
     /// A connection with `window` bytes of receive credit.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::congestion::SentInfo;
 use crate::crypto::packet;
 use crate::error::CloseReason;
-use crate::path::addr::TrainLimit;
+use crate::path::addr::{Ecn, TrainLimit};
 use crate::path::mtu::Wanted;
 use crate::shared::Shared;
 use crate::time::Instant;
@@ -17,7 +17,7 @@ use super::send::put_header;
 use super::state::State;
 
 impl Connection {
-    /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is. `budget` is what the pacer
+    /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is and with what codepoint. `budget` is what the pacer
     /// lets go in bytes, `room` what the memory limits leave.
     pub(super) fn put_mtu_probe(
         &mut self,
@@ -27,7 +27,7 @@ impl Connection {
         budget: u64,
         room: usize,
         out: &mut Vec<u8>,
-    ) -> Option<usize> {
+    ) -> Option<(usize, Option<Ecn>)> {
         let wanted = self.path.mtu().wanted()?;
         let size = usize::from(wanted.size());
         if !self.may_probe(now, wanted, budget, room) || size > limit.bytes {
@@ -48,12 +48,17 @@ impl Connection {
         }
         let (pto, path) = (self.pto(), &mut self.path);
         path.sent.record(now, wanted.size(), SentInfo::default(), phase, false);
+        let ecn = path.ecn.of_probe();
+        if ecn.is_some() {
+            path.sent.set_ect();
+            path.ecn.on_sent(false);
+        }
         path.tell_mtu(|mtu| mtu.on_probe_sent(now, number, wanted.size(), pto));
         path.pacer.on_sent(now, size as u64, path.bbr.pacing_rate());
         // A test needs something smaller behind it: this, unless there is data.
         self.ping_owed |= matches!(wanted, Wanted::Test(_));
         self.idle.on_sent(now, false);
-        Some(size)
+        Some((size, ecn))
     }
 
     /// A search waits for a moment at which a full packet might go; a test does not, for the window may be full of what is

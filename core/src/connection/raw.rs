@@ -3,17 +3,39 @@
 use alloc::vec::Vec;
 
 use crate::congestion::SentInfo;
+use crate::crypto::keys::KeyPhase;
 use crate::crypto::packet;
 use crate::time::Instant;
 use crate::wire::header::{DATA_HEADER, TAG};
 
 use super::Connection;
 use super::send::put_header;
+use super::state::State;
 
 impl Connection {
-    /// Appends a Data packet around `frames` under the next packet number, outside congestion control and without
-    /// hope of an acknowledgement. `None` if there are no keys, or the packet would be too short or too long.
+    /// Appends a packet around `frames`, or a payload of QOTP, under the next packet number, outside congestion control
+    /// and without hope of an acknowledgement: a Data packet, or a reply where a QOTP responder still sends those. `None`
+    /// if there are no keys, or the packet would be too short or too long.
     pub(super) fn put_raw(&mut self, now: Instant, frames: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        match &self.state {
+            State::Qotp(_) => self.put_raw_qotp(now, frames, out),
+            _ => self.put_raw_native(now, frames, out),
+        }
+    }
+
+    fn put_raw_qotp(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let (start, number) = (out.len(), self.path.sent.next());
+        let State::Qotp(qotp) = &self.state else { return None };
+        qotp.put_raw(self.local_id, self.role, number, payload, out)?;
+        let Ok(size) = u16::try_from(out.len() - start) else {
+            out.truncate(start);
+            return None;
+        };
+        self.path.sent.record(now, size, SentInfo::default(), KeyPhase::default(), false);
+        Some(())
+    }
+
+    fn put_raw_native(&mut self, now: Instant, frames: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();
         let secured = self.state.secured_mut()?;

@@ -14,6 +14,7 @@ use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
 use crate::path::addr::TransportAddr;
+use crate::path::ecn::EcnStats;
 use crate::recovery::rtt::Rtt;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
@@ -70,6 +71,8 @@ pub struct PathStats {
     pub reordering: Duration,
     /// Bytes sent and neither acknowledged nor lost.
     pub in_flight: u64,
+    /// Explicit congestion notification.
+    pub ecn: EcnStats,
     /// Congestion control.
     pub congestion: CongestionStats,
 }
@@ -438,6 +441,7 @@ impl<'a> Connection<'a> {
             black_holes: path.mtu().stats().black_holes,
             reordering: path.loss.reordering(&path.rtt),
             in_flight: path.in_flight,
+            ecn: path.ecn.stats(path.received.counts()),
             congestion: path.bbr.snapshot(),
         }
     }

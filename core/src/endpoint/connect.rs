@@ -132,7 +132,8 @@ impl Endpoint {
         key: Option<QotpPublicKey>,
         deadline: Instant,
     ) -> Result<ConnectionHandle, ConnectError> {
-        if key.is_some_and(|key| key == *self.qotp_public_key()) && !self.shared.config.allow_self {
+        // Both ends would have the one id, and this endpoint cannot tell them apart.
+        if key.is_some_and(|key| key == *self.qotp_public_key()) {
             return Err(ConnectError::OwnKey);
         }
         let dial = self.fresh_qotp_dial(now, key, deadline);

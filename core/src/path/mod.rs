@@ -1,6 +1,7 @@
 //! A path of a connection: two addresses with their own packet numbers, round-trip time and congestion state.
 
 pub(crate) mod addr;
+pub(crate) mod ecn;
 pub(crate) mod mtu;
 pub(crate) mod validate;
 
@@ -15,6 +16,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
 use addr::{LocalAddr, TransportAddr};
+use ecn::EcnValidation;
 use mtu::Mtu;
 use validate::Validation;
 
@@ -29,6 +31,7 @@ pub(crate) struct Path {
     /// Where that comes from; on QOTP's wire it is fixed.
     mtu: Mtu,
     pub(crate) validation: Validation,
+    pub(crate) ecn: EcnValidation,
     pub(crate) received: Received,
     pub(crate) sent: SentPackets,
     /// Which numbers are left out.
@@ -62,6 +65,7 @@ impl Path {
             packet_size,
             mtu: Mtu::fixed(packet_size),
             validation: Validation::Valid,
+            ecn: EcnValidation::new(false),
             received: Received::new(now, PacketNumber::ZERO),
             sent: SentPackets::new(PacketNumber(1)),
             skips: Skips::new(),

@@ -25,8 +25,8 @@ const TOLERANCE: u16 = 20;
 /// does not reach.
 const SUSPICION: u8 = 3;
 /// Tests in a row, each with a full-size packet lost and a smaller one delivered, that make a black hole. At 15 % of
-/// random loss a doubt gets there once in four million times.
-const VERDICT: u8 = 8;
+/// random loss a doubt gets there once in a hundred million times.
+const VERDICT: u8 = 10;
 
 /// The sizes of one path.
 #[derive(Clone, Copy, Debug)]

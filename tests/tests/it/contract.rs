@@ -12,9 +12,14 @@ use proptest::test_runner::RngSeed;
 use actions::{Action, Dial, Verb, action};
 use duo::Duo;
 
+/// Both wires, and the defaults.
+fn roomy() -> Config {
+    config().accept_qotp(true)
+}
+
 /// Settings that leave nothing roomy, so that every limit is met.
 fn tight() -> Config {
-    let mut config = config();
+    let mut config = roomy();
     config.limits.per_connection = 300 << 10;
     config.limits.per_endpoint = 600 << 10;
     config.limits.connections = 6;
@@ -44,9 +49,11 @@ fn odd() -> impl Strategy<Value = Config> {
     let limits =
         (memory(), memory(), window(), window(), window(), memory(), count(), count(), count(), 0..3usize);
     let sizes = (any::<u16>(), any::<u16>(), window(), window(), any::<bool>());
+    let qotp = (any::<bool>(), any::<u16>(), window());
     let spans = (proptest::option::of(span()), proptest::option::of(span()), span(), span(), span());
-    (limits, sizes, spans, any::<bool>()).prop_map(|(limits, sizes, spans, announce)| {
-        let mut config = config();
+    (limits, sizes, spans, qotp, any::<bool>()).prop_map(|(limits, sizes, spans, qotp, announce)| {
+        let mut config = config().accept_qotp(qotp.0);
+        (config.qotp.mtu, config.qotp.max_in_flight) = (qotp.1, qotp.2);
         config.announce_streams = announce;
         let all = &mut config.limits;
         (all.per_connection, all.per_endpoint, all.initial_window) = (limits.0, limits.1, limits.2);
@@ -78,8 +85,9 @@ fn run(settings: &[Config; 2], actions: &[Action], monotonic: bool) -> Duo {
 
 /// A dial that gets through, then anything.
 fn actions(count: usize) -> impl Strategy<Value = Vec<Action>> {
-    proptest::collection::vec(action(), 0..count).prop_map(|actions| {
-        let dialled = [Action::Connect(0, Dial::Known), Action::Run(Duration::from_millis(50), 0)];
+    let dial = prop_oneof![3 => Just(Dial::Known), 2 => Just(Dial::QotpKey), 1 => Just(Dial::Qotp)];
+    (dial, proptest::collection::vec(action(), 0..count)).prop_map(|(dial, actions)| {
+        let dialled = [Action::Connect(0, dial), Action::Run(Duration::from_millis(50), 0)];
         let opened = [Direction::Bidirectional, Direction::Unidirectional]
             .map(|way| Action::On(0, 0, Verb::Open(way)));
         dialled.into_iter().chain(opened).chain(actions).collect()
@@ -105,8 +113,8 @@ proptest! {
     /// Whatever is called in whatever order: no panic, trains within their limits, deadlines that are exact, and in
     /// the end nothing is left.
     #[test]
-    fn any_order_of_calls_is_harmless(actions in actions(120), roomy: bool) {
-        let settings = if roomy { config() } else { tight() };
+    fn any_order_of_calls_is_harmless(actions in actions(120), wide: bool) {
+        let settings = if wide { roomy() } else { tight() };
         run(&[settings.clone(), settings], &actions, false).end();
     }
 
@@ -118,8 +126,8 @@ proptest! {
 
     /// The same inputs give the same outputs, to the byte; an older time counts as the latest one told.
     #[test]
-    fn a_run_can_be_repeated(actions in actions(100), roomy: bool) {
-        let settings = if roomy { config() } else { tight() };
+    fn a_run_can_be_repeated(actions in actions(100), wide: bool) {
+        let settings = if wide { roomy() } else { tight() };
         let settings = [settings.clone(), settings];
         let first = run(&settings, &actions, false).trace.value();
         prop_assert_eq!(run(&settings, &actions, false).trace.value(), first, "a second run");

@@ -13,14 +13,14 @@ pub(super) struct Owed {
 }
 
 /// The stream of acknowledgements that acknowledge nothing: QOTP v0.2.19 takes their window and ignores the rest,
-/// provided that it has no such stream.
+/// provided that it has no such stream. Where there is one, nobody has sent a packet of that length on it.
 const NOBODY: u32 = u32::MAX;
 
 impl Owed {
     /// For an InitSnd, which counts as an empty packet of stream 0.
     pub(super) const INIT: Self = Self { stream: 0, offset: 0, len: 0 };
     /// For nothing: a Data packet that shows that we are there, or tells the window.
-    pub(super) const NOTHING: Self = Self { stream: NOBODY, offset: 0, len: 0 };
+    pub(super) const NOTHING: Self = Self { stream: NOBODY, offset: 0, len: u16::MAX };
 
     pub(super) fn new(id: StreamId, offset: u64, len: usize) -> Self {
         Self {

@@ -13,6 +13,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
+use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -34,7 +35,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Replies tried for a dial in a second, each for an X25519.
 const MAX_TRIES: u32 = 64;
 /// The packet number of the Init, which has no record among the sent packets: copies of it repeat it to the byte.
-const INIT_NUMBER: u64 = 0;
+pub(super) const INIT_NUMBER: u64 = 0;
 
 /// A dial in progress.
 pub(crate) struct Dial {
@@ -134,6 +135,10 @@ impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
         let (identity, payload) = match header {
+            // There is no key to be had from such a point, and the application need not hear of it.
+            Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
+                return Err(DropReason::BadHandshake);
+            }
             Header::InitSnd { identity, .. } => (identity, Box::default()),
             Header::InitCryptoSnd { ephemeral, identity } => {
                 cx.stats.x25519_operations += 1;
@@ -143,6 +148,7 @@ impl Attempt {
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
+                cx.key_log.qotp(header.connection_id(), QotpPackets::Init, &key);
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
@@ -217,6 +223,7 @@ impl Connection {
         };
         cx.stats.x25519_operations += 1;
         let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
+        cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
         let reply = match init.ty() {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
@@ -249,7 +256,10 @@ impl Connection {
         remote: TransportAddr,
         id: ConnectionId,
     ) -> Option<Self> {
-        let streams = Streams::by_use(role, &cx.config.limits, cx.config.announce_streams, cx.rng.hasher());
+        let mut limits = cx.config.limits.clone();
+        // A window in which no packet fits would let nothing through, ever.
+        limits.max_window = limits.max_window.max(2 * u64::from(cx.config.qotp.mtu));
+        let streams = Streams::by_use(role, &limits, cx.config.announce_streams, cx.rng.hasher());
         let state = State::Qotp(qotp);
         let mut connection = Self::new(cx, now, handle, role, state, streams, 0, local, remote, id)?;
         connection.be_qotp(cx, now);
@@ -315,8 +325,10 @@ impl Connection {
             early = Some(name);
             cx.stats.x25519_operations += 1;
             cx.stats.aead_operations += 1;
-            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes())
-                .and_then(|key| seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok());
+            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
+                cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
+                seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
+            });
             if sealed.is_none() {
                 // Only a key of small order could do this, and there is no such `QotpPublicKey`.
                 return self.end(cx, CloseReason::NoAnswer);
@@ -389,6 +401,7 @@ impl Connection {
         let Some((key, sequence, range)) = opened else {
             return Disposition::Dropped(DropReason::BadHandshake);
         };
+        cx.key_log.qotp(self.local_id, QotpPackets::Rest, &key);
         let early = dial.flight.as_ref().and_then(|flight| flight.early);
         let round_trip = dial.round_trip(now);
         if let Header::InitRcv { identity, .. } = header {
@@ -402,13 +415,13 @@ impl Connection {
         }
         self.tell(cx, Event::Connected);
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-        self.after_first_reply(early);
+        self.after_first_reply(now, early);
         disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
-    /// it has a Data packet: it gets one at once.
-    fn after_first_reply(&mut self, early: Option<Name>) {
+    /// it has a Data packet: it gets one at once, and again until it shows that it did.
+    fn after_first_reply(&mut self, now: Instant, early: Option<Name>) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Some(name) = early {
             qotp.chunks.on_lost(name, INIT_NUMBER);
@@ -416,6 +429,7 @@ impl Connection {
         if qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
         }
+        qotp.proof.start(now);
     }
 
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.

@@ -2,6 +2,7 @@
 //! loss detection, congestion control and timers are those of the native wire.
 
 mod acks;
+mod again;
 mod chunks;
 mod handshake;
 mod receive;
@@ -21,6 +22,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::PacketType;
 
 use acks::Acks;
+use again::Again;
 use chunks::{Chunks, Name};
 use handshake::Answering;
 pub(crate) use handshake::{Attempt, Dial};
@@ -30,7 +32,8 @@ use window::Told;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The least that a probe waits beyond the round trip: the lower bound of QOTP v0.2.19's timer.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Sendings of a packet after which QOTP v0.2.19 gives up, the first one included.
+/// Sendings of a packet after which QOTP v0.2.19 gives up, the first one included. A peer that says anything in the
+/// meantime is there, and has no room for now.
 const MAX_SENDINGS: u32 = 6;
 
 /// What a QOTP connection has that a native one has not.
@@ -41,6 +44,10 @@ pub(crate) struct Qotp {
     acks: Acks,
     chunks: Chunks,
     told: Told,
+    /// Initiator: the Data packet without which the responder may have to stay silent is repeated until one comes back.
+    proof: Again,
+    /// Probe timeouts since the peer was last heard.
+    unheard: u32,
 }
 
 /// How far the handshake is.
@@ -75,8 +82,9 @@ impl fmt::Debug for Qotp {
 
 impl Qotp {
     fn new(phase: Phase, claimed: Option<QotpPublicKey>, hasher: KeyedState) -> Box<Self> {
-        let (acks, chunks, told) = (Acks::default(), Chunks::new(hasher), Told::default());
-        Box::new(Self { phase, claimed, acks, chunks, told })
+        let (acks, chunks) = (Acks::default(), Chunks::new(hasher));
+        let (told, proof) = (Told::default(), Again::default());
+        Box::new(Self { phase, claimed, acks, chunks, told, proof, unheard: 0 })
     }
 
     pub(crate) const fn claimed(&self) -> Option<QotpPublicKey> {

@@ -17,6 +17,7 @@ use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
 
 use super::acks::Owed;
 use super::chunks::Name;
+use super::handshake::INIT_NUMBER;
 use super::{Handshake, Phase};
 
 impl Connection {
@@ -30,7 +31,9 @@ impl Connection {
         datagram: &mut [u8],
     ) -> Disposition {
         if !matches!(header, Header::Data { .. }) {
-            return self.handle_qotp_reply(cx, now, arrival, header, datagram);
+            let disposition = self.handle_qotp_reply(cx, now, arrival, header, datagram);
+            self.close_if_delivered(cx, now);
+            return disposition;
         }
         let sender = self.role.peer();
         let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
@@ -44,11 +47,14 @@ impl Connection {
             return self.on_qotp_forged();
         };
         keyed.epochs.on_opened(sequence.epoch);
-        if matches!(keyed.handshake, Handshake::Answering(_))
-            && !self.path.received.is_duplicate(number(sequence))
-        {
-            // It has our reply. It has its address too, if it still comes from there.
-            keyed.handshake = Handshake::Done;
+        if !self.path.received.is_duplicate(number(sequence)) {
+            // It has what we said in the handshake.
+            qotp.proof.stop();
+            if matches!(keyed.handshake, Handshake::Answering(_)) {
+                keyed.handshake = Handshake::Done;
+            }
+            // It has its address too, if the packet comes from there: perhaps not the first one, which anybody on its
+            // way can send from elsewhere before it arrives.
             if arrival.remote == self.path.remote {
                 self.path.validation = Validation::Valid;
             }
@@ -84,12 +90,34 @@ impl Connection {
         if arrival.remote == self.path.remote {
             self.path.validation.on_received(datagram.len());
         }
-        let Ok(payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
+        let Ok(mut payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);
         };
-        match self.apply_qotp(cx, now, &payload) {
+        if datagram.first() != Some(&PacketType::Data.first_byte()) {
+            self.drop_ack_of_copy(&mut payload);
+        }
+        let applied = self.apply_qotp(cx, now, &payload);
+        if let State::Qotp(qotp) = &mut self.state {
+            qotp.unheard = 0;
+            if applied.is_err() && qotp.acks.is_empty() {
+                // There is no room, but somebody is there.
+                qotp.acks.push(Owed::NOTHING);
+            }
+        }
+        match applied {
             Ok(()) => Disposition::Accepted,
             Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
+        }
+    }
+
+    /// Who sends a reply has nothing of ours but copies of the Init. If the Init was empty, their acknowledgements look
+    /// like one of the end of an empty stream that was sent since.
+    fn drop_ack_of_copy(&mut self, payload: &mut Payload<'_>) {
+        let Some(ack) = payload.ack.filter(|ack| ack.len == 0) else { return };
+        let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
+        if self.state.qotp_mut().is_some_and(|qotp| !qotp.chunks.is_in(name, INIT_NUMBER)) {
+            payload.ack = None;
+            self.streams.set_peer_window(ack.window, self.path.packet_size);
         }
     }
 
@@ -119,11 +147,14 @@ impl Connection {
         Ok(())
     }
 
-    /// An acknowledgement came: the packet that carried the range last gets the credit.
+    /// An acknowledgement came: the packet that carried the range last gets the credit, if it can be for that one.
     fn on_qotp_ack(&mut self, cx: &mut Shared, now: Instant, ack: &Ack) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
-        let credit = qotp.chunks.on_acked(name);
+        let (sent, rtt) = (&self.path.sent, &self.path.rtt);
+        let too_soon =
+            |packet| rtt.is_measured() && sent.sent_at(packet).is_some_and(|at| now - at < rtt.min());
+        let credit = qotp.chunks.on_acked(name, too_soon);
         if let Some(item) = credit.and_then(|credit| credit.item) {
             self.streams.on_acked(item, &mut cx.memory(&mut self.account));
         }

@@ -9,7 +9,7 @@ use crate::connection::state::State;
 use crate::crypto::keys::KeyPhase;
 use crate::crypto::qotp::packet::{NUMBER_LEN, Sequence, seal};
 use crate::error::CloseReason;
-use crate::id::PacketNumber;
+use crate::id::{ConnectionId, PacketNumber, Role};
 use crate::path::addr::{LocalAddr, TrainLimit, TransportAddr};
 use crate::shared::Shared;
 use crate::time::Instant;
@@ -276,7 +276,7 @@ impl Content {
 
 impl Qotp {
     /// What the next packet starts with.
-    fn header(&self, id: crate::id::ConnectionId) -> Option<Header> {
+    fn header(&self, id: ConnectionId) -> Option<Header> {
         match &self.phase {
             Phase::Dialling(_) => None,
             Phase::Keyed(keyed) => Some(match &keyed.handshake {
@@ -284,5 +284,29 @@ impl Qotp {
                 Handshake::Replied(..) | Handshake::Done => Header::Data { id },
             }),
         }
+    }
+
+    /// Appends a packet with this number around any payload; see [`crate::fuzzing::seal`]. `None` if there is no key yet, or
+    /// the payload is too short.
+    pub(in crate::connection) fn put_raw(
+        &self,
+        id: ConnectionId,
+        role: Role,
+        number: PacketNumber,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let (start, header, key) = (out.len(), self.header(id)?, self.key()?);
+        header.put(out);
+        let clear = out.len() - start;
+        out.resize(out.len() + NUMBER_LEN, 0);
+        out.extend_from_slice(payload);
+        out.resize(out.len() + TAG, 0);
+        let sequence = Sequence { epoch: number.0 >> 48, number: number.0 & Sequence::MAX_NUMBER };
+        if seal(key, role, sequence, clear, out.get_mut(start..)?).is_err() {
+            out.truncate(start);
+            return None;
+        }
+        Some(())
     }
 }

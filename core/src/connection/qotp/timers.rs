@@ -22,6 +22,7 @@ impl Connection {
             self.idle.keep_alive_due(outstanding).filter(|_| !self.ping_owed),
             self.graceful.as_ref().map(|graceful| graceful.deadline),
             qotp.told.deadline(),
+            qotp.proof.deadline(),
             self.idle.rest_due().filter(|_| self.is_roomy()),
         ]
         .into_iter()
@@ -37,21 +38,30 @@ impl Connection {
             }
             return;
         }
-        if qotp.told.take_repeat(now) && qotp.acks.is_empty() {
+        let repeats = [qotp.told.take_repeat(now), qotp.proof.take_due(now)];
+        if repeats.contains(&true) && qotp.acks.is_empty() {
             qotp.acks.push(Owed::NOTHING);
         }
-        self.ping_owed |= qotp.told.take_ask(now);
-        if self.is_given_up(now) {
+        let asks = qotp.told.take_ask(now);
+        let unheard = qotp.unheard;
+        if self.is_given_up(now, unheard) {
             return self.end(cx, CloseReason::RetriesExhausted);
         }
+        self.ping_owed |= asks;
+        let probes = self.stats.probe_timeouts;
         self.handle_open_timeout(cx, now);
+        if self.stats.probe_timeouts > probes
+            && let Some(qotp) = self.state.qotp_mut()
+        {
+            qotp.unheard = qotp.unheard.saturating_add(1);
+        }
     }
 
     /// Whether the probe timer is due once more after everything has been sent as often as QOTP does.
-    fn is_given_up(&self, now: Instant) -> bool {
+    fn is_given_up(&self, now: Instant, unheard: u32) -> bool {
         let loss = &self.path.loss;
         let due = loss.deadline(self.pto(), self.path.sent.outstanding()).is_some_and(|due| due <= now);
-        due && !loss.waits_for_loss() && loss.backoff() + 1 >= MAX_SENDINGS
+        due && !loss.waits_for_loss() && unheard + 1 >= MAX_SENDINGS
     }
 
     /// Tells the peer of room that the reader has made, if that is news.

@@ -3,9 +3,8 @@
 
 use crate::time::{Duration, Instant};
 
-/// First wait before the window is told again, and how often that happens; the wait doubles.
-const AGAIN: Duration = Duration::from_millis(200);
-const TIMES: u32 = 5;
+use super::again::Again;
+
 /// The peer's window holds us and nothing is in flight that could bring another one: first wait before a PING asks for it,
 /// and the most it doubles to.
 const ASK: Duration = Duration::from_millis(200);
@@ -16,7 +15,7 @@ const MAX_ASK: Duration = Duration::from_secs(5);
 pub(super) struct Told {
     /// The window in the last acknowledgement; `None` before the first.
     window: Option<u64>,
-    again: Option<(Instant, u32)>,
+    again: Again,
     ask: Option<Instant>,
     asked: u32,
 }
@@ -29,7 +28,7 @@ impl Told {
 
     /// Stream data came: the peer can send.
     pub(super) const fn on_data(&mut self) {
-        self.again = None;
+        self.again.stop();
     }
 
     /// Whether the reader has made so much room that the peer must hear of it: it was told less than half, and there is a
@@ -40,18 +39,12 @@ impl Told {
 
     /// A wider window is being told: nothing acknowledges that, so it is told again.
     pub(super) fn repeat(&mut self, now: Instant) {
-        self.again = Some((now + AGAIN, 1));
+        self.again.start(now);
     }
 
     /// Whether it is time to tell it again.
     pub(super) fn take_repeat(&mut self, now: Instant) -> bool {
-        match self.again {
-            Some((at, times)) if at <= now => {
-                self.again = (times < TIMES).then(|| (now + AGAIN * (1 << times), times + 1));
-                true
-            }
-            _ => false,
-        }
+        self.again.take_due(now)
     }
 
     /// The peer's window holds us, and nothing is in flight.
@@ -79,6 +72,6 @@ impl Told {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.again.map(|(at, _)| at).into_iter().chain(self.ask).min()
+        self.again.deadline().into_iter().chain(self.ask).min()
     }
 }

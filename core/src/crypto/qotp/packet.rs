@@ -119,14 +119,20 @@ impl PacketKey {
         own.agree(peer).map(Self::new)
     }
 
-    fn new(secret: Secret) -> Self {
+    /// The key of this shared secret.
+    pub(crate) fn new(secret: Secret) -> Self {
         Self { sealer: AeadKey::new(Suite::ChaCha20Poly1305, &secret), secret }
     }
 
-    /// The key of this shared secret.
+    /// The same, for tests.
     #[cfg(test)]
     pub(crate) fn from_shared(secret: [u8; 32]) -> Self {
         Self::new(Secret::new(secret))
+    }
+
+    /// The shared secret.
+    pub(crate) const fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// Encrypts or decrypts the number that stands before `body`, a ciphertext with its tag.

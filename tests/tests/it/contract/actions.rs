@@ -36,6 +36,13 @@ pub(super) enum Dial {
     WrongKey,
     NoAddress,
     NoAlpn,
+    /// In QOTP, with the key known.
+    QotpKey,
+    /// In QOTP.
+    Qotp,
+    QotpWrongKey,
+    /// A peer that the wire cannot name.
+    WrongWire,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +81,13 @@ pub(super) enum Jump {
 #[derive(Clone, Debug)]
 pub(super) enum Verb {
     Open(Direction),
+    OpenId(u32),
     Accept(Direction),
     Write(u8, u32),
     Finish(u8),
     Reset(u8),
     Stop(u8),
+    Abandon(u8),
     Read(u8, u16),
     ReadChunk(u8, usize),
     Priority(u8, i32),
@@ -96,11 +105,13 @@ fn verb() -> impl Strategy<Value = Verb> {
     let span = || prop_oneof![Just(Duration::ZERO), Just(Duration::from_secs(1)), Just(Duration::MAX)];
     prop_oneof![
         6 => direction().prop_map(Verb::Open),
+        1 => prop_oneof![0..8u32, u32::MAX - 1..=u32::MAX, any::<u32>()].prop_map(Verb::OpenId),
         4 => direction().prop_map(Verb::Accept),
         12 => (any::<u8>(), prop_oneof![0..20u32, 0..200_000u32]).prop_map(|(id, len)| Verb::Write(id, len)),
         4 => any::<u8>().prop_map(Verb::Finish),
         2 => any::<u8>().prop_map(Verb::Reset),
         2 => any::<u8>().prop_map(Verb::Stop),
+        1 => any::<u8>().prop_map(Verb::Abandon),
         8 => (any::<u8>(), any::<u16>()).prop_map(|(id, len)| Verb::Read(id, len)),
         3 => (any::<u8>(), prop_oneof![0..100usize, Just(usize::MAX)]).prop_map(|(id, max)| Verb::ReadChunk(id, max)),
         2 => (any::<u8>(), prop_oneof![Just(i32::MIN), -3..3i32, any::<i32>()]).prop_map(|(id, p)| Verb::Priority(id, p)),
@@ -155,11 +166,34 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(frame, 1..6).prop_map(|frames| frames.concat())
 }
 
+/// Payloads of QOTP: any first byte, an acknowledgement, a part of a stream, which mostly fit together.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![12 => (0..4u8).prop_map(|kind| kind << 5), 2 => (0..4u8).prop_map(|kind| kind << 5 | 0x80), 1 => any::<u8>()];
+    let stream = || prop_oneof![4 => 0..6u32, 1 => any::<u32>(), 1 => Just(u32::MAX)];
+    let offset = || prop_oneof![4 => 0..60u64, 2 => 1000..100_000u64, 1 => any::<u64>()];
+    let ack = (stream(), offset(), any::<u16>(), any::<u8>());
+    let data = proptest::collection::vec(any::<u8>(), 0..60);
+    (kind, ack, (stream(), offset(), data)).prop_map(|(kind, ack, part)| {
+        let (mut out, width) = (vec![kind], if kind & 0x80 == 0 { 3 } else { 6 });
+        if kind & 0x20 == 0 {
+            out.extend_from_slice(&ack.0.to_le_bytes());
+            out.extend_from_slice(&ack.1.to_le_bytes()[..width]);
+            out.extend_from_slice(&ack.2.to_le_bytes());
+            out.push(ack.3);
+        }
+        out.extend_from_slice(&part.0.to_le_bytes());
+        out.extend_from_slice(&part.1.to_le_bytes()[..width]);
+        out.extend_from_slice(&part.2);
+        out
+    })
+}
+
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
-    let first = prop_oneof![any::<u8>(), (0..8u8).prop_map(|ty| ty << 5 | 16)];
+    let version = prop_oneof![Just(0), Just(16u8)];
+    let first = prop_oneof![any::<u8>(), (0..8u8, version).prop_map(|(ty, version)| ty << 5 | version)];
     let rest = prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..60),
-        (1199..1400usize).prop_map(|len| vec![3; len])
+        (1198..1401usize).prop_map(|len| vec![3; len])
     ];
     (first, rest).prop_map(|(first, rest)| core::iter::once(first).chain(rest).collect())
 }
@@ -192,6 +226,10 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => Just(Dial::WrongKey),
         1 => Just(Dial::NoAddress),
         1 => Just(Dial::NoAlpn),
+        4 => Just(Dial::QotpKey),
+        2 => Just(Dial::Qotp),
+        1 => Just(Dial::QotpWrongKey),
+        1 => Just(Dial::WrongWire),
     ];
     let decision =
         prop_oneof![4 => Just(Decision::Accept), 1 => Just(Decision::Refuse), 1 => Just(Decision::Ignore)];
@@ -203,7 +241,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         60 => (side(), any::<u8>(), verb()).prop_map(|(side, which, verb)| Action::On(side, which, verb)),
         20 => network(),
         2 => (side(), garbage()).prop_map(|(side, bytes)| Action::Garbage(side, bytes)),
-        1 => (side(), any::<u8>(), frames()).prop_map(|(side, which, frames)| Action::Sealed(side, which, frames)),
+        1 => (side(), any::<u8>(), prop_oneof![frames(), payload()]).prop_map(|(side, which, frames)| Action::Sealed(side, which, frames)),
         8 => time().prop_map(Action::Time),
         4 => side().prop_map(Action::Fire),
         10 => (side(), limit()).prop_map(|(side, limit)| Action::Drain(side, limit)),
@@ -291,11 +329,20 @@ fn connect(duo: &mut Duo, side: usize, dial: Dial) {
             options.alpns.clear();
             Peer::Key(key)
         }
+        Dial::QotpKey | Dial::Qotp | Dial::QotpWrongKey | Dial::WrongWire => {
+            options = ConnectOptions::qotp(options.remote);
+            let side = if let Dial::QotpKey = dial { 1 - side } else { side };
+            match dial {
+                Dial::Qotp => Peer::AnyKey,
+                Dial::WrongWire => Peer::Key(key),
+                _ => Peer::QotpKey(*duo.sides[side].endpoint.qotp_public_key()),
+            }
+        }
     };
     let now = duo.tell_time(side);
     let result = duo.sides[side].endpoint.connect(now, peer, options);
     let limited = matches!(result, Err(ConnectError::TooManyConnections | ConnectError::OverBudget));
-    let good = matches!(dial, Dial::Known | Dial::Unknown | Dial::AnyKey);
+    let good = matches!(dial, Dial::Known | Dial::Unknown | Dial::AnyKey | Dial::QotpKey | Dial::Qotp);
     assert!(limited || result.is_ok() == good, "{dial:?} gives {result:?}");
     if let Ok(handle) = result {
         duo.sides[side].handles.push(handle);
@@ -311,6 +358,7 @@ fn decide(duo: &mut Duo, side: usize, which: u8, decision: Decision) {
     let now = duo.tell_time(side);
     let Some(incoming) = duo.sides[side].endpoint.incoming(handle) else { return };
     let seen = (
+        incoming.wire(),
         incoming.remote(),
         incoming.identity().and_then(|identity| identity.key().copied()),
         incoming.alpns().count(),
@@ -423,6 +471,12 @@ impl Verb {
             Self::Write(which, len) => format!("{:?}", connection.write(id(which), &data(len as usize))),
             Self::Finish(which) => format!("{:?}", connection.finish(id(which))),
             Self::Reset(which) => format!("{:?}", connection.reset(id(which), 4u32.into())),
+            Self::OpenId(number) => {
+                let opened = connection.open_id(number);
+                found = opened.ok();
+                format!("{opened:?}")
+            }
+            Self::Abandon(which) => format!("{:?}", connection.abandon(id(which))),
             Self::Stop(which) => format!("{:?}", connection.stop(id(which), ErrorCode::MAX)),
             Self::Read(which, len) => {
                 let mut out = vec![0; usize::from(len)];
@@ -457,7 +511,9 @@ impl Verb {
 
 /// Everything that can be asked.
 fn look(connection: &Connection<'_>) -> String {
-    let identity = (connection.peer_identity(), connection.alpn(), connection.suite(), connection.role());
+    let claimed = (connection.wire(), connection.qotp_claimed_key());
+    let identity =
+        (claimed, connection.peer_identity(), connection.alpn(), connection.suite(), connection.role());
     let state = (connection.state(), connection.max_datagram(), connection.undelivered());
     let secrets =
         (connection.handshake_hash(), connection.export(b"label", b""), connection.export(&[0; 256], b""));

@@ -1,0 +1,13 @@
+//! QOTP between two endpoints of ours, and between one of ours and a puppet.
+
+mod coexist;
+mod early;
+mod ends;
+mod handshake;
+mod hostile;
+mod kit;
+mod puppet;
+mod streams;
+mod throughput;
+mod transfer;
+mod windows;
