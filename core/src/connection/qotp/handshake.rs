@@ -343,9 +343,7 @@ impl Connection {
             Header::InitCryptoRcv { ephemeral, .. } => (header.ty(), ephemeral, None),
             _ => return Disposition::Dropped(DropReason::Unexpected),
         };
-        let State::Qotp(qotp) = &mut self.state else {
-            return Disposition::Dropped(DropReason::Closed);
-        };
+        let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
         match &mut qotp.phase {
             Phase::Dialling(dial) if dial.reply_type() == ty && dial.flight.is_some() => {
                 if !dial.may_try(now) {
@@ -404,7 +402,7 @@ impl Connection {
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
         let remote = self.path.remote;
-        let State::Qotp(qotp) = &mut self.state else { return false };
+        let Some(qotp) = self.state.qotp_mut() else { return false };
         let Phase::Answering(answering) = &qotp.phase else { return false };
         if answering.init != *header {
             return false;

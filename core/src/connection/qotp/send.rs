@@ -121,7 +121,8 @@ impl Connection {
 
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
     fn plan_qotp(&mut self, cx: &Shared, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
-        let max_in_flight = cx.config.qotp.max_in_flight;
+        // Less than a packet would let nothing through, ever.
+        let max_in_flight = cx.config.qotp.max_in_flight.max(u64::from(self.path.packet_size));
         let Some(qotp) = self.state.qotp_mut() else { return Err(Held::Idle) };
         let (lost, acks) = (qotp.chunks.first_lost().is_some(), !qotp.acks.is_empty());
         let path = &self.path;
