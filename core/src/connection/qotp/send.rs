@@ -200,14 +200,18 @@ impl Connection {
     /// `None`: the next lost chunk needs more room.
     fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Option<Content>> {
         let probing = self.path.loss.probes() > 0;
-        let qotp = self.state.qotp_mut()?;
-        if let Some((name, fin)) = qotp.chunks.first_lost() {
-            let content = Content { name, fin, again: true };
+        let chunks = &mut self.state.qotp_mut()?.chunks;
+        let (yields, lost) = (chunks.yields(), chunks.first_lost());
+        let again = lost.map(|(name, fin)| Content { name, fin, again: true });
+        if let Some(content) = again.filter(|_| !yields) {
             return content.fits(None, room).then_some(Some(content));
         }
         let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(ack, Some(offset))));
         if let Some((name, fin)) = chunk.and_then(Name::of) {
             return Some(Some(Content { name, fin, again: false }));
+        }
+        if let Some(content) = again {
+            return content.fits(None, room).then_some(Some(content));
         }
         let ping = probing || self.ping_owed;
         Some(ping.then_some(Content { name: Name::PING, fin: false, again: false }))

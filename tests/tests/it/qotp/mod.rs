@@ -7,6 +7,7 @@ mod handshake;
 mod hostile;
 mod kit;
 mod puppet;
+mod random;
 mod streams;
 mod throughput;
 mod transfer;
