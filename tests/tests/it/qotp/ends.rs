@@ -7,9 +7,9 @@ use dunlin_core::{
     CloseReason, Config, Connection, ConnectionHandle, ConnectionState, Direction, DropReason, Duration,
     Event, Instant, OpenError, ReadError, StreamId, Undelivered, WriteError,
 };
-use dunlin_sim::{AcceptAll, Host, LinkConfig, Loss, Pair, Ppm, Receiver, config, seeds};
+use dunlin_sim::{AcceptAll, LinkConfig, Loss, Pair, Ppm, Receiver, config, seeds};
 
-use super::kit::{DATA, Upload, connect, connected, connected_with, pair, qotp, write_all};
+use super::kit::{DATA, Upload, closed, connect, connected, connected_with, pair, qotp, write_all};
 use crate::common::{
     Seen, at, bad_line, drop_if, hand_in, kind, line, ms, patterned, quick, read_all, record,
 };
@@ -19,10 +19,6 @@ const IDLE: Duration = Duration::from_secs(30);
 /// When a side last heard something, by what the network saw: `delay` after it was sent.
 fn last_heard(seen: &Rc<RefCell<Vec<Seen>>>, to: core::net::SocketAddr, delay: Duration) -> Instant {
     seen.borrow().iter().rev().find(|seen| seen.to == to).expect("something was sent").at + delay
-}
-
-fn closed(host: &Host, handle: ConnectionHandle) -> Option<(Instant, CloseReason)> {
-    host.closed(handle).map(|(at, reason)| (at, reason.clone()))
 }
 
 #[test]

@@ -48,8 +48,12 @@ fn settings(rng: &mut Rng) -> Config {
     config
 }
 
-/// An application that sends streams and reads those of the other side at a pace of its own.
-fn app(rng: &mut Rng) -> (Both<Sender, Receiver>, Rc<RefCell<Received>>, (usize, u64)) {
+/// Streams and bytes on each.
+type Sent = (usize, u64);
+
+/// An application that sends streams and reads those of the other side at a pace of its own; what it will have read and
+/// what it sends.
+fn app(rng: &mut Rng) -> (Both<Sender, Receiver>, Rc<RefCell<Received>>, Sent) {
     let sent = (1 + rng.below(20) as usize, rng.below(40_000));
     let (receiver, seen) = match rng.below(3) {
         0 => Receiver::slow(1 + rng.below(20_000) as usize + sent.1 as usize / 20, ms(1 + rng.below(100))),
@@ -87,7 +91,7 @@ fn arbitrary_qotp_sessions_come_to_their_end() {
         let what = format!("{link:?}\n{settings:#?}\n{by_client:?} {by_server:?} {ends:?}");
         let seen = [client_seen, server_seen].map(|seen| (seen.borrow().finished, seen.borrow().total()));
         assert!(done, "{seen:?} of {streams}\n{what}");
-        let total = |sent: (usize, u64)| sent.0 as u64 * sent.1;
+        let total = |sent: Sent| sent.0 as u64 * sent.1;
         assert_eq!(seen.map(|seen| seen.1), [total(by_server), total(by_client)], "{what}");
         assert_eq!(ends, []);
         pair.finish();
