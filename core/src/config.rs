@@ -31,6 +31,9 @@ pub struct Config {
     pub packet_size: u16,
     /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
     pub max_receive_size: u16,
+    /// Send data as ECN-capable (ECT(0)) on paths that pass that on, and slow down for marks of congestion before
+    /// packets are lost. What arrives marked is told to the peer in any case. Default: true.
+    pub ecn: bool,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
     pub max_ack_delay: Duration,
     /// Unreliable datagrams.
@@ -46,6 +49,9 @@ pub struct Config {
     pub announce_streams: bool,
     /// Send a frame of a reserved type now and then, so that the peer's tolerance is exercised. Default: false.
     pub reserved_frames: bool,
+    /// Hand out the secrets of every connection, by [`Endpoint::poll_key_log`](crate::Endpoint::poll_key_log), to look
+    /// into captured packets with [`Inspector`](crate::Inspector): whoever has them reads everything. Default: false.
+    pub key_log: bool,
 }
 
 impl Default for Config {
@@ -60,6 +66,7 @@ impl Default for Config {
             aes_hardware: false,
             packet_size: 1200,
             max_receive_size: 65_000,
+            ecn: true,
             max_ack_delay: Duration::from_millis(25),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
@@ -67,6 +74,7 @@ impl Default for Config {
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
+            key_log: false,
         }
     }
 }
@@ -103,6 +111,8 @@ impl Config {
             *size = (*size).min(MAX_SIZE);
         }
         self.qotp.mtu = self.qotp.mtu.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
+        // Less than two packets would not move.
+        self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
         self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
         self.max_receive_size = self.max_receive_size.max(1200);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);

@@ -20,8 +20,8 @@ pub enum ConnectError {
         "that wire cannot dial such a peer: QOTP takes `AnyKey` or `QotpKey`, and only QOTP takes the latter"
     )]
     Wire,
-    /// The peer's key is our own.
-    #[error("that is this endpoint's own key; set `allow_self` if you mean it")]
+    /// The peer's key is our own. QOTP cannot dial it at all.
+    #[error("that is this endpoint's own key; on the native wire set `allow_self` if you mean it")]
     OwnKey,
     /// The offer is empty, too long, or has an empty name.
     #[error("offer one to 16 application protocols of 1 to 255 bytes, at most 256 bytes together")]

@@ -19,8 +19,10 @@ mod event;
 pub mod fuzzing;
 mod handshake;
 mod id;
+mod inspect;
 #[doc(hidden)]
 pub mod internal;
+mod key_log;
 mod path;
 mod ranges;
 mod recovery;
@@ -49,8 +51,12 @@ pub use error::{
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
+pub use inspect::{Inspected, Inspector, Payload, Sequence};
+pub use key_log::{KeyLogEntry, KeyLogError};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr};
+pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use recovery::rtt::Rtt;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
+pub use wire::frame::EcnCounts;
 pub use wire::header::peek_connection_id;

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{Identity, QotpIdentity};
 use crate::endpoint::{ConnectionHandle, EventQueue};
+use crate::key_log::KeyLog;
 use crate::rng::Rng;
 use crate::stats::EndpointStats;
 use crate::streams::blocks::{BlockPool, Memory};
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) stats: EndpointStats,
     pub(crate) events: EventQueue,
+    pub(crate) key_log: KeyLog,
     /// Connections with writers that found no memory.
     pub(crate) starving: VecDeque<ConnectionHandle>,
     /// Incoming attempts that are not confirmed yet.
@@ -47,6 +49,7 @@ impl Shared {
             identity: &self.identity,
             own_key: if self.config.allow_self { OwnKey::Allow } else { OwnKey::Refuse },
             agreements: &mut self.stats.x25519_operations,
+            key_log: &mut self.key_log,
         }
     }
 

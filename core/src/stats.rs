@@ -34,11 +34,13 @@ pub enum DropReason {
     Source,
     /// QOTP: it opened, but its payload says nothing that makes sense.
     Malformed,
+    /// QOTP: not of the size that packets of this type have; the peer is probably set to another MTU.
+    Size,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     const fn index(self) -> usize {
         self as usize

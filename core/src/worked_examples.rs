@@ -20,8 +20,9 @@ use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::{choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
+use crate::key_log::KeyLog;
 use crate::time::{Duration, Instant};
-use crate::wire::frame::{Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
+use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
 
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
@@ -122,8 +123,11 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let (config, now) = (config(aes), Instant::ZERO);
     let (initiator, responder) = (Identity::from_secret(INITIATOR), Identity::from_secret(RESPONDER));
     let (mut count, mut other_count) = (0, 0);
-    let mut ours = Party { identity: &initiator, own_key: OwnKey::Refuse, agreements: &mut count };
-    let mut theirs = Party { identity: &responder, own_key: OwnKey::Refuse, agreements: &mut other_count };
+    let (mut our_log, mut their_log) = (KeyLog::new(false), KeyLog::new(false));
+    let own_key = OwnKey::Refuse;
+    let mut ours = Party { identity: &initiator, own_key, agreements: &mut count, key_log: &mut our_log };
+    let mut theirs =
+        Party { identity: &responder, own_key, agreements: &mut other_count, key_log: &mut their_log };
 
     let mut values = Vec::new();
     offer(&config, &config.alpns).encode(&mut values, RESERVED);
@@ -227,7 +231,7 @@ fn check_ik(blocks: &mut Blocks) {
     blocks.check("ik reply payload", &ik.reply_payload);
     check_secrets(blocks, "ik", &ik.finished);
     let mut payload = Vec::new();
-    put_ack(&mut payload, PathId::ZERO, Duration::ZERO, core::iter::once(0..=0), 100);
+    put_ack(&mut payload, PathId::ZERO, Duration::ZERO, core::iter::once(0..=0), None, 100);
     payload.push(ty::PING as u8);
     let suite = Suite::ChaCha20Poly1305;
     let packet = sealed(&ik.finished, Role::Initiator, suite, RESPONDER_ID, 1, &payload);
@@ -274,10 +278,14 @@ fn the_worked_examples_are_what_the_code_does() {
     check_ix(&mut blocks);
     let mut ack = Vec::new();
     let ranges = [8..=10, 6..=6, 0..=3].into_iter();
-    put_ack(&mut ack, PathId::ZERO, Duration::from_micros(1500), ranges.clone(), 100);
+    put_ack(&mut ack, PathId::ZERO, Duration::from_micros(1500), ranges.clone(), None, 100);
     blocks.check("ack", &ack);
     let Some(Ok(Frame::Ack(decoded))) = Frames::new(&ack).next() else { panic!("that was no ACK") };
-    assert!(decoded.ranges().eq(ranges));
+    assert!(decoded.ranges().eq(ranges.clone()));
+    let counts = EcnCounts { ect0: 70, ect1: 0, ce: 2 };
+    ack.clear();
+    put_ack(&mut ack, PathId::ZERO, Duration::from_micros(1500), ranges, Some(counts), 100);
+    blocks.check("ack ecn", &ack);
     blocks.finish();
 }
 

@@ -60,9 +60,13 @@ fn the_table_of_limits_has_the_defaults() {
         ("connect_timeout", time(config.connect_timeout)),
         ("packet_size", size(config.packet_size.into())),
         ("max_receive_size", size(config.max_receive_size.into())),
+        ("ecn", if config.ecn { "on" } else { "off" }.into()),
         ("max_ack_delay", time(config.max_ack_delay)),
+        ("qotp.mtu", size(config.qotp.mtu.into())),
+        ("qotp.max_in_flight", size(config.qotp.max_in_flight)),
         ("datagrams.receive_buffer", size(config.datagrams.receive_buffer.into())),
         ("datagrams.send_buffer", size(config.datagrams.send_buffer.into())),
+        ("key_log", if config.key_log { "on" } else { "off" }.into()),
     ] {
         let row = format!("| `{name}` | {default} |");
         assert!(design.contains(&row), "docs/DESIGN.md has no row {row}");

@@ -27,7 +27,9 @@ async fn main() -> Result<()> {
 
 async fn serve(incoming: Incoming) -> Result<()> {
     let connection: Connection = incoming.accept()?.await?;
-    println!("{} connected", connection.peer_identity());
+    if let Some(key) = connection.peer_identity() {
+        println!("{key} connected");
+    }
     loop {
         let (send, recv) = connection.accept_bi().await?;
         tokio::spawn(echo(send, recv));

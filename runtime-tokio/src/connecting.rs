@@ -44,10 +44,17 @@ impl Connecting {
     /// [`Candidate::trust`] only gives the connection.
     ///
     /// # Errors
-    /// [`ConnectionError::Closed`].
+    /// [`ConnectionError::Closed`]; [`ConnectionError::NoIdentity`] on QOTP's wire, which proves no key: await the
+    /// connection itself there.
     pub async fn peer_key(mut self) -> Result<Candidate, ConnectionError> {
-        let stage = poll_fn(|cx| self.poll_stage(cx)).await?;
-        Ok(Candidate { link: self.link, stage })
+        let (key, settled) = match poll_fn(|cx| self.poll_stage(cx)).await? {
+            Stage::PeerKey(key) => (key, None),
+            Stage::Done(settled) => {
+                let key = settled.native().ok_or(ConnectionError::NoIdentity)?.peer;
+                (key, Some(settled))
+            }
+        };
+        Ok(Candidate { link: self.link, key, settled })
     }
 
     /// Opens a bidirectional stream already now. Waits while the peer allows no more: the first four need no wait.
@@ -56,6 +63,14 @@ impl Connecting {
     /// See [`OpenError`].
     pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), OpenError> {
         connection::open_bi(&self.link).await
+    }
+
+    /// QOTP: opens stream `number` already now, as [`Connection::open_id`] does.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_id(&self, number: u32) -> Result<(SendStream, RecvStream), OpenError> {
+        connection::open_id(&self.link, number).await
     }
 
     /// Opens a unidirectional stream already now. Waits while the peer allows no more: the first four need no wait.
@@ -113,17 +128,16 @@ impl Future for Connecting {
 #[must_use = "the connection is closed when this is dropped"]
 pub struct Candidate {
     link: Arc<Link>,
-    stage: Stage,
+    key: PublicKey,
+    /// Whose trust was decided on before the dial.
+    settled: Option<Arc<Settled>>,
 }
 
 impl Candidate {
     /// The key that the peer has proved to hold.
     #[must_use]
-    pub fn key(&self) -> &PublicKey {
-        match &self.stage {
-            Stage::PeerKey(key) => key,
-            Stage::Done(settled) => &settled.peer,
-        }
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
     }
 
     /// Trusts the key: the connection stands.
@@ -131,10 +145,10 @@ impl Candidate {
     /// # Errors
     /// How the connection ended meanwhile.
     pub fn trust(self) -> Result<Connection, CloseReason> {
-        let Self { link, stage } = self;
-        let settled = match stage {
-            Stage::Done(settled) => settled,
-            Stage::PeerKey(_) => {
+        let Self { link, settled, .. } = self;
+        let settled = match settled {
+            Some(settled) => settled,
+            None => {
                 let mut locked = link.lock();
                 if let (Some(mut connection), ..) = locked.connection(link.handle) {
                     connection.trust();
@@ -153,14 +167,5 @@ impl Candidate {
             }
         };
         Ok(Connection::new(link, settled))
-    }
-}
-
-impl core::fmt::Debug for Stage {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::PeerKey(key) => f.debug_tuple("PeerKey").field(key).finish(),
-            Self::Done(settled) => f.debug_tuple("Done").field(&settled.peer).finish(),
-        }
     }
 }

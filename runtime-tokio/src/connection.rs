@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_core::{
-    CloseReason, ConnectionStats, Direction, ErrorCode, PathStats, PublicKey, StreamId, Suite, Undelivered,
+    CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, PathStats, PublicKey,
+    QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
 };
 
 use crate::error::{DatagramError, ExportError, OpenError};
@@ -13,10 +14,11 @@ use crate::link::Link;
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
 use crate::state::Locked;
-use crate::table::Settled;
+use crate::table::{Settled, Wire};
 use crate::wake::Pick;
 
-/// A connection to a peer that has proved its key. Clones are handles of the same connection.
+/// A connection to a peer that has proved its key; on QOTP's wire, to one that has proved nothing
+/// ([`Connection::peer_identity`]). Clones are handles of the same connection.
 ///
 /// When the last handle is dropped, its streams included, the connection is closed with code 0; what was not delivered
 /// until then is lost. [`Connection::close_graceful`] delivers first.
@@ -39,10 +41,20 @@ impl Connection {
         open_bi(&self.link).await
     }
 
+    /// QOTP: opens stream `number`, whoever would open it by custom (even numbers the dialler, odd ones its peer). Waits
+    /// while we have as many streams open as we may.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if there is or was such a stream, [`OpenError::Unsupported`] on the native wire, which
+    /// chooses its numbers itself; see [`OpenError`].
+    pub async fn open_id(&self, number: u32) -> Result<(SendStream, RecvStream), OpenError> {
+        open_id(&self.link, number).await
+    }
+
     /// Opens a unidirectional stream. Waits while the peer allows no more.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// [`OpenError::Unsupported`] on QOTP's wire; see [`OpenError`].
     pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
         open_uni(&self.link).await
     }
@@ -66,7 +78,7 @@ impl Connection {
         .await
     }
 
-    /// The next unidirectional stream that the peer opened.
+    /// The next unidirectional stream that the peer opened. On QOTP's wire there is none, and this waits for the end.
     ///
     /// # Errors
     /// How the connection ended; streams that came before are still handed out.
@@ -85,7 +97,7 @@ impl Connection {
     /// Queues an unreliable datagram. When the queue is full, [`dunlin_core::Overflow`] decides what happens.
     ///
     /// # Errors
-    /// See [`DatagramError`].
+    /// [`DatagramError::Unsupported`] on QOTP's wire; see [`DatagramError`].
     pub fn send_datagram(&self, data: &[u8]) -> Result<(), DatagramError> {
         send_datagram(&self.link, data)
     }
@@ -106,7 +118,7 @@ impl Connection {
         sent.await.map_err(DatagramError::ConnectionLost)?
     }
 
-    /// The oldest unreliable datagram received.
+    /// The oldest unreliable datagram received. On QOTP's wire there is none, and this waits for the end.
     ///
     /// # Errors
     /// How the connection ended; datagrams that came before are still handed out.
@@ -131,6 +143,8 @@ impl Connection {
 
     /// Closes at once; the peer is told `code` and the first 512 bytes of `reason`. What was not delivered is lost.
     /// Does nothing if the connection has ended.
+    ///
+    /// QOTP has no word for it: there the peer hears nothing, and finds out by the silence.
     pub fn close(&self, code: ErrorCode, reason: &[u8]) {
         self.link.close(code, reason);
     }
@@ -139,6 +153,8 @@ impl Connection {
     /// `timeout` in any case. Says what was not delivered then.
     ///
     /// From the first poll on no stream can be opened. The close goes on if this is dropped.
+    ///
+    /// QOTP has no word for the close itself: there the peer reads its streams to their ends, and that is all it hears.
     pub async fn close_graceful(&self, timeout: Duration, code: ErrorCode, reason: &[u8]) -> Undelivered {
         {
             let mut locked = self.link.lock();
@@ -186,16 +202,38 @@ impl Connection {
         }
     }
 
-    /// The peer's key, which it has proved.
+    /// What is spoken: [`WireVersion::Native`], unless QOTP was dialled or its acceptance was switched on.
     #[must_use]
-    pub fn peer_identity(&self) -> &PublicKey {
-        &self.settled.peer
+    pub fn wire(&self) -> WireVersion {
+        match &self.settled.wire {
+            Wire::Native(_) => WireVersion::Native,
+            Wire::Qotp { .. } => WireVersion::Qotp,
+        }
     }
 
-    /// The application protocol.
+    /// The peer's key, which it has proved: always there on the native wire. `None` on QOTP's, and only there: nobody
+    /// proves anything on it. So an application that never switches QOTP on may `expect` the key, and one that does can
+    /// decide by this alone whom it lets in.
+    #[must_use]
+    pub fn peer_identity(&self) -> Option<&PublicKey> {
+        self.settled.native().map(|native| &native.peer)
+    }
+
+    /// QOTP: the key that the peer says is its own, or with which it was dialled. Good for telling peers apart that mean
+    /// well, never for letting them in: whoever can intercept packets can be the peer, and anybody can say anything.
+    /// `None` on the native wire, and where what the peer says is no key.
+    #[must_use]
+    pub fn qotp_claimed_key(&self) -> Option<QotpPublicKey> {
+        match &self.settled.wire {
+            Wire::Native(_) => None,
+            Wire::Qotp { claimed } => *claimed,
+        }
+    }
+
+    /// The application protocol; empty on QOTP's wire, which has none.
     #[must_use]
     pub fn alpn(&self) -> &[u8] {
-        &self.settled.alpn
+        self.settled.native().map_or(&[], |native| &native.alpn)
     }
 
     /// The AEAD that protects the packets.
@@ -204,17 +242,18 @@ impl Connection {
         self.settled.suite
     }
 
-    /// Noise's handshake hash: the same on both sides, and on no other connection.
+    /// Noise's handshake hash: the same on both sides, and on no other connection. `None` on QOTP's wire.
     #[must_use]
-    pub fn handshake_hash(&self) -> &[u8; 32] {
-        &self.settled.handshake_hash
+    pub fn handshake_hash(&self) -> Option<&[u8; 32]> {
+        self.settled.native().map(|native| &native.handshake_hash)
     }
 
     /// A secret that both sides can compute and nobody else, for `label` and `context`.
     ///
     /// # Errors
-    /// See [`ExportError`].
+    /// [`ExportError::Unsupported`] on QOTP's wire, where it would be no such thing; see [`ExportError`].
     pub fn export(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ExportError> {
+        self.settled.native().ok_or(ExportError::Unsupported)?;
         let mut locked = self.link.lock();
         let secret = match locked.connection(self.link.handle).0 {
             Some(connection) => connection.export(label, context)?,
@@ -236,36 +275,34 @@ fn accept(link: &Link, locked: &mut Locked<'_>, direction: Direction) -> Option<
 
 /// Opens a bidirectional stream of a connection, established or not.
 pub(crate) async fn open_bi(link: &Arc<Link>) -> Result<(SendStream, RecvStream), OpenError> {
-    open(
-        link,
-        |all| &all.open_bi,
-        Direction::Bidirectional,
-        |locked, id| {
-            (SendStream::opened(Arc::clone(link), locked, id), RecvStream::new(Arc::clone(link), id))
-        },
-    )
-    .await
+    open(link, |all| &all.open_bi, |connection| connection.open_bi(), |locked, id| both(link, locked, id))
+        .await
+}
+
+/// Opens the stream with this number of a QOTP connection, established or not.
+pub(crate) async fn open_id(link: &Arc<Link>, number: u32) -> Result<(SendStream, RecvStream), OpenError> {
+    let open_id = |connection: &mut EngineConnection<'_>| connection.open_id(number);
+    open(link, |all| &all.open_bi, open_id, |locked, id| both(link, locked, id)).await
+}
+
+fn both(link: &Arc<Link>, locked: &mut Locked<'_>, id: StreamId) -> (SendStream, RecvStream) {
+    (SendStream::opened(Arc::clone(link), locked, id), RecvStream::new(Arc::clone(link), id))
 }
 
 /// Opens a unidirectional stream of a connection, established or not.
 pub(crate) async fn open_uni(link: &Arc<Link>) -> Result<SendStream, OpenError> {
-    open(
-        link,
-        |all| &all.open_uni,
-        Direction::Unidirectional,
-        |locked, id| SendStream::opened(Arc::clone(link), locked, id),
-    )
-    .await
+    let make = |locked: &mut Locked<'_>, id| SendStream::opened(Arc::clone(link), locked, id);
+    open(link, |all| &all.open_uni, |connection| connection.open_uni(), make).await
 }
 
 async fn open<T>(
     link: &Arc<Link>,
     pick: Pick,
-    direction: Direction,
+    open: impl Fn(&mut EngineConnection<'_>) -> Result<StreamId, dunlin_core::OpenError>,
     make: impl Fn(&mut Locked<'_>, StreamId) -> T,
 ) -> Result<T, OpenError> {
     let opened = link.wait_for(pick, |locked| {
-        let opened = locked.connection(link.handle).0?.open(direction);
+        let opened = open(&mut locked.connection(link.handle).0?);
         match opened {
             Ok(id) => {
                 link.nudge(locked);
@@ -276,6 +313,8 @@ async fn open<T>(
                 (_, Some(reason)) => OpenError::ConnectionLost(reason),
                 (dunlin_core::OpenError::Untrusted, None) => OpenError::Untrusted,
                 (dunlin_core::OpenError::OverBudget, None) => OpenError::OverBudget,
+                (dunlin_core::OpenError::Unsupported, None) => OpenError::Unsupported,
+                (dunlin_core::OpenError::InUse, None) => OpenError::InUse,
                 (_, None) => OpenError::Closing,
             }))),
         }

@@ -4,13 +4,16 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
-use dunlin_core::{Config, ConnectOptions, EndpointStats, ErrorCode, Identity, Peer, PublicKey};
+use dunlin_core::{
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, Peer, PublicKey, QotpIdentity,
+    QotpPublicKey,
+};
 use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
 use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::Driver;
+use crate::driver::{Driver, KeyLogSink};
 use crate::error::{BindError, ConnectError};
 use crate::hardware;
 use crate::incoming::Incoming;
@@ -36,7 +39,8 @@ struct Inner {
 
 impl Endpoint {
     /// An endpoint on `addr` (port 0: any that is free), with the system's defaults for the socket. What
-    /// [`Config::aes_hardware`] says is completed by what this machine's processor says.
+    /// [`Config::aes_hardware`] says is completed by what this machine's processor says; [`Config::key_log`] is on with
+    /// [`Endpoint::with_key_log`] only.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -70,15 +74,44 @@ impl Endpoint {
     ///
     /// # Panics
     /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn with_socket(socket: UdpSocket, mut config: Config, identity: Identity) -> Result<Self, BindError> {
+    pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
+        Self::start(socket, config, identity, None)
+    }
+
+    /// The same, and the secrets of every connection go to `key_log`, as [`Config::key_log`] has it: whoever gets them
+    /// reads everything that is sent. For finding out what went wrong, with a capture and `dunlin decrypt`.
+    ///
+    /// The endpoint's task calls `key_log`, a few times for each connection, and waits for it: it must be quick.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn with_key_log(
+        socket: UdpSocket,
+        config: Config,
+        identity: Identity,
+        key_log: impl FnMut(KeyLogEntry) + Send + 'static,
+    ) -> Result<Self, BindError> {
+        Self::start(socket, config, identity, Some(KeyLogSink::new(key_log)))
+    }
+
+    fn start(
+        socket: UdpSocket,
+        mut config: Config,
+        identity: Identity,
+        key_log: Option<KeyLogSink>,
+    ) -> Result<Self, BindError> {
         let runtime = Handle::try_current().map_err(|error| BindError::Runtime(io::Error::other(error)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(BindError::Random)?;
         config.aes_hardware |= hardware::has_aes();
+        config.key_log = key_log.is_some();
         let (local, public) = (socket.local_addr(), *identity.public());
         let engine = dunlin_core::Endpoint::new(config, identity, seed);
         let shared = Arc::new(Shared::new(engine, Clock::start()));
-        let driver = Driver::new(Arc::clone(&shared), socket).map_err(BindError::Runtime)?;
+        let driver = Driver::new(Arc::clone(&shared), socket, key_log).map_err(BindError::Runtime)?;
         runtime.spawn(driver);
         Ok(Self { inner: Arc::new(Inner { shared, local, public }) })
     }
@@ -93,7 +126,24 @@ impl Endpoint {
         self.connect_with(peer, ConnectOptions::new(remote, alpn))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout.
+    /// Dials `remote` in QOTP: the short form of [`Endpoint::connect_with`] and [`ConnectOptions::qotp`]. With `peer`, the
+    /// holder of that key, and nobody else, can read what goes with the first packet; without, nothing goes with it.
+    ///
+    /// Nobody is authenticated, whether `peer` is given or not: read [`WireVersion::Qotp`](dunlin_core::WireVersion::Qotp)
+    /// on when that will do. There is no way back to the native wire, or from it to this one: what does not answer in
+    /// QOTP does not answer.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect_qotp(
+        &self,
+        remote: SocketAddr,
+        peer: Option<QotpPublicKey>,
+    ) -> Result<Connecting, ConnectError> {
+        self.connect_with(peer.map_or(Peer::AnyKey, Peer::QotpKey), ConnectOptions::qotp(remote))
+    }
+
+    /// Dials with all options: several protocols to offer, another timeout, the other wire.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -108,7 +158,7 @@ impl Endpoint {
     }
 
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
-    /// an endpoint whose [`Config::alpns`] are empty.
+    /// an endpoint whose [`Config::alpns`] are empty, except in QOTP where [`Config::accept_qotp`] is on.
     pub async fn accept(&self) -> Option<Incoming> {
         let shared = &self.inner.shared;
         loop {
@@ -134,6 +184,22 @@ impl Endpoint {
         if locked.phase == Phase::Open {
             locked.engine.set_alpns(alpns);
         }
+    }
+
+    /// Sets the key pair for QOTP connections from now on. Without it, it is the one that belongs to our identity
+    /// ([`Identity::qotp`]).
+    ///
+    /// Call it before the first [`Endpoint::accept`] or dial. Who dialled even earlier, with the right key, is heard when
+    /// its first packet comes again.
+    pub fn set_qotp_identity(&self, identity: QotpIdentity) {
+        self.inner.shared.lock().engine.set_qotp_identity(identity);
+    }
+
+    /// Our key on QOTP's wire, for peers that are to reach us with data in their first packet. It is never the native
+    /// one, and proves nothing.
+    #[must_use]
+    pub fn qotp_public_key(&self) -> QotpPublicKey {
+        *self.inner.shared.lock().engine.qotp_public_key()
     }
 
     /// Closes the endpoint: refuses everything new and closes every connection with `code` and `reason`. Once their

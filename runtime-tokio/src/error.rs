@@ -42,6 +42,9 @@ pub enum ConnectionError {
     /// The peer proved this key, and nobody said that it is trusted. See [`Connecting::peer_key`](crate::Connecting::peer_key).
     #[error("the peer has the key {0}, which nobody trusted")]
     Untrusted(PublicKey),
+    /// A peer's key was asked for on QOTP's wire, where nobody proves one.
+    #[error("QOTP proves nobody's key: there is none to decide on, only the connection to take or leave")]
+    NoIdentity,
 }
 
 /// Why a stream could not be opened.
@@ -54,6 +57,13 @@ pub enum OpenError {
     /// No memory left in the budget.
     #[error("the memory budget is used up")]
     OverBudget,
+    /// The wire of the connection has no such streams: QOTP knows bidirectional ones only, and the native wire chooses
+    /// their numbers itself.
+    #[error("the wire of this connection has no such streams")]
+    Unsupported,
+    /// QOTP: a stream with the number asked for is open, or was.
+    #[error("that stream number is in use, or was: choose another")]
+    InUse,
     /// The connection waits for its last data to arrive and takes no more.
     #[error("the connection is closing")]
     Closing,
@@ -72,6 +82,9 @@ pub enum WriteError {
     /// The stream was finished or reset by us.
     #[error("the stream was finished or reset")]
     Closed,
+    /// QOTP has no resets. See [`SendStream::reset`](crate::SendStream::reset) for what is left to do.
+    #[error("QOTP cannot reset a stream: finish it, or close the connection")]
+    Unsupported,
     /// The peer's key is not trusted yet.
     #[error("the peer's key has not been trusted yet")]
     Untrusted,
@@ -114,8 +127,8 @@ pub enum ReadToEndError {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum DatagramError {
-    /// The peer does not accept datagrams.
-    #[error("the peer does not accept datagrams")]
+    /// The peer does not accept datagrams, or the wire of the connection (QOTP) has none.
+    #[error("the peer, or the wire of this connection, takes no datagrams")]
     Unsupported,
     /// Longer than a packet of this path can carry, or than the peer accepts.
     #[error("the datagram is longer than the {max} bytes that fit")]
@@ -141,6 +154,9 @@ pub enum ExportError {
     /// The label has more than 255 bytes.
     #[error(transparent)]
     Label(#[from] LabelTooLong),
+    /// The connection is QOTP's, which has no secret that is its own alone.
+    #[error("QOTP connections have no secrets to export")]
+    Unsupported,
     /// The connection ended, and its keys are wiped.
     #[error("the connection is lost: {0}")]
     ConnectionLost(#[source] CloseReason),
@@ -164,6 +180,7 @@ impl From<WriteError> for io::Error {
         let kind = match &error {
             WriteError::Stopped(_) => io::ErrorKind::ConnectionReset,
             WriteError::Closed => io::ErrorKind::BrokenPipe,
+            WriteError::Unsupported => io::ErrorKind::Unsupported,
             WriteError::Untrusted => io::ErrorKind::PermissionDenied,
             WriteError::ConnectionLost(reason) => kind_of(reason),
         };

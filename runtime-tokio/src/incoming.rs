@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use core::net::SocketAddr;
-use dunlin_core::{AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, TransportAddr};
+use dunlin_core::{AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, TransportAddr, WireVersion};
 
 use crate::connecting::Connecting;
 use crate::link::Link;
@@ -12,6 +12,9 @@ use crate::state::{Locked, Phase, Shared};
 
 /// An attempt of somebody to connect, which waits for [`Incoming::accept`], [`Incoming::refuse`] or
 /// [`Incoming::ignore`]. It expires when it is not decided on in time ([`dunlin_core::Limits::half_open_lifetime`]).
+///
+/// Where [`Config::accept_qotp`](dunlin_core::Config::accept_qotp) is on, ask [`Incoming::wire`] first: QOTP's diallers
+/// prove nothing, now or later.
 ///
 /// Dropping it refuses the attempt with code 0.
 #[must_use = "the attempt is refused when this is dropped"]
@@ -55,6 +58,15 @@ impl Incoming {
         }
     }
 
+    /// What the dialler speaks. QOTP comes only where [`Config::accept_qotp`](dunlin_core::Config::accept_qotp) is on.
+    #[must_use]
+    pub const fn wire(&self) -> WireVersion {
+        match self.identity {
+            IncomingIdentity::Qotp(_) => WireVersion::Qotp,
+            _ => WireVersion::Native,
+        }
+    }
+
     /// The address from which the attempt came. Anybody can write any address there: it is not validated.
     #[must_use]
     pub const fn remote(&self) -> SocketAddr {
@@ -67,13 +79,13 @@ impl Incoming {
         self.identity
     }
 
-    /// The application protocols that the dialler offers.
+    /// The application protocols that the dialler offers; none on QOTP's wire.
     #[must_use]
     pub fn alpns(&self) -> &[Vec<u8>] {
         &self.alpns
     }
 
-    /// Answers. The connection stands when the dialler has proved its key.
+    /// Answers. The connection stands when the dialler has proved its key; on QOTP's wire, where it never does, at once.
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.
@@ -91,7 +103,7 @@ impl Incoming {
         Ok(Connecting::new(link))
     }
 
-    /// Answers with a refusal that the dialler can believe.
+    /// Answers with a refusal that the dialler can believe. QOTP has none: there this is [`Incoming::ignore`].
     pub fn refuse(mut self, code: ErrorCode) {
         self.decided = true;
         self.refuse_with(code);

@@ -38,7 +38,7 @@
 //! | [`Endpoint::accept`] | the attempt waits for the next call |
 //! | [`Endpoint::wait_idle`], [`Connection::closed`] | nothing has changed |
 //! | [`Connecting`], [`Connecting::peer_key`] | the attempt is given up (they are values, not calls: dropping a `&mut` borrow of a [`Connecting`] only stops waiting) |
-//! | [`Connection::open_bi`], [`Connection::open_uni`] | no stream was opened; the place goes to the next who waits |
+//! | [`Connection::open_bi`], [`Connection::open_uni`], [`Connection::open_id`] | no stream was opened; the place goes to the next who waits |
 //! | [`Connection::accept_bi`], [`Connection::accept_uni`], [`Connection::read_datagram`] | the stream or datagram waits for the next call |
 //! | [`Connection::send_datagram_wait`] | the datagram was not queued |
 //! | [`Connection::close_graceful`] | the close goes on |
@@ -53,11 +53,59 @@
 //! | when this is dropped | this happens |
 //! |---|---|
 //! | [`SendStream`] | the stream is finished: the peer reads to the end of what was written |
-//! | [`RecvStream`] | the peer is asked to stop, with code 0, unless the stream was read to its end |
-//! | [`Incoming`] | the attempt is refused with code 0 |
+//! | [`RecvStream`] | the peer is asked to stop, with code 0, unless the stream was read to its end; in QOTP, which cannot ask, what comes is thrown away |
+//! | [`Incoming`] | the attempt is refused with code 0; in QOTP, which cannot refuse, it is ignored |
 //! | [`Connecting`], [`Candidate`] | the attempt is given up, unless streams of it are still held |
 //! | the last [`Connection`] and stream of a connection | it is closed with code 0; what was not delivered is lost |
 //! | the last [`Endpoint`] | it closes with code 0, and with it its connections |
+//!
+//! # QOTP
+//!
+//! An endpoint can speak another wire beside its own: QOTP, version 0, as its reference implementation v0.2.19 does. It
+//! encrypts, but **it authenticates nobody**: neither side's key enters the keys of a connection, so whoever can intercept
+//! packets can pose as either side, read everything and change everything. (A dial with the responder's key hides what
+//! goes with its first packet from everybody else. That is all that keys do there.) It is right for talking to existing
+//! QOTP programs, where the network is trusted or the application authenticates by itself; it is wrong for secrets, for
+//! permissions, and wherever both sides are dunlins, which have the native wire.
+//!
+//! So nothing speaks it by accident. Dialling ([`Endpoint::connect_qotp`], or [`ConnectOptions::qotp`]) and accepting
+//! ([`Config::accept_qotp`]) are separate switches, both off, and nothing falls back from one wire to the other. An
+//! attempt says what it is before it is accepted ([`Incoming::wire`]). The connection has no
+//! [`Connection::peer_identity`], only a [`Connection::qotp_claimed_key`], of a type that does not convert to
+//! [`PublicKey`].
+//!
+//! ```
+//! use dunlin_tokio::{Config, Endpoint, Identity, WireVersion};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let config = Config::default().accept_qotp(true);
+//! let server = Endpoint::bind("127.0.0.1:0".parse()?, config, Identity::from_secret([1; 32]))?;
+//! let client = Endpoint::bind("127.0.0.1:0".parse()?, Config::default(), Identity::from_secret([2; 32]))?;
+//!
+//! let dial = client.connect_qotp(server.local_addr(), Some(server.qotp_public_key()))?;
+//! let (mut send, _recv) = dial.open_bi().await?;
+//! send.write_all(b"hello, anybody").await?;
+//! send.finish()?;
+//! let answer = async { Ok(server.accept().await.ok_or("closed")?.accept()?.await?) };
+//! let (here, there) = tokio::try_join!(async { Ok(dial.await?) }, answer)
+//! #   .map_err(|error: Box<dyn core::error::Error>| error)?;
+//!
+//! assert_eq!((here.wire(), here.peer_identity()), (WireVersion::Qotp, None));
+//! let (_send, mut recv) = there.accept_bi().await?;
+//! assert_eq!(recv.read_to_end(100).await?, b"hello, anybody");
+//! # Ok(())
+//! # }
+//! ```
+//! What else is different:
+//!
+//! - All streams are bidirectional, and have numbers that either side may choose ([`Connection::open_id`]). There are no
+//!   resets ([`SendStream::reset`]) and no datagrams: these calls fail with `Unsupported`.
+//! - The reference implementation ends its half of a stream when it hears the end of ours: ask it for all you want to
+//!   hear before you finish. Two dunlins can go on in one direction.
+//! - Nothing on the wire closes a connection. The peer of one that was closed hears only its streams end
+//!   ([`Connection::close_graceful`]), or nothing, and finds out by the silence, after 30 s at most.
+//! - There are no application protocols; what the streams carry is agreed on beforehand.
 //!
 //! # How it works
 //!
@@ -104,7 +152,8 @@ pub use send_stream::SendStream;
 pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, DatagramConfig, EndpointStats, ErrorCode, Identity, IncomingIdentity, Limits, Overflow,
-    PathStats, Peer, PublicKey, StreamId, Suite, TransportError, Undelivered,
+    ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
+    Identity, IncomingIdentity, KeyLogEntry, Limits, Overflow, PathStats, Peer, PublicKey, QotpConfig,
+    QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, UdpSocket};

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dunlin_core::{Connection, ErrorCode, StreamId};
+use dunlin_core::{Connection, ErrorCode, StreamId, WireVersion};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::error::{ReadError, ReadToEndError};
@@ -26,7 +26,8 @@ enum State {
 
 /// The receiving half of a stream.
 ///
-/// Dropping it before its end asks the peer to stop, with code 0, as [`RecvStream::stop`] does.
+/// Dropping it before its end asks the peer to stop, with code 0, as [`RecvStream::stop`] does. On QOTP's wire the peer
+/// cannot be asked: what it sends on is thrown away.
 #[derive(Debug)]
 pub struct RecvStream {
     link: Arc<Link>,
@@ -99,6 +100,8 @@ impl RecvStream {
 
     /// Wants no more: the peer is asked to stop, with `code`. Further reads fail with [`ReadError::Closed`]. Does
     /// nothing after the end of the stream.
+    ///
+    /// QOTP cannot ask: there the peer may send on to the end, and what it sends is acknowledged and thrown away.
     pub fn stop(&mut self, code: ErrorCode) {
         if self.state != State::Open {
             return;
@@ -106,10 +109,15 @@ impl RecvStream {
         self.state = State::Failed(ReadError::Closed);
         self.put_back = Bytes::new();
         let mut locked = self.link.lock();
-        if let (Some(mut connection), ..) = locked.connection(self.link.handle)
-            && connection.stop(self.id, code).is_ok()
-        {
-            self.link.nudge(&mut locked);
+        if let (Some(mut connection), ..) = locked.connection(self.link.handle) {
+            let stopped = match connection.wire() {
+                WireVersion::Qotp => connection.abandon(self.id),
+                _ => connection.stop(self.id, code),
+            };
+            // A stream that cannot be stopped has ended already.
+            if stopped.is_ok() {
+                self.link.nudge(&mut locked);
+            }
         }
     }
 

@@ -20,13 +20,22 @@ pub(crate) const MAX_COPY: usize = 256 << 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Open,
+    /// A reset was asked for that the wire does not have. The stream goes on, but ends only when it is told to.
+    Spoilt,
     Finished,
     Reset,
 }
 
+impl State {
+    const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Spoilt)
+    }
+}
+
 /// The sending half of a stream.
 ///
-/// Dropping it finishes the stream, as [`SendStream::finish`] does: the peer reads to the end of what was written.
+/// Dropping it finishes the stream, as [`SendStream::finish`] does: the peer reads to the end of what was written, on
+/// either wire. Not so after a [`SendStream::reset`] that QOTP could not carry out.
 #[derive(Debug)]
 pub struct SendStream {
     link: Arc<Link>,
@@ -98,7 +107,7 @@ impl SendStream {
     /// # Errors
     /// [`WriteError::Closed`] if it was finished or reset before, [`WriteError::Stopped`] if the peer stopped it.
     pub fn finish(&mut self) -> Result<(), WriteError> {
-        if self.state != State::Open {
+        if !self.state.is_open() {
             return Err(WriteError::Closed);
         }
         self.end(State::Finished, |connection, id| connection.finish(id))
@@ -108,9 +117,16 @@ impl SendStream {
     ///
     /// # Errors
     /// [`WriteError::Closed`] if everything had arrived, or it was reset before; [`WriteError::Stopped`] if the peer
-    /// stopped it.
+    /// stopped it; [`WriteError::Unsupported`] on QOTP's wire, which has only one end for a stream, the good one. Nothing
+    /// has changed then, except that dropping this handle does not finish the stream any more: so what was meant to be
+    /// cut off never looks complete, and the peer waits for the rest until the connection ends. Finish it in spite of
+    /// that, or close the connection.
     pub fn reset(&mut self, code: ErrorCode) -> Result<(), WriteError> {
-        self.end(State::Reset, |connection, id| connection.reset(id, code))
+        let reset = self.end(State::Reset, |connection, id| connection.reset(id, code));
+        if reset == Err(WriteError::Unsupported) && self.state == State::Open {
+            self.state = State::Spoilt;
+        }
+        reset
     }
 
     fn end(
@@ -189,7 +205,7 @@ impl SendStream {
     }
 
     fn poll_write_data(&mut self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
-        if self.state != State::Open {
+        if !self.state.is_open() {
             return Poll::Ready(Err(WriteError::Closed));
         }
         let link = &self.link;
@@ -224,8 +240,9 @@ impl SendStream {
                 WriteError::Stopped(code)
             }
             (dunlin_core::WriteError::Untrusted, _) => WriteError::Untrusted,
+            (dunlin_core::WriteError::Unsupported, _) => WriteError::Unsupported,
             _ => match self.link.reason(locked) {
-                Some(reason) if self.state == State::Open => WriteError::ConnectionLost(reason),
+                Some(reason) if self.state.is_open() => WriteError::ConnectionLost(reason),
                 _ => WriteError::Closed,
             },
         }
@@ -262,7 +279,7 @@ impl AsyncWrite for SendStream {
         let stream = self.get_mut();
         match stream.state {
             State::Finished => Poll::Ready(Ok(())),
-            State::Open | State::Reset => Poll::Ready(stream.finish().map_err(Into::into)),
+            State::Open | State::Spoilt | State::Reset => Poll::Ready(stream.finish().map_err(Into::into)),
         }
     }
 }

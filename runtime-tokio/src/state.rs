@@ -137,8 +137,15 @@ impl Locked<'_> {
     /// Hands over what the engine has to tell.
     pub(crate) fn dispatch(&mut self) {
         while let Some((handle, event)) = self.state.engine.poll_event() {
-            let State { engine, entries, open, closing, incoming, .. } = &mut *self.state;
+            let State { engine, phase, entries, open, closing, incoming, .. } = &mut *self.state;
             match &event {
+                // Only QOTP's, which no list of application protocols keeps out.
+                Event::Incoming if *phase != Phase::Open => {
+                    if let Some(attempt) = engine.incoming(handle) {
+                        attempt.ignore();
+                    }
+                    continue;
+                }
                 Event::Incoming => {
                     drop_expired(incoming, engine);
                     incoming.push_back(handle);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dunlin_core::{
     CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathStats, PeerIdentity,
-    PublicKey, StreamId, Suite, Undelivered, WriteError,
+    PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
 };
 
 use crate::wake::{Signals, Wakes, register};
@@ -14,21 +14,50 @@ use crate::wake::{Signals, Wakes, register};
 /// What a finished handshake has settled; it does not change any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
+    pub(crate) suite: Suite,
+    pub(crate) wire: Wire,
+}
+
+/// What only one of the wires has settled.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    Native(Native),
+    Qotp {
+        /// The key that the peer claims, if it is one. Nothing proves it.
+        claimed: Option<QotpPublicKey>,
+    },
+}
+
+/// What a native handshake has proved and agreed on.
+#[derive(Clone, Debug)]
+pub(crate) struct Native {
     pub(crate) peer: PublicKey,
     pub(crate) alpn: Vec<u8>,
-    pub(crate) suite: Suite,
     pub(crate) handshake_hash: [u8; 32],
 }
 
 impl Settled {
     pub(crate) fn of(connection: &Connection<'_>) -> Option<Arc<Self>> {
+        let wire = match connection.wire() {
+            WireVersion::Qotp => Wire::Qotp { claimed: connection.qotp_claimed_key() },
+            _ => Wire::Native(Native::of(connection)?),
+        };
+        Some(Arc::new(Self { suite: connection.suite()?, wire }))
+    }
+
+    pub(crate) fn native(&self) -> Option<&Native> {
+        match &self.wire {
+            Wire::Native(native) => Some(native),
+            Wire::Qotp { .. } => None,
+        }
+    }
+}
+
+impl Native {
+    fn of(connection: &Connection<'_>) -> Option<Self> {
         let PeerIdentity::Verified(peer) = connection.peer_identity()?;
-        Some(Arc::new(Self {
-            peer,
-            alpn: connection.alpn()?.to_vec(),
-            suite: connection.suite()?,
-            handshake_hash: connection.handshake_hash()?,
-        }))
+        let (alpn, handshake_hash) = (connection.alpn()?.to_vec(), connection.handshake_hash()?);
+        Some(Self { peer, alpn, handshake_hash })
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Host {
     pub events: Vec<(Instant, ConnectionHandle, Event)>,
     /// Trains sent are at most this long.
     pub train: TrainLimit,
+    /// What the endpoint is told of the codepoints that arrive: the truth, unless a test makes it lie to its peer.
+    pub ecn: fn(Option<Ecn>) -> Option<Ecn>,
     /// Bytes received from and sent to each address.
     pub traffic: BTreeMap<SocketAddr, (u64, u64)>,
 }
@@ -74,6 +76,7 @@ impl Host {
             app: Box::new(app),
             events: Vec::new(),
             train: TrainLimit::OFFLOAD,
+            ecn: |ecn| ecn,
             traffic: BTreeMap::new(),
         }
     }
@@ -157,6 +160,7 @@ impl Node for Host {
     ) {
         self.traffic.entry(remote).or_default().0 += datagram.len() as u64;
         let local = LocalAddr { socket: 0, ip: Some(local.ip()) };
+        let ecn = (self.ecn)(ecn);
         self.endpoint.handle_datagram(now, Arrival { local, remote: remote.into(), ecn }, datagram);
     }
 

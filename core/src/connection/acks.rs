@@ -29,6 +29,7 @@ impl Connection {
         let before = self.path.in_flight;
         let mut newest = None;
         let mut any = false;
+        let mut newly_ect = 0;
         self.path.bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
@@ -39,6 +40,7 @@ impl Connection {
             while let Some(number) = self.path.sent.next_unacked(next, to) {
                 let Some(acked) = self.path.sent.ack(number) else { break };
                 any = true;
+                newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
@@ -51,6 +53,7 @@ impl Connection {
         if !any {
             return Ok(());
         }
+        self.on_ecn_counts(ack, newly_ect);
         let sample = match newest {
             Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
             Some(Acked::Unawaited(_)) | None => None,
@@ -59,6 +62,16 @@ impl Connection {
         self.after_ack(now, ack.largest, sample, delay, before);
         self.on_progress(now);
         Ok(())
+    }
+
+    /// Credits what an ACK says of ECN to the path that its packets took, wherever the ACK came from.
+    fn on_ecn_counts(&mut self, ack: &Ack<'_>, newly_ect: u64) {
+        let path = &mut self.path;
+        if path.loss.largest_acked().is_none_or(|largest| ack.largest > largest)
+            && path.ecn.on_ack(newly_ect, ack.ecn) > 0
+        {
+            path.bbr.on_marked();
+        }
     }
 
     /// Ends an acknowledgement that said something new, `largest` being the highest number that it named: its RTT
@@ -156,6 +169,9 @@ impl Connection {
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
         self.stats.packets_lost += 1;
+        if packet.ect {
+            path.ecn.on_lost(PacketNumber(number));
+        }
         for item in path.sent.items(&packet) {
             if item == Item::Datagram {
                 self.stats.datagrams_dropped += 1;
@@ -185,6 +201,7 @@ impl Connection {
     pub(super) fn on_probe_timeout(&mut self, now: Instant) {
         self.stats.probe_timeouts += 1;
         self.path.loss.on_probe_timeout();
+        self.path.ecn.on_probe_timeout(self.path.loss.backoff());
         if self.path.loss.backoff() == PERSISTENT {
             self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
         }

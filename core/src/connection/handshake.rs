@@ -83,6 +83,7 @@ impl Connection {
         };
         let round_trip = dialling.round_trip(now);
         let trusted = dialling.target != Target::Unknown;
+        cx.key_log.traffic(self.local_id, remote_id, agreement.suite, &finished);
         let secured = secure(cx, now, self.role, &finished, &agreement);
         let peer = secured.peer;
         self.state.on_reply(Box::new(secured), trusted);

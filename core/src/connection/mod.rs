@@ -28,6 +28,7 @@ use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::ecn::EcnValidation;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::streams::blocks::LARGE;
@@ -45,7 +46,7 @@ use state::{Confirming, Copies, Reply, Secured, State};
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
 pub(crate) const BASE_COST: usize = 6 << 10;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 4608;
+const FIXED_COST: usize = 4864;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]
@@ -118,6 +119,7 @@ impl Connection {
     ) -> Option<Self> {
         let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest } =
             accepted;
+        cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
         let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
         let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
         let reply = Reply { bytes: reply, copies };
@@ -142,7 +144,10 @@ impl Connection {
     ) -> Option<Self> {
         let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.hasher());
         let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
-        Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)
+        let mut connection =
+            Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)?;
+        connection.path.ecn = EcnValidation::new(cx.config.ecn);
+        Some(connection)
     }
 
     /// A connection with `window` bytes of receive credit.

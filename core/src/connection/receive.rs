@@ -7,7 +7,7 @@ use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
 use crate::id::PacketNumber;
-use crate::path::addr::Arrival;
+use crate::path::addr::{Arrival, Ecn};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
@@ -95,7 +95,7 @@ impl Connection {
         }
         self.path.received.mark(numbered.number);
         self.on_authentic(cx, now, arrival, datagram.len());
-        let disposition = self.apply_packet(cx, now, numbered.number, payload);
+        let disposition = self.apply_packet(cx, now, numbered.number, arrival.ecn, payload);
         self.close_if_delivered(cx, now);
         disposition
     }
@@ -130,7 +130,7 @@ impl Connection {
         }
         self.tell(cx, Event::Connected);
         if !early.is_empty() {
-            self.apply_packet(cx, now, PacketNumber::ZERO, &early);
+            self.apply_packet(cx, now, PacketNumber::ZERO, None, &early);
         }
     }
 
@@ -140,11 +140,13 @@ impl Connection {
         cx: &mut Shared,
         now: Instant,
         number: PacketNumber,
+        ecn: Option<Ecn>,
         payload: &[u8],
     ) -> Disposition {
         match self.apply_frames(cx, now, payload) {
             Ok(ack_eliciting) => {
-                self.path.received.on_applied(now, number, ack_eliciting, cx.config.max_ack_delay);
+                let max_delay = cx.config.max_ack_delay;
+                self.path.received.on_applied(now, number, ack_eliciting, ecn, max_delay);
                 Disposition::Accepted
             }
             Err(Stop::Withhold) => {

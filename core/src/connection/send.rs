@@ -8,11 +8,11 @@ use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
-use crate::path::addr::{LocalAddr, TrainLimit, Transmit, TransportAddr};
+use crate::path::addr::{Ecn, TrainLimit, Transmit};
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;
-use crate::wire::frame::{Close, Control, put_ack, put_close, put_control, put_reserved};
+use crate::wire::frame::{Close, Control, EcnCounts, put_ack, put_close, put_control, put_reserved};
 use crate::wire::header::{DATA_HEADER, PacketType, TAG};
 
 use super::Connection;
@@ -37,6 +37,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = out.len();
+        let mut ecn = None;
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
                 if dialling.is_unsent() {
@@ -50,7 +51,11 @@ impl Connection {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;
                 (local, remote, out.len() - start)
             }
-            State::Untrusted(_) | State::Established(_) => self.poll_train(cx, now, limit, out)?,
+            State::Untrusted(_) | State::Established(_) => {
+                let (segment_size, codepoint) = self.poll_train(cx, now, limit, out)?;
+                ecn = codepoint;
+                (self.path.local, self.path.remote, segment_size)
+            }
             State::Qotp(_) | State::Lingering(_) => self.poll_qotp(cx, now, limit, out)?,
             State::Closing(closing) => {
                 let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
@@ -65,17 +70,17 @@ impl Connection {
         let len = out.len() - start;
         self.stats.packets_sent += len.div_ceil(segment_size.max(1)) as u64;
         self.stats.bytes_sent += len as u64;
-        Some(Transmit { local, remote, ecn: None, len, segment_size })
+        Some(Transmit { local, remote, ecn, len, segment_size })
     }
 
-    /// As many full packets as may go now, and one shorter one behind them.
+    /// As many full packets as may go now, and one shorter one behind them: their size, and the codepoint of all.
     fn poll_train(
         &mut self,
         cx: &mut Shared,
         now: Instant,
         limit: TrainLimit,
         out: &mut Vec<u8>,
-    ) -> Option<(LocalAddr, TransportAddr, usize)> {
+    ) -> Option<(usize, Option<Ecn>)> {
         self.rotate_keys(now);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
@@ -83,6 +88,7 @@ impl Connection {
         let mut budget = self.path.pacer.budget(now, rate, self.path.packet_size);
         let mut paced = 0;
         let mut segment_size = 0;
+        let mut ecn = None;
         self.path.paced_until = None;
         self.starved = false;
         let room = self.room(cx);
@@ -101,7 +107,14 @@ impl Connection {
             if plan.kind == Kind::Probe && self.path.sent.growth() > room.max(MIN_RECORDS) {
                 self.forget_oldest(now);
             }
+            if count == 0 && plan.kind != Kind::Quiet {
+                ecn = self.path.ecn.begin_train(self.path.sent.next());
+            }
             let Some(built) = self.put_packet(cx, now, plan, out) else { break };
+            if ecn.is_some() {
+                self.path.sent.set_ect();
+                self.path.ecn.on_sent(built.in_flight);
+            }
             if built.in_flight {
                 paced += built.len as u64;
                 budget = budget.saturating_sub(built.len as u64);
@@ -109,14 +122,14 @@ impl Connection {
             if count == 0 {
                 segment_size = built.len;
             }
-            if built.len < usize::from(self.path.packet_size) {
+            if built.len < usize::from(self.path.packet_size) || self.path.ecn.is_test_sent() {
                 break;
             }
         }
         if paced > 0 {
             self.path.pacer.on_sent(now, paced, rate);
         }
-        if segment_size == 0 { None } else { Some((self.path.local, self.path.remote, segment_size)) }
+        if segment_size == 0 { None } else { Some((segment_size, ecn)) }
     }
 
     fn rotate_keys(&mut self, now: Instant) {
@@ -187,7 +200,8 @@ impl Connection {
         let received = &mut self.path.received;
         let delay = received.delay(now);
         let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
-        put_ack(out, self.path.id, delay, ranges, end - out.len());
+        let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
+        put_ack(out, self.path.id, delay, ranges, counts, end - out.len());
         if let Some(last) = received.ranges().last() {
             self.path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
         }

@@ -14,6 +14,7 @@ use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
 use crate::path::addr::TransportAddr;
+use crate::path::ecn::EcnStats;
 use crate::recovery::rtt::Rtt;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
@@ -57,6 +58,8 @@ pub struct PathStats {
     pub packet_size: u16,
     /// Bytes sent and neither acknowledged nor lost.
     pub in_flight: u64,
+    /// Explicit congestion notification.
+    pub ecn: EcnStats,
     /// Congestion control.
     pub congestion: CongestionStats,
 }
@@ -330,11 +333,12 @@ impl<'a> Connection<'a> {
     }
 
     /// QOTP: the key that the peer says is its own, or under which it was dialled. Nothing proves it: whoever can
-    /// intercept packets can be the peer. `None` on the native wire, before a dial was answered, and after the end.
+    /// intercept packets can be the peer. `None` on the native wire, before a dial was answered, after the end, and
+    /// where what the peer says is no key.
     #[must_use]
     pub fn qotp_claimed_key(&self) -> Option<QotpPublicKey> {
         match &self.inner.state {
-            State::Qotp(qotp) if !qotp.is_dialling() => Some(*qotp.claimed()),
+            State::Qotp(qotp) if !qotp.is_dialling() => qotp.claimed(),
             _ => None,
         }
     }
@@ -404,6 +408,7 @@ impl<'a> Connection<'a> {
             rtt: path.rtt,
             packet_size: path.packet_size,
             in_flight: path.in_flight,
+            ecn: path.ecn.stats(path.received.counts()),
             congestion: path.bbr.snapshot(),
         }
     }

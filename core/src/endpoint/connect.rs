@@ -9,7 +9,7 @@ use crate::crypto::{PublicKey, QotpPublicKey};
 use crate::error::ConnectError;
 use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
-use crate::id::{ConnectionId, WireVersion};
+use crate::id::WireVersion;
 use crate::path::addr::TransportAddr;
 use crate::time::{Duration, Instant};
 
@@ -132,12 +132,22 @@ impl Endpoint {
         key: Option<QotpPublicKey>,
         deadline: Instant,
     ) -> Result<ConnectionHandle, ConnectError> {
-        if key.is_some_and(|key| key == *self.qotp_public_key()) && !self.shared.config.allow_self {
+        // Both ends would have the one id, and this endpoint cannot tell them apart.
+        if key.is_some_and(|key| key == *self.qotp_public_key()) {
             return Err(ConnectError::OwnKey);
         }
+        let dial = self.fresh_qotp_dial(now, key, deadline);
+        self.dial_qotp_with(now, remote, dial)
+    }
+
+    pub(super) fn dial_qotp_with(
+        &mut self,
+        now: Instant,
+        remote: TransportAddr,
+        dial: Dial,
+    ) -> Result<ConnectionHandle, ConnectError> {
         self.has_room()?;
-        let (dial, id) = self.fresh_qotp_dial(now, key, deadline);
-        let handle = self.slots.vacant();
+        let (handle, id) = (self.slots.vacant(), dial.connection_id());
         let connection = Connection::dial_qotp(&mut self.shared, now, handle, id, remote, dial)
             .ok_or(ConnectError::OverBudget)?;
         self.qotp_ids.insert(id, handle.slot);
@@ -146,18 +156,12 @@ impl Endpoint {
     }
 
     /// A dial whose ephemeral key, and with it the connection id, is not in use.
-    fn fresh_qotp_dial(
-        &mut self,
-        now: Instant,
-        key: Option<QotpPublicKey>,
-        deadline: Instant,
-    ) -> (Dial, ConnectionId) {
+    fn fresh_qotp_dial(&mut self, now: Instant, key: Option<QotpPublicKey>, deadline: Instant) -> Dial {
         loop {
             let ephemeral = self.shared.rng.ephemeral_secret(now, &[]);
             let dial = Dial::new(&ephemeral, key, deadline);
-            let id = dial.connection_id();
-            if !self.qotp_ids.contains_key(&id) {
-                return (dial, id);
+            if !self.qotp_ids.contains_key(&dial.connection_id()) {
+                return dial;
             }
         }
     }

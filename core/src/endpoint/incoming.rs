@@ -57,8 +57,9 @@ pub enum IncomingIdentity {
     Claimed(PublicKey),
     /// IK: the first packet was made with the key, or by somebody who holds ours; it may be a replay.
     Unconfirmed(PublicKey),
-    /// QOTP: the key stands in clear in the first packet, and nothing will ever prove it.
-    Qotp(QotpPublicKey),
+    /// QOTP: the key stands in clear in the first packet, and nothing will ever prove it. `None`: what stands there is
+    /// no key, which QOTP does not mind.
+    Qotp(Option<QotpPublicKey>),
 }
 
 impl IncomingIdentity {

@@ -23,6 +23,7 @@ use crate::connection::view;
 use crate::crypto::{Identity, QotpIdentity, QotpPublicKey};
 use crate::event::Event;
 use crate::id::{ConnectionId, WireVersion};
+use crate::key_log::{KeyLog, KeyLogEntry};
 use crate::path::addr::{Arrival, TrainLimit, Transmit};
 use crate::rng::{KeyedState, Rng};
 use crate::shared::Shared;
@@ -82,6 +83,7 @@ impl Endpoint {
         let (ids, inits, events) = (rng.hasher(), rng.hasher(), rng.hasher());
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
+            key_log: KeyLog::new(config.key_log),
             config,
             qotp_identity: identity.qotp(),
             identity,
@@ -300,6 +302,11 @@ impl Endpoint {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
         self.shared.events.pop()
+    }
+
+    /// The next entry of the key log, if [`Config::key_log`] is on. At most 256 wait; what comes beyond is lost.
+    pub fn poll_key_log(&mut self) -> Option<KeyLogEntry> {
+        self.shared.key_log.pop()
     }
 
     /// A connection; `None` if there is no such any more.

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::connection::qotp::Attempt;
+use crate::crypto::backend::SecretKey;
 use crate::error::AcceptError;
 use crate::event::Event;
 use crate::path::addr::Arrival;
@@ -14,6 +15,9 @@ use super::accept::PENDING_COST;
 use super::incoming::{Candidate, Decision, Init};
 use super::{ConnectionHandle, Endpoint, Entry};
 
+#[cfg(test)]
+mod tests;
+
 impl Endpoint {
     /// A datagram of version 0 came. Ids are looked up per version: one of another version's connection is unknown here.
     pub(super) fn route_qotp(&mut self, now: Instant, arrival: &Arrival, datagram: &mut [u8]) -> Disposition {
@@ -23,6 +27,10 @@ impl Endpoint {
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
+        // The reference cuts off what is longer, and what is left does not open.
+        if !header.ty().allows(datagram.len(), usize::from(self.shared.config.qotp.mtu)) {
+            return Disposition::Dropped(DropReason::Size);
+        }
         if matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd) {
             return self.handle_qotp_init(now, arrival, &header, datagram);
         }
@@ -49,11 +57,7 @@ impl Endpoint {
         if !self.shared.config.qotp.accept {
             return Disposition::Dropped(DropReason::Version);
         }
-        let len = datagram.len();
-        if !header.ty().allows(len, usize::from(self.shared.config.qotp.mtu)) {
-            return Disposition::Dropped(DropReason::TooShort);
-        }
-        let id = header.connection_id();
+        let (len, id) = (datagram.len(), header.connection_id());
         if let Some(&slot) = self.qotp_ids.get(&id) {
             return self.handle_qotp_copy(slot, arrival, header, len);
         }
@@ -109,9 +113,21 @@ impl Endpoint {
         handle: ConnectionHandle,
         attempt: Attempt,
     ) -> Result<ConnectionHandle, AcceptError> {
+        let ephemeral = self.shared.rng.ephemeral_secret(now, attempt.connection_id().as_bytes());
+        self.accept_qotp_with(now, handle, attempt, &SecretKey::new(&ephemeral))
+    }
+
+    fn accept_qotp_with(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        attempt: Attempt,
+        own: &SecretKey,
+    ) -> Result<ConnectionHandle, AcceptError> {
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
         let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
-        let connection = Connection::accept_qotp(&mut self.shared, now, handle, attempt, local, &copies)?;
+        let connection =
+            Connection::accept_qotp(&mut self.shared, now, handle, attempt, own, local, &copies)?;
         self.settle_attempt(handle, cost, connection);
         Ok(handle)
     }

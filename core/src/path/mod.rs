@@ -1,6 +1,7 @@
 //! A path of a connection: two addresses with their own packet numbers, round-trip time and congestion state.
 
 pub(crate) mod addr;
+pub(crate) mod ecn;
 pub(crate) mod validate;
 
 use crate::congestion::{Bbr, Pacer};
@@ -12,6 +13,7 @@ use crate::recovery::sent::SentPackets;
 use crate::time::{Duration, Instant};
 
 use addr::{LocalAddr, TransportAddr};
+use ecn::EcnValidation;
 use validate::Validation;
 
 /// One path.
@@ -23,6 +25,7 @@ pub(crate) struct Path {
     /// Size of a full datagram, in bytes of UDP payload.
     pub(crate) packet_size: u16,
     pub(crate) validation: Validation,
+    pub(crate) ecn: EcnValidation,
     pub(crate) received: Received,
     pub(crate) sent: SentPackets,
     pub(crate) in_flight: u64,
@@ -53,6 +56,7 @@ impl Path {
             remote,
             packet_size,
             validation: Validation::Valid,
+            ecn: EcnValidation::new(false),
             received: Received::new(now, PacketNumber::ZERO),
             sent: SentPackets::new(PacketNumber(1)),
             in_flight: 0,

@@ -4,8 +4,10 @@ use alloc::boxed::Box;
 
 use crate::crypto::replay::{Freshness, ReplayWindow};
 use crate::id::PacketNumber;
+use crate::path::addr::Ecn;
 use crate::ranges::RangeSet;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::EcnCounts;
 
 /// Ranges of received numbers remembered for acknowledgement; beyond it the oldest are forgotten (RFC 9000 section
 /// 13.2.3 asks for a limit).
@@ -33,6 +35,9 @@ pub(crate) struct Received {
     ranges: RangeSet,
     waiting: u32,
     due: Due,
+    counts: EcnCounts,
+    /// The last packet had met congestion.
+    congested: bool,
 }
 
 impl Received {
@@ -42,13 +47,22 @@ impl Received {
         window.mark(first);
         let mut ranges = RangeSet::default();
         ranges.insert_capped(first.0..first.0 + 1, MAX_RANGES);
-        Self { window, highest: first, highest_at: now, ranges, waiting: 0, due: Due::Never }
+        Self { window, highest: first, ranges, ..Self::empty(now) }
     }
 
     /// A path on which nothing was seen.
     pub(crate) fn empty(now: Instant) -> Self {
         let (window, ranges) = (Box::new(ReplayWindow::new()), RangeSet::default());
-        Self { window, highest: PacketNumber::ZERO, highest_at: now, ranges, waiting: 0, due: Due::Never }
+        Self {
+            window,
+            highest: PacketNumber::ZERO,
+            highest_at: now,
+            ranges,
+            waiting: 0,
+            due: Due::Never,
+            counts: EcnCounts::NONE,
+            congested: false,
+        }
     }
 
     /// The highest authenticated number.
@@ -66,12 +80,14 @@ impl Received {
         self.window.mark(number);
     }
 
-    /// Puts a packet whose frames were applied on the list to acknowledge.
+    /// Puts a packet whose frames were applied on the list to acknowledge. Like a gap, the first mark of congestion is
+    /// told at once (RFC 9000 section 13.2.1), if only the first: later ones are no news.
     pub(crate) fn on_applied(
         &mut self,
         now: Instant,
         number: PacketNumber,
         ack_eliciting: bool,
+        ecn: Option<Ecn>,
         max_delay: Duration,
     ) {
         let in_order = number.0 == self.highest.0 + 1;
@@ -80,14 +96,32 @@ impl Received {
             self.highest_at = now;
         }
         self.ranges.insert_capped(number.0..number.0 + 1, MAX_RANGES);
+        let newly_congested = self.count(ecn);
         if ack_eliciting {
             self.waiting += 1;
             self.due = match self.due {
-                _ if !in_order || self.waiting >= ACK_EVERY => Due::Now,
+                _ if !in_order || newly_congested || self.waiting >= ACK_EVERY => Due::Now,
                 Due::Never => Due::At(now + max_delay),
                 due => due,
             };
         }
+    }
+
+    /// Counts a codepoint; says whether congestion begins with it.
+    fn count(&mut self, ecn: Option<Ecn>) -> bool {
+        match ecn {
+            Some(Ecn::Ect0) => self.counts.ect0 += 1,
+            Some(Ecn::Ect1) => self.counts.ect1 += 1,
+            Some(Ecn::Ce) => self.counts.ce += 1,
+            None => {}
+        }
+        let before = core::mem::replace(&mut self.congested, ecn == Some(Ecn::Ce));
+        self.congested && !before
+    }
+
+    /// Packets acknowledged by the codepoint they arrived with.
+    pub(crate) const fn counts(&self) -> EcnCounts {
+        self.counts
     }
 
     /// Raises the highest number for a packet that opened but whose frames could not be applied. It is not
@@ -153,5 +187,41 @@ impl Received {
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<ReplayWindow>() + self.ranges.capacity_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packet `number` arrives, ack-eliciting; says whether it is acknowledged at once, and if so does it.
+    fn at_once(received: &mut Received, number: u64, ecn: Option<Ecn>) -> bool {
+        let now = Instant::ZERO;
+        received.on_applied(now, PacketNumber(number), true, ecn, Duration::from_millis(25));
+        let due = received.is_due(now);
+        if due {
+            received.on_ack_sent();
+        }
+        due
+    }
+
+    #[test]
+    fn congestion_is_told_at_once_when_it_begins() {
+        let mut received = Received::new(Instant::ZERO, PacketNumber::ZERO);
+        assert!(!at_once(&mut received, 1, Some(Ecn::Ect0)));
+        assert!(at_once(&mut received, 2, Some(Ecn::Ect0)), "every second packet");
+        assert!(at_once(&mut received, 3, Some(Ecn::Ce)));
+        assert!(!at_once(&mut received, 4, Some(Ecn::Ce)), "that is no news");
+        assert!(at_once(&mut received, 5, None));
+        assert!(at_once(&mut received, 6, Some(Ecn::Ce)));
+        assert_eq!(received.counts(), EcnCounts { ect0: 2, ect1: 0, ce: 3 });
+    }
+
+    #[test]
+    fn a_mark_on_an_acknowledgement_asks_for_none() {
+        let mut received = Received::new(Instant::ZERO, PacketNumber::ZERO);
+        received.on_applied(Instant::ZERO, PacketNumber(1), false, Some(Ecn::Ce), Duration::ZERO);
+        assert!(!received.is_waiting());
+        assert_eq!(received.counts().ce, 1);
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct SentPacket {
     pub(crate) sent: Instant,
     pub(crate) size: u16,
     fate: Fate,
+    /// Sent with ECT(0).
+    pub(crate) ect: bool,
     items: u16,
     first_item: u64,
     /// The key phase it was sealed in.
@@ -184,11 +186,19 @@ impl SentPackets {
             sent,
             size,
             fate,
+            ect: false,
             items: items.min(u64::from(u16::MAX)) as u16,
             first_item: self.items_base + self.items.len() as u64 - items,
             phase,
             info,
         });
+    }
+
+    /// The packet recorded last goes with ECT(0).
+    pub(crate) fn set_ect(&mut self) {
+        if let Some(last) = self.packets.back_mut() {
+            last.ect = true;
+        }
     }
 
     /// The items of a packet that still has its record.
@@ -218,6 +228,12 @@ impl SentPackets {
         if from < end {
             self.acked.insert(from..end);
         }
+    }
+
+    /// When a packet was sent that still has its record.
+    pub(crate) fn sent_at(&self, number: u64) -> Option<Instant> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.packets.get(index).map(|packet| packet.sent)
     }
 
     /// Marks a packet acknowledged. `None` if that was known, or if it was so long ago that the record is gone.

@@ -106,16 +106,17 @@ impl Flow {
     }
 
     /// Bytes of data sent and not acknowledged, where the limit moves with that.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
         self.sliding.map_or(0, |sliding| self.sent.saturating_sub(sliding.acked))
     }
 
-    /// Whether there is credit again for `waiting` streams: for a packet of each, or for half a window of data. Less
+    /// Whether there is credit again for `waiting` streams: for a packet of each, or for a quarter of the window. Less
     /// would have many of them look in vain for each packet that goes.
     pub(crate) fn can_release(&self, waiting: usize) -> bool {
         let least = self
             .sliding
-            .map_or(0, |sliding| sliding.packet.saturating_mul(waiting as u64).min(sliding.window / 2));
+            .map_or(0, |sliding| sliding.packet.saturating_mul(waiting as u64).min(sliding.window / 4));
         self.send_credit() >= least.max(1)
     }
 

@@ -6,6 +6,7 @@ mod by_use;
 mod counts;
 mod flow;
 mod frames;
+mod holdings;
 mod opening;
 mod qotp;
 mod receive;
@@ -33,7 +34,6 @@ use crate::wire::params::TransportParams;
 use blocks::{MAX_LEN, Memory};
 use counts::Counts;
 use flow::Flow;
-use flow::Reception;
 use opening::Opening;
 use receive::ReceiveHalf;
 pub(crate) use receive::Refusal;
@@ -102,9 +102,6 @@ impl Stream {
 const STREAM_COST: usize = size_of::<Stream>() + PLACE_COST;
 /// A place in the table, and as much of the room that the table keeps free.
 const PLACE_COST: usize = 2 * size_of::<(StreamId, Box<Stream>)>();
-
-/// Queues and room in the table beyond this many bytes are given back when the connection rests.
-const KEEP: usize = 1 << 10;
 
 /// What a stream may hold for sending on the slowest of paths: a writer should not have to be woken for every packet.
 const MIN_SEND_CAP: u64 = 256 << 10;
@@ -454,85 +451,9 @@ impl Streams {
         self.table.values().filter_map(|stream| stream.receive.as_ref()).any(ReceiveHalf::has_unread)
     }
 
-    /// Forgets a stream that is done in both directions.
-    fn reap(&mut self, id: StreamId, memory: &mut Memory<'_>) {
-        let Some(stream) = self.table.get_mut(&id) else { return };
-        stream.measure(&mut self.buffers);
-        if stream.is_done()
-            && let Some(mut stream) = self.table.remove(&id)
-        {
-            self.buffers = self.buffers.saturating_sub(stream.measured);
-            discard(&mut stream, memory);
-            memory.account.release(memory.budget, STREAM_COST);
-            if self.opening.on_closed(id, stream.ours) {
-                self.events.push_back(StreamEvent::Available(id.direction()));
-            }
-        }
-    }
-
-    /// Drops all streams, for a connection that is over.
-    pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
-        for (_, mut stream) in self.table.drain() {
-            discard(&mut stream, memory);
-            memory.account.release(memory.budget, STREAM_COST);
-        }
-        self.undelivered = 0;
-        self.buffers = 0;
-        if let Some(by_use) = self.opening.by_use_mut() {
-            by_use.reception = Reception::new(by_use.reception.capacity());
-        }
-    }
-
-    /// Drops what would be sent; what was received stays to be read.
-    pub(crate) fn discard_sending(&mut self, memory: &mut Memory<'_>) {
-        for stream in self.table.values_mut() {
-            if let Some(mut send) = stream.send.take() {
-                send.discard(memory);
-            }
-            stream.measure(&mut self.buffers);
-        }
-        self.undelivered = 0;
-    }
-
     /// The next event for the application.
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
         self.events.pop_front()
-    }
-
-    /// Heap held beside blocks and stream structs, in bytes.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.buffers
-            + (self.held.capacity() + self.starving.capacity()) * size_of::<StreamId>()
-            + self.owed.capacity() * size_of::<(StreamId, Owed)>()
-            + self.events.capacity() * size_of::<StreamEvent>()
-            + self.schedule.heap_bytes()
-            + self.opening.heap_bytes()
-            + self.table.allocation_size().saturating_sub(self.table.len() * PLACE_COST)
-    }
-
-    /// Whether [`Self::shrink`] is worth calling.
-    pub(crate) fn is_roomy(&self) -> bool {
-        self.heap_bytes() > KEEP
-    }
-
-    /// Gives the room back that a busier time needed.
-    pub(crate) fn shrink(&mut self) {
-        self.held.shrink_to_fit();
-        self.starving.shrink_to_fit();
-        self.owed.shrink_to_fit();
-        self.events.shrink_to_fit();
-        self.schedule.shrink();
-        self.opening.shrink();
-        self.table.shrink_to_fit();
-    }
-}
-
-fn discard(stream: &mut Stream, memory: &mut Memory<'_>) {
-    if let Some(send) = &mut stream.send {
-        send.discard(memory);
-    }
-    if let Some(receive) = &mut stream.receive {
-        receive.discard(memory);
     }
 }
 

@@ -151,6 +151,12 @@ impl Streams {
         }
     }
 
+    /// Bytes of data that were sent and not acknowledged.
+    #[cfg(test)]
+    pub(crate) fn in_flight_data(&self) -> u64 {
+        self.flow.in_flight()
+    }
+
     /// Whether streams wait for a wider window of the peer.
     pub(crate) fn is_held(&self) -> bool {
         !self.held.is_empty()

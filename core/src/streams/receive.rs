@@ -175,10 +175,15 @@ impl ReceiveHalf {
         if self.state == State::Done {
             return None;
         }
-        let gone = (self.buffer.held_bytes(), self.buffer.readable() as u64);
+        let gone = self.held_and_readable();
         self.buffer.discard(memory);
         self.state = State::Done;
         Some(gone)
+    }
+
+    /// Bytes held, and how many of them can be read: O(gaps).
+    pub(crate) fn held_and_readable(&self) -> (u64, u64) {
+        (self.buffer.held_bytes(), self.buffer.readable() as u64)
     }
 
     /// Applies a RESET_STREAM frame.

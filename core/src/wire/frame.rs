@@ -102,6 +102,26 @@ pub(crate) enum CloseKind {
 /// The longest reason that a CLOSE carries, in bytes; it always fits into a packet beside an ACK.
 pub(crate) const MAX_REASON: usize = 512;
 
+/// Packets of a path that arrived with each ECN codepoint (RFC 9000 section 19.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EcnCounts {
+    /// ECT(0): as they were sent.
+    pub ect0: u64,
+    /// ECT(1), which is never sent.
+    pub ect1: u64,
+    /// Congestion experienced.
+    pub ce: u64,
+}
+
+impl EcnCounts {
+    /// No packet with any.
+    pub(crate) const NONE: Self = Self { ect0: 0, ect1: 0, ce: 0 };
+
+    fn fields(self) -> [u64; 3] {
+        [self.ect0, self.ect1, self.ce]
+    }
+}
+
 /// A received ACK: which packets of a path arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ack<'a> {
@@ -109,6 +129,8 @@ pub(crate) struct Ack<'a> {
     pub(crate) largest: PacketNumber,
     /// How long the receiver sat on `largest`.
     pub(crate) delay: Duration,
+    /// How they arrived.
+    pub(crate) ecn: Option<EcnCounts>,
     /// First range and the (gap, length) pairs, checked when decoded.
     ranges: &'a [u8],
 }
@@ -131,12 +153,11 @@ impl<'a> Ack<'a> {
         }
         let mut ranges = start;
         let ranges = ranges.bytes(start.remaining() - reader.remaining())?;
-        if ecn {
-            for _ in 0..3 {
-                reader.varint()?;
-            }
-        }
-        Ok(Self { path, largest: PacketNumber(largest), delay, ranges })
+        let ecn = match ecn {
+            true => Some(EcnCounts { ect0: reader.varint()?, ect1: reader.varint()?, ce: reader.varint()? }),
+            false => None,
+        };
+        Ok(Self { path, largest: PacketNumber(largest), delay, ecn, ranges })
     }
 
     /// The acknowledged ranges, highest first.
@@ -163,12 +184,13 @@ impl Iterator for AckRanges<'_> {
 }
 
 /// Appends an ACK for `ranges` (highest first, inclusive, disjoint and not adjacent), as many as fit into `room` bytes
-/// and at least the first. Writes nothing if there is no range.
+/// and at least the first, with the `counts` if there are any and they fit. Writes nothing if there is no range.
 pub(crate) fn put_ack(
     out: &mut Vec<u8>,
     path: PathId,
     delay: Duration,
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
+    counts: Option<EcnCounts>,
     room: usize,
 ) {
     let mut all = ranges.clone();
@@ -176,6 +198,14 @@ pub(crate) fn put_ack(
     let micros = u64::try_from(delay.as_micros()).unwrap_or(0);
     let mut size =
         ACK_FIXED + varint_len(*first.end()) + varint_len(micros) + varint_len(*first.end() - *first.start());
+    let counts = counts.map(EcnCounts::fields).filter(|counts| {
+        let with_counts = size + counts.iter().map(|count| varint_len(*count)).sum::<usize>();
+        let fits = with_counts <= room;
+        if fits {
+            size = with_counts;
+        }
+        fits
+    });
     let mut count = 0u64;
     let mut low = *first.start();
     for range in all {
@@ -186,7 +216,7 @@ pub(crate) fn put_ack(
         low = *range.start();
         count += 1;
     }
-    put_varint(out, ty::ACK);
+    put_varint(out, if counts.is_some() { ty::ACK_ECN } else { ty::ACK });
     put_varint(out, u64::from(path.get()));
     put_varint(out, *first.end());
     put_varint(out, micros);
@@ -197,6 +227,9 @@ pub(crate) fn put_ack(
         put_varint(out, low - *range.end() - 2);
         put_varint(out, *range.end() - *range.start());
         low = *range.start();
+    }
+    for count in counts.into_iter().flatten() {
+        put_varint(out, count);
     }
 }
 

@@ -50,6 +50,7 @@ proptest! {
     #[test]
     fn acks_round_trip(
         gaps in prop::collection::vec((0u64..50, 2u64..90), 1..40), base in 0u64..1_000_000, room in 20usize..400,
+        ecn in prop::option::of((0u64..1 << 40, 0u64..2, 0u64..100)),
     ) {
         let mut low = base;
         let mut ranges = Vec::new();
@@ -59,17 +60,19 @@ proptest! {
         }
         ranges.reverse();
         let mut out = Vec::new();
-        put_ack(&mut out, PathId(5), Duration::from_micros(777), ranges.iter().cloned(), room);
+        let ecn = ecn.map(|(ect0, ect1, ce)| EcnCounts { ect0, ect1, ce });
+        put_ack(&mut out, PathId(5), Duration::from_micros(777), ranges.iter().cloned(), ecn, room);
         prop_assert!(out.len() <= room.max(20));
         let frames: Vec<_> = Frames::new(&out).collect();
         prop_assert_eq!(frames.len(), 1);
         let Ok(Frame::Ack(ack)) = &frames[0] else { panic!("{frames:?}") };
         prop_assert_eq!(ack.path, PathId(5));
         prop_assert_eq!(ack.delay, Duration::from_micros(777));
+        prop_assert!(ack.ecn == ecn || (ack.ecn.is_none() && room < 40));
         let got: Vec<_> = ack.ranges().collect();
         prop_assert!(!got.is_empty());
         prop_assert_eq!(&got[..], &ranges[..got.len()]);
-        if room > 350 {
+        if room > 362 {
             prop_assert_eq!(got.len(), ranges.len());
         }
     }

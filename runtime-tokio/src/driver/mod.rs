@@ -4,6 +4,7 @@
 //! arrives, a task has something to send, or the engine's deadline comes. The lock is held for one batch in or one train
 //! out; system calls happen outside.
 
+mod key_log;
 mod receive;
 mod timer;
 mod transmit;
@@ -19,6 +20,7 @@ use tracing::debug;
 
 use crate::state::{Phase, Shared};
 
+pub(crate) use key_log::KeyLogSink;
 use receive::Receiver;
 use timer::Timer;
 use transmit::Transmitter;
@@ -49,6 +51,7 @@ pub(crate) struct Driver {
     receiver: Receiver,
     transmitter: Transmitter,
     timer: Timer,
+    key_log: Option<KeyLogSink>,
 }
 
 /// What the driver may do next.
@@ -60,8 +63,8 @@ enum Next {
 }
 
 impl Driver {
-    /// A driver of `udp`. Must be called within a runtime.
-    pub(crate) fn new(shared: Arc<Shared>, udp: UdpSocket) -> io::Result<Self> {
+    /// A driver of `udp`, which hands what the engine logs to `key_log`. Must be called within a runtime.
+    pub(crate) fn new(shared: Arc<Shared>, udp: UdpSocket, key_log: Option<KeyLogSink>) -> io::Result<Self> {
         let timer = Timer::new(shared.clock);
         Ok(Self {
             shared,
@@ -69,16 +72,20 @@ impl Driver {
             receiver: Receiver::new(),
             transmitter: Transmitter::new(),
             timer,
+            key_log,
         })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
-        let Self { shared, socket: Some(socket), receiver, transmitter, timer } = self else {
+        let Self { shared, socket: Some(socket), receiver, transmitter, timer, key_log } = self else {
             return Ok(Next::Stop);
         };
         for _ in 0..ROUNDS_PER_TURN {
             let received = receiver.receive(cx, shared, socket)?;
             let sent = transmitter.transmit(cx, shared, socket)?;
+            if let Some(key_log) = key_log {
+                key_log.drain(shared);
+            }
             if received || sent {
                 continue;
             }

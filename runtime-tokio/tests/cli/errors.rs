@@ -4,7 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
 
-use crate::support::{DUNLIN, Receiver, Scratch, listing, recv_args, run};
+use crate::support::{DUNLIN, Ended, Receiver, Scratch, in_time, listing, recv_args, run};
 
 /// A public key that nobody here has.
 const STRANGER: &str = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100";
@@ -55,26 +55,30 @@ fn nobody_there_ends_after_five_seconds() {
 
 #[test]
 fn a_receiver_with_another_key_is_named() {
-    let scratch = Scratch::new();
-    let (file, key) = (scratch.file("file", 1), scratch.key("key"));
-    let receiver = Receiver::start(&key, &scratch.path("to"), &[]);
-    let ended = run(&["send", "--to", &receiver.address, "--peer", STRANGER, file.to_str().unwrap()]);
-    assert_eq!(ended.code, 1);
-    assert!(ended.error().contains(&format!("has another key, {}", key.1)), "{ended:?}");
-    // It is not even disturbed, and nothing was sent.
-    let sent = run(&receiver.send_args(&[&file]));
-    assert_eq!(sent.code, 0, "{sent:?}");
-    assert_eq!(listing(&scratch.path("to")).len(), 1);
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (file, key) = (scratch.file("file", 1), scratch.key("key"));
+        let receiver = Receiver::start(&key, &scratch.path("to"), &[]);
+        let ended = run(&["send", "--to", &receiver.address, "--peer", STRANGER, file.to_str().unwrap()]);
+        assert_eq!(ended.code, 1);
+        assert!(ended.error().contains(&format!("has another key, {}", key.1)), "{ended:?}");
+        // It is not even disturbed, and nothing was sent.
+        let sent = run(&receiver.send_args(&[&file]));
+        assert_eq!(sent.code, 0, "{sent:?}");
+        assert_eq!(listing(&scratch.path("to")).len(), 1);
+    });
 }
 
 #[test]
 fn a_choosy_receiver_with_another_key_is_noticed_though_not_named() {
-    let scratch = Scratch::new();
-    let (file, key) = (scratch.file("file", 1), scratch.key("key"));
-    let receiver = Receiver::start(&key, &scratch.path("to"), &["--allow", STRANGER]);
-    let ended = run(&["send", "--to", &receiver.address, "--peer", STRANGER, file.to_str().unwrap()]);
-    assert_eq!(ended.code, 1);
-    assert!(ended.error().contains("not to the key given with --peer"), "{ended:?}");
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (file, key) = (scratch.file("file", 1), scratch.key("key"));
+        let receiver = Receiver::start(&key, &scratch.path("to"), &["--allow", STRANGER]);
+        let ended = run(&["send", "--to", &receiver.address, "--peer", STRANGER, file.to_str().unwrap()]);
+        assert_eq!(ended.code, 1);
+        assert!(ended.error().contains("not to the key given with --peer"), "{ended:?}");
+    });
 }
 
 #[test]
@@ -103,40 +107,45 @@ fn a_folder_that_cannot_be_written_is_told_before_listening() {
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_told_to_both_and_what_arrived_counts() {
-    let scratch = Scratch::new();
-    let (file, to, key) = (scratch.file("file", 4 << 20), scratch.path("to"), scratch.key("key"));
-    // No file may grow beyond 2,048 blocks of 512 bytes: as close to a full disk as a test gets without being root.
-    let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", limited, DUNLIN]).args(recv_args("127.0.0.1:0", &key.0, &to)).arg("--once");
-    let receiver = Receiver::of(&mut command, &key.1);
-    let sent = run(&receiver.send_args(&[&file]));
-    let received = receiver.process.ended();
-    for ended in [&sent, &received] {
-        assert_eq!(ended.code, 1, "{ended:?}");
-        assert!(ended.error().contains("no space left for `file`"), "{ended:?}");
-    }
-    assert!(sent.error().contains("the receiver"), "{sent:?}");
-    assert!(fs::metadata(to.join("file.dunlin-part")).unwrap().len() > 0);
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (file, to, key) = (scratch.file("file", 4 << 20), scratch.path("to"), scratch.key("key"));
+        // No file may grow beyond 2,048 blocks of 512 bytes: as close to a full disk as a test gets without being root.
+        let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", limited, DUNLIN]).args(recv_args("127.0.0.1:0", &key.0, &to)).arg("--once");
+        let receiver = Receiver::of(&mut command, &key.1);
+        let sent = run(&receiver.send_args(&[&file]));
+        let told = |ended: &Ended| {
+            assert_eq!(ended.code, 1, "{ended:?}");
+            assert!(ended.error().contains("no space left for `file`"), "{ended:?}");
+        };
+        told(&sent);
+        assert!(sent.error().contains("the receiver"), "{sent:?}");
+        told(&receiver.process.ended());
+        assert!(fs::metadata(to.join("file.dunlin-part")).unwrap().len() > 0);
 
-    let receiver = Receiver::start(&key, &to, &["--once"]);
-    let sent = run(&receiver.send_args(&[&file]));
-    assert_eq!(sent.code, 0, "{sent:?}");
-    assert!(sent.json()["bytes_from_before"].as_u64().unwrap() > 0);
+        let receiver = Receiver::start(&key, &to, &["--once"]);
+        let sent = run(&receiver.send_args(&[&file]));
+        assert_eq!(sent.code, 0, "{sent:?}");
+        assert!(sent.json()["bytes_from_before"].as_u64().unwrap() > 0);
+    });
 }
 
 #[test]
 fn something_in_the_way_is_told_to_both() {
-    let scratch = Scratch::new();
-    let (file, to) = (scratch.file("file", 1000), scratch.path("to"));
-    fs::create_dir_all(to.join("file")).unwrap();
-    let receiver = Receiver::start(&scratch.key("key"), &to, &["--once"]);
-    let sent = run(&receiver.send_args(&[&file]));
-    let received = receiver.process.ended();
-    assert_eq!((sent.code, received.code), (1, 1));
-    assert!(sent.error().contains("move that away") && received.error().contains("move that away"));
-    assert_eq!(
-        sent.json()["error"].as_str().map(|line| format!("dunlin: {line}")).as_deref(),
-        Some(sent.error())
-    );
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (file, to) = (scratch.file("file", 1000), scratch.path("to"));
+        fs::create_dir_all(to.join("file")).unwrap();
+        let receiver = Receiver::start(&scratch.key("key"), &to, &["--once"]);
+        let sent = run(&receiver.send_args(&[&file]));
+        assert!(sent.code == 1 && sent.error().contains("move that away"), "{sent:?}");
+        let received = receiver.process.ended();
+        assert!(received.code == 1 && received.error().contains("move that away"), "{received:?}");
+        assert_eq!(
+            sent.json()["error"].as_str().map(|line| format!("dunlin: {line}")).as_deref(),
+            Some(sent.error())
+        );
+    });
 }

@@ -1,7 +1,12 @@
 //! The program `dunlin` as its users meet it: processes, exit codes, lines, files.
 
+mod capture;
+mod decrypt;
 mod errors;
 mod keys;
 mod perf;
+mod qotp;
+#[cfg(unix)]
+mod stopping;
 mod support;
 mod transfers;

@@ -1,18 +1,49 @@
 //! Running the program.
 
+use core::cell::Cell;
 use core::net::SocketAddr;
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use serde_json::Value;
 
 /// The program under test.
 pub(crate) const DUNLIN: &str = env!("CARGO_BIN_EXE_dunlin");
+
+/// How the program says that somebody did not do something in time.
+const LATE: [&str; 5] = [
+    "no answer from",
+    "nothing was heard from it",
+    "no transfer was begun",
+    "ended the transfer too early",
+    "before all was done",
+];
+
+thread_local! {
+    /// Whether it has said so in the test of this thread.
+    static LATE_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test, and again if it fails and the program blamed the time: it gives the other side 3 to 10 seconds, which on a
+/// machine that pauses say nothing about either side. What fails each time fails.
+pub(crate) fn in_time(test: impl Fn()) {
+    for _ in 0..9 {
+        LATE_HERE.set(false);
+        match catch_unwind(AssertUnwindSafe(&test)) {
+            Ok(()) => return,
+            Err(panic) if !LATE_HERE.get() => resume_unwind(panic),
+            Err(_) => eprintln!("that was the time: once more"),
+        }
+    }
+    test();
+}
 
 /// A folder that goes away with the test.
 pub(crate) struct Scratch(PathBuf);
@@ -96,7 +127,8 @@ pub(crate) fn command(args: &[&str]) -> Running {
 /// A process that runs, and is killed with the test.
 pub(crate) struct Running {
     child: Child,
-    stdout: Option<thread::JoinHandle<String>>,
+    /// Its lines.
+    stdout: mpsc::Receiver<String>,
     stderr: Option<BufReader<std::process::ChildStderr>>,
     seen: Mutex<String>,
 }
@@ -105,14 +137,22 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let stdout = thread::spawn(move || {
-            let mut text = String::new();
-            out.read_to_string(&mut text).unwrap();
-            text
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, stdout) = mpsc::channel();
+        thread::spawn(move || {
+            for line in out.lines() {
+                // Nobody may want to know any more.
+                let _ = sender.send(line.unwrap() + "\n");
+            }
         });
         let stderr = child.stderr.take().map(BufReader::new);
-        Self { child, stdout: Some(stdout), stderr, seen: Mutex::default() }
+        Self { child, stdout, stderr, seen: Mutex::default() }
+    }
+
+    /// Waits for the next line of the standard output, a JSON object, and takes it.
+    #[cfg(unix)]
+    pub(crate) fn report(&mut self) -> Value {
+        serde_json::from_str(&self.stdout.recv().expect("it still runs")).unwrap()
     }
 
     /// Reads the standard error up to a line that contains `what`, and returns the line.
@@ -133,6 +173,12 @@ impl Running {
         self.child.id()
     }
 
+    /// How it has ended, if it has.
+    #[cfg(unix)]
+    pub(crate) fn status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Asks it to end, as Ctrl-C does.
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {
@@ -140,18 +186,15 @@ impl Running {
         assert!(killed.success());
     }
 
-    /// Ends it without a chance to say anything.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
     /// Waits for its end.
     pub(crate) fn ended(mut self) -> Ended {
         let mut stderr = core::mem::take(self.seen.get_mut().unwrap());
         self.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        let stdout = self.stdout.take().unwrap().join().unwrap();
+        let stdout = self.stdout.iter().collect();
         let code = self.child.wait().unwrap().code().expect("it was not killed");
+        if LATE.iter().any(|words| stderr.contains(words)) {
+            LATE_HERE.set(true);
+        }
         Ended { code, stdout, stderr }
     }
 }
@@ -224,11 +267,4 @@ pub(crate) fn listing(root: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     }
     found.sort();
     found
-}
-
-/// Waits until the file at `path` has more than `length` bytes.
-pub(crate) fn until_longer(path: &Path, length: u64) {
-    while fs::metadata(path).map_or(0, |metadata| metadata.len()) <= length {
-        thread::sleep(core::time::Duration::from_millis(1));
-    }
 }

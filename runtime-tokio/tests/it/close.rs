@@ -8,7 +8,7 @@ use dunlin_tokio::{
     Undelivered, WriteError, dunlin_udp,
 };
 
-use crate::{Pair, bind, config, poll_once, soon};
+use crate::{Pair, TOO_LONG, TRIES, bind, bind_quiet_port, config, one_way, poll_once, soon};
 
 fn by_peer(code: u32, reason: &'static [u8]) -> CloseReason {
     CloseReason::Peer { code: code.into(), reason: reason.into() }
@@ -47,17 +47,28 @@ async fn a_close_ends_everything_on_both_sides() {
 
 #[tokio::test]
 async fn what_came_before_the_end_can_be_read() {
-    let pair = Pair::new().await;
-    let mut send = pair.dialled.open_uni().await.unwrap();
-    send.write_all(b"last words").await.unwrap();
-    pair.dialled.send_datagram(b"ps").unwrap();
-    let undelivered = soon(pair.dialled.close_graceful(Duration::from_secs(10), 1.into(), b"bye")).await;
-    assert_eq!(undelivered, Undelivered::default());
-    assert_eq!(soon(pair.accepted.closed()).await, by_peer(1, b"bye"));
-    let mut recv = soon(pair.accepted.accept_uni()).await.unwrap();
-    assert_eq!(soon(recv.read_to_end(100)).await.unwrap(), b"last words");
-    assert_eq!(soon(pair.accepted.read_datagram()).await.unwrap(), &b"ps"[..]);
-    assert_eq!(soon(pair.accepted.read_datagram()).await, Err(by_peer(1, b"bye")));
+    let end = by_peer(1, b"bye");
+    for _ in 0..TRIES {
+        let pair = Pair::new().await;
+        let mut send = pair.dialled.open_uni().await.unwrap();
+        send.write_all(b"last words").await.unwrap();
+        pair.dialled.send_datagram(b"ps").unwrap();
+        let undelivered = soon(pair.dialled.close_graceful(TOO_LONG, 1.into(), b"bye")).await;
+        assert_eq!(undelivered, Undelivered::default());
+        assert_eq!(soon(pair.accepted.closed()).await, end);
+        let mut recv = soon(pair.accepted.accept_uni()).await.unwrap();
+        assert_eq!(soon(recv.read_to_end(100)).await.unwrap(), b"last words");
+        match soon(pair.accepted.read_datagram()).await {
+            Ok(datagram) => {
+                assert_eq!(datagram, &b"ps"[..]);
+                assert_eq!(soon(pair.accepted.read_datagram()).await, Err(end));
+                return;
+            }
+            // A datagram may get lost.
+            Err(reason) => assert_eq!(reason, end),
+        }
+    }
+    panic!("the datagram never came");
 }
 
 #[tokio::test]
@@ -99,7 +110,7 @@ async fn an_endpoint_that_is_dropped_closes() {
 
 #[tokio::test]
 async fn a_closed_endpoint_is_closed_for_good() {
-    let pair = Pair::new().await;
+    let pair = Pair::between(bind(1, config()), bind_quiet_port(2, &config())).await.unwrap();
     let server = pair.server.clone();
     let accepting = tokio::spawn(async move { server.accept().await.is_none() });
     pair.server.close(8.into(), b"going down");
@@ -130,9 +141,18 @@ async fn an_endpoint_without_connections_is_idle() {
 
 #[tokio::test]
 async fn a_silent_connection_times_out() {
-    let mut brief = config();
+    let (mut brief, mut patient) = (config(), config());
     brief.idle_timeout = Some(Duration::from_millis(100));
-    let pair = Pair::with(brief, config()).await;
+    (brief.keep_alive, patient.keep_alive) = (None, None);
+    let mut tries = 0;
+    let pair = loop {
+        // While a machine pauses, so much time may pass before both are connected.
+        match Pair::between(bind(1, brief.clone()), bind(2, patient.clone())).await {
+            Err(error) if tries < TRIES => eprintln!("once more: {error}"),
+            pair => break pair.unwrap(),
+        }
+        tries += 1;
+    };
     assert_eq!(soon(pair.dialled.closed()).await, CloseReason::IdleTimeout);
     assert_eq!(soon(pair.accepted.closed()).await, CloseReason::IdleTimeout);
     soon(pair.client.wait_idle()).await;
@@ -158,15 +178,17 @@ async fn garbage_does_not_matter() {
         for first in [0x10, 0x30, 0x50, 0x70, 0x90, 0xff] {
             let mut datagram = vec![0xa5; len];
             datagram.iter_mut().take(1).for_each(|byte| *byte = first);
-            noise.send_to(&datagram, pair.server.local_addr()).unwrap();
+            let before = pair.server.stats().dropped_total();
+            let mut tries = 0;
+            // It may get lost on the way.
+            while pair.server.stats().dropped_total() == before {
+                assert!(tries < TRIES, "{len} bytes {first:#x}: {:?}", pair.server.stats());
+                noise.send_to(&datagram, pair.server.local_addr()).unwrap();
+                one_way(&pair).await;
+                tries += 1;
+            }
         }
     }
-    let mut send = pair.dialled.open_uni().await.unwrap();
-    send.write_all(b"still here").await.unwrap();
-    send.finish().unwrap();
-    let mut recv = soon(pair.accepted.accept_uni()).await.unwrap();
-    assert_eq!(soon(recv.read_to_end(100)).await.unwrap(), b"still here");
-    assert!(pair.server.stats().dropped_total() >= 54, "{:?}", pair.server.stats());
 }
 
 #[tokio::test]

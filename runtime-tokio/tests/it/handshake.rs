@@ -1,17 +1,19 @@
 //! Who gets a connection, and who is told what.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use dunlin_tokio::{
     CloseReason, ConnectError, ConnectOptions, ConnectionError, Endpoint, ErrorCode, Identity, Peer,
     PublicKey, TransportError, dunlin_core,
 };
+use tokio::task::JoinSet;
 
-use crate::{Pair, bind, config, poll_once, soon};
+use crate::{Pair, TRIES, bind, config, poll_once, soon};
 
-/// A dial that gives up soon.
-fn brief(server: &Endpoint) -> ConnectOptions {
-    let mut options = ConnectOptions::new(server.local_addr(), b"test");
+/// A dial that gives up soon, for where nobody will answer.
+fn brief(server: SocketAddr) -> ConnectOptions {
+    let mut options = ConnectOptions::new(server, b"test");
     options.timeout = Some(Duration::from_millis(200));
     options
 }
@@ -24,8 +26,8 @@ fn key(secret: u8) -> PublicKey {
 async fn both_ends_agree() {
     let pair = Pair::new().await;
     let (a, b) = (&pair.dialled, &pair.accepted);
-    assert_eq!(a.peer_identity(), pair.server.public_key());
-    assert_eq!(b.peer_identity(), pair.client.public_key());
+    assert_eq!(a.peer_identity(), Some(pair.server.public_key()));
+    assert_eq!(b.peer_identity(), Some(pair.client.public_key()));
     assert_eq!((a.alpn(), b.alpn()), (&b"test"[..], &b"test"[..]));
     assert_eq!(a.suite(), b.suite());
     assert_eq!(a.handshake_hash(), b.handshake_hash());
@@ -39,7 +41,7 @@ async fn both_ends_agree() {
 #[tokio::test]
 async fn nobody_answers_to_a_wrong_key() {
     let (client, server) = (bind(1, config()), bind(2, config()));
-    let dial = client.connect_with(Peer::Key(key(3)), brief(&server)).unwrap();
+    let dial = client.connect_with(Peer::Key(key(3)), brief(server.local_addr())).unwrap();
     assert_eq!(soon(dial).await.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
 }
 
@@ -62,15 +64,23 @@ async fn a_refusal_carries_its_code() {
 #[tokio::test]
 async fn an_attempt_that_is_dropped_is_refused_and_one_that_is_ignored_hears_nothing() {
     let (client, server) = (bind(1, config()), bind(2, config()));
-    let dial = client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap();
+    let at = server.local_addr();
+    let dial = client.connect(at, Peer::Key(key(2)), b"test").unwrap();
     let (refused, _) = soon(async { tokio::join!(dial, async { drop(server.accept().await) }) }).await;
     let code = ErrorCode::from(0);
     assert_eq!(refused.unwrap_err(), ConnectionError::Closed(CloseReason::Refused { code }));
 
-    let dial = client.connect_with(Peer::Key(key(2)), brief(&server)).unwrap();
-    let ignore = async { server.accept().await.unwrap().ignore() };
-    let (ignored, ()) = soon(async { tokio::join!(dial, ignore) }).await;
-    assert_eq!(ignored.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
+    let ignoring = tokio::spawn(async move { server.accept().await.unwrap().ignore() });
+    let mut tries = 0;
+    // In so short a time a lost packet is not sent again.
+    while !ignoring.is_finished() {
+        assert!(tries < TRIES, "no attempt arrives");
+        let dial = client.connect_with(Peer::Key(key(2)), brief(at)).unwrap();
+        let ignored = soon(dial).await;
+        assert_eq!(ignored.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
+        tries += 1;
+    }
+    ignoring.await.unwrap();
 }
 
 #[tokio::test]
@@ -87,11 +97,11 @@ async fn an_unknown_peer_is_trusted_or_not() {
     let accept_all = tokio::spawn({
         let server = server.clone();
         async move {
-            let mut connections = Vec::new();
+            let mut attempts = JoinSet::new();
             while let Some(incoming) = server.accept().await {
-                connections.push(incoming.accept().unwrap().await.unwrap());
+                attempts.spawn(incoming.accept().unwrap());
             }
-            connections
+            attempts.join_all().await
         }
     });
     let dial = || client.connect(server.local_addr(), Peer::Unknown, b"test").unwrap();
@@ -100,21 +110,38 @@ async fn an_unknown_peer_is_trusted_or_not() {
     let candidate = soon(dial().peer_key()).await.unwrap();
     assert_eq!(*candidate.key(), key(2));
     let connection = candidate.trust().unwrap();
-    assert_eq!(*connection.peer_identity(), key(2));
+    assert_eq!(connection.peer_identity(), Some(&key(2)));
     let rejected = soon(dial().peer_key()).await.unwrap();
     drop(rejected);
 
     let anybody = client.connect(server.local_addr(), Peer::AnyKey, b"test").unwrap();
-    assert_eq!(*soon(anybody).await.unwrap().peer_identity(), key(2));
+    assert_eq!(soon(anybody).await.unwrap().peer_identity(), Some(&key(2)));
     client.close(0.into(), b"");
     soon(client.wait_idle()).await;
     server.close(0.into(), b"");
-    let connections = soon(accept_all).await.unwrap();
-    assert!(connections.iter().all(|connection| connection.close_reason().is_some()));
+    let attempts = soon(accept_all).await.unwrap();
+    assert_eq!(attempts.len(), 4);
+    // Of those that were not trusted, the one packet after the first may have got lost.
+    assert!(attempts.iter().flatten().count() >= 2, "{attempts:?}");
+    assert!(attempts.iter().flatten().all(|connection| connection.close_reason().is_some()));
 }
 
 #[tokio::test]
 async fn what_is_written_before_the_dial_goes_with_it() {
+    // The Init, the confirmation and an acknowledgement: the question does not need a packet of its own. Only what was
+    // lost or late makes more.
+    let mut received = u64::MAX;
+    for _ in 0..TRIES {
+        received = received.min(packets_of_an_early_question().await);
+        if received <= 4 {
+            return;
+        }
+    }
+    panic!("at least {received} packets");
+}
+
+/// Has something written early echoed, and returns how many packets that took to the server.
+async fn packets_of_an_early_question() -> u64 {
     let (client, server) = (bind(1, config()), bind(2, config()));
     let connecting = client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap();
     let (mut send, mut recv) = connecting.open_bi().await.unwrap();
@@ -131,9 +158,8 @@ async fn what_is_written_before_the_dial_goes_with_it() {
     // Nobody awaits the dial: waiting for the answer sets it off.
     let (echoed, accepted) = soon(async { tokio::join!(recv.read_to_end(9), answer) }).await;
     assert_eq!(echoed.unwrap(), b"early");
-    // The Init, the confirmation and an acknowledgement: the question did not need a packet of its own.
-    assert!(accepted.stats().packets_received <= 4, "{:?}", accepted.stats());
-    assert_eq!(soon(connecting).await.unwrap().peer_identity(), server.public_key());
+    assert_eq!(soon(connecting).await.unwrap().peer_identity(), Some(server.public_key()));
+    accepted.stats().packets_received
 }
 
 #[tokio::test]

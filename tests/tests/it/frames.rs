@@ -32,6 +32,11 @@ pub(crate) fn ack(path: u64, largest: u64, first: u64, ranges: &[(u64, u64)]) ->
     out
 }
 
+/// The same without further ranges, with the counts of ECT(0), ECT(1) and CE.
+pub(crate) fn ack_ecn(path: u64, largest: u64, first: u64, counts: [u64; 3]) -> Vec<u8> {
+    frame(0x3f, &[path, largest, 0, 0, first, counts[0], counts[1], counts[2]])
+}
+
 pub(crate) fn stream(id: u64, offset: u64, data: &[u8], fin: bool) -> Vec<u8> {
     let mut out = frame(0x0e | u64::from(fin), &[id, offset, data.len() as u64]);
     out.extend_from_slice(data);

@@ -7,6 +7,7 @@ mod contract;
 mod datagrams;
 mod dialling;
 mod early;
+mod ecn;
 mod flow;
 mod frames;
 mod graceful;

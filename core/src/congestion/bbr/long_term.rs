@@ -21,7 +21,7 @@ impl Bbr {
     }
 
     /// `HandleInflightTooHigh`: reacts once per probe.
-    fn handle_inflight_too_high(&mut self, now: Instant, safe: u64, app_limited: bool) {
+    pub(super) fn handle_inflight_too_high(&mut self, now: Instant, safe: u64, app_limited: bool) {
         self.probe.previous_too_high = true;
         self.probe.is_sample = false;
         self.loss.restart();
@@ -56,6 +56,7 @@ impl Bbr {
         }
         let sample = &ack.sample;
         if self.inflight_longterm != UNBOUNDED
+            && !self.marks.are_seen()
             && !self.loss.is_excessive(sample.lost, sample.tx_in_flight, self.max_datagram)
         {
             self.inflight_longterm = self.inflight_longterm.max(sample.tx_in_flight);

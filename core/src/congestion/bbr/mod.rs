@@ -11,6 +11,7 @@ mod extra_acked;
 mod full_pipe;
 mod long_term;
 mod loss;
+mod marks;
 mod min_rtt;
 mod params;
 mod probe_bw;
@@ -34,6 +35,7 @@ use control::Control;
 use extra_acked::ExtraAcked;
 use full_pipe::FullPipe;
 use loss::{LossJudge, Pressure, Verdict};
+use marks::Marks;
 use min_rtt::MinRtt;
 use params::UNBOUNDED;
 use probe_bw::Probe;
@@ -76,6 +78,8 @@ pub(crate) struct Bbr {
     probe: Probe,
     /// What loss means.
     loss: LossJudge,
+    /// What marks of congestion mean.
+    marks: Marks,
     /// The bandwidth when loss was last judged, to tell whether it grew since.
     judged_bw: Bandwidth,
     /// The model before the latest loss.
@@ -155,6 +159,7 @@ impl Bbr {
             inflight_longterm: UNBOUNDED,
             probe: Probe::default(),
             loss: LossJudge::default(),
+            marks: Marks::default(),
             judged_bw: Bandwidth::ZERO,
             undo: Undo::default(),
             recovery_since: None,
@@ -260,10 +265,11 @@ impl Bbr {
     /// The model and the state machine: `UpdateModelAndState`, section 5.2.3.
     fn update_model_and_state(&mut self, ack: &Ack) {
         self.loss.on_delivered(ack.sample.newly_acked);
+        self.note_marks(ack);
         let loss_round_ended = self.short_term.begin_ack(&ack.sample, self.sampler.delivered());
         self.update_max_bw(&ack.sample);
         if loss_round_ended {
-            self.end_loss_round();
+            self.end_loss_round(ack.now);
         }
         self.update_extra_acked(ack);
         if !ack.sample.app_limited {
@@ -275,6 +281,7 @@ impl Bbr {
         self.min_rtt.update(ack.now, ack.rtt);
         self.check_probe_rtt(ack);
         self.short_term.finish_ack(&ack.sample);
+        self.marks.end_ack();
         self.bw = self.max_bw.get().min(self.short_term.bw);
     }
 
@@ -290,11 +297,12 @@ impl Bbr {
         }
     }
 
-    /// A loss round has ended: `AdaptLowerBoundsFromCongestion` (section 5.5.10.3) if the loss was excessive.
-    fn end_loss_round(&mut self) {
+    /// A loss round has ended: `AdaptLowerBoundsFromCongestion` (section 5.5.10.3) if the loss was excessive or packets
+    /// were marked.
+    fn end_loss_round(&mut self, now: Instant) {
         self.short_term.end_episode();
-        let grew = self.bandwidth_grew();
-        let pressure = match self.phase {
+        let (phase, grew) = (self.phase, self.bandwidth_grew());
+        let pressure = match phase {
             Phase::Startup if grew => Pressure::None,
             Phase::Drain { .. } | Phase::ProbeDown | Phase::ProbeCruise if !self.probe.awaits_feedback() => {
                 Pressure::None
@@ -302,12 +310,11 @@ impl Bbr {
             _ => Pressure::Some,
         };
         let verdict = self.loss.end_round(self.max_datagram, pressure);
-        if verdict == Verdict::Pending {
-            return;
+        if verdict != Verdict::Pending {
+            self.judged_bw = self.max_bw.get();
         }
-        self.judged_bw = self.max_bw.get();
         if verdict == Verdict::Excessive {
-            match self.phase {
+            match phase {
                 Phase::Startup if !grew => self.leave_startup_for_loss(),
                 phase if !phase.is_accelerating() => {
                     self.short_term.lower(self.max_bw.get(), self.control.window)
@@ -315,6 +322,7 @@ impl Bbr {
                 _ => {}
             }
         }
+        self.end_mark_round(now, phase, grew);
     }
 
     /// `UpdateACKAggregation`, section 5.5.9.

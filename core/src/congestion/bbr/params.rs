@@ -26,6 +26,8 @@ pub(super) const PROBE_RTT_WINDOW: Gain = Gain::percent(50);
 pub(super) const PACING_MARGIN: Gain = Gain::percent(99);
 /// `BBR.Beta`: the largest cut at one time (section 2.8).
 pub(super) const BETA: Gain = Gain::percent(70);
+/// What is left of the short-term bounds after marks of congestion (RFC 8511 section 3.1, for CUBIC).
+pub(super) const MARK_BETA: Gain = Gain::percent(85);
 /// `BBR.Headroom`: the share of the long-term bound left to others (section 2.8).
 pub(super) const HEADROOM: Gain = Gain::percent(15);
 /// Growth that shows that the pipe is not full yet (section 5.3.1.2).

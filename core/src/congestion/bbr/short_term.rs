@@ -1,7 +1,7 @@
 //! The short-term model: how far to slow down after congestion while not probing (draft-ietf-ccwg-bbr-06 section
 //! 5.5.10.3).
 
-use super::params::{BETA, UNBOUNDED};
+use super::params::{BETA, MARK_BETA, UNBOUNDED};
 use crate::congestion::bandwidth::Bandwidth;
 use crate::congestion::sampler::RateSample;
 
@@ -83,6 +83,18 @@ impl ShortTerm {
         }
         self.bw = self.bw_latest.max(self.bw.scaled(BETA));
         self.in_flight = self.in_flight_latest.max(BETA.of(self.in_flight));
+    }
+
+    /// The same for marks: they tell of a queue, of which what was delivered in the round is a part.
+    pub(super) fn lower_for_marks(&mut self, max_bw: Bandwidth, window: u64, bdp: u64) {
+        if self.bw == Bandwidth::MAX {
+            self.bw = max_bw;
+        }
+        if self.in_flight == UNBOUNDED {
+            self.in_flight = window.min(self.in_flight_latest.max(bdp));
+        }
+        self.bw = self.bw_latest.max(self.bw.scaled(MARK_BETA));
+        self.in_flight = MARK_BETA.of(self.in_flight);
     }
 
     /// `ResetCongestionSignals`: a new probing cycle begins. Unlike in the draft, the loss episode that ended the

@@ -24,6 +24,8 @@ pub(super) struct Name {
 struct Flight {
     /// The packet that carried it last.
     packet: u64,
+    /// The packet that carried it before that one.
+    before: Option<u64>,
     /// How often it was sent, as far as it matters whether that was once.
     sendings: u32,
     /// The end of the stream.
@@ -32,6 +34,8 @@ struct Flight {
     pings: u32,
     /// Waits in the queue to be sent again.
     queued: bool,
+    /// Acknowledged for an earlier packet: the last one will be too, if it arrives.
+    arrived: bool,
 }
 
 /// What an acknowledgement says.
@@ -68,8 +72,14 @@ impl Chunks {
     /// A packet went out with this chunk.
     pub(super) fn on_sent(&mut self, name: Name, fin: bool, packet: u64) {
         let ping = name.len == 0 && !fin;
-        let first = Flight { packet, sendings: 0, fin, pings: 0, queued: false };
+        let first =
+            Flight { packet, before: None, sendings: 0, fin, pings: 0, queued: false, arrived: false };
+        if self.flights.get(&name).is_some_and(|flight| flight.arrived) {
+            // Another PING.
+            self.flights.remove(&name);
+        }
         let flight = self.flights.entry(name).or_insert(first);
+        flight.before = (flight.sendings > 0).then_some(flight.packet);
         flight.packet = packet;
         flight.sendings = flight.sendings.saturating_add(1);
         flight.fin |= fin;
@@ -77,10 +87,20 @@ impl Chunks {
         flight.queued = false;
     }
 
-    /// An acknowledgement came. `None`: it names nothing that waits for one.
-    pub(super) fn on_acked(&mut self, name: Name) -> Option<Credit> {
+    /// Whether packet `number` was the last to carry this chunk.
+    pub(super) fn is_in(&self, name: Name, number: u64) -> bool {
+        self.flights.get(&name).is_some_and(|flight| flight.packet == number)
+    }
+
+    /// An acknowledgement came. `None`: it names nothing that waits for one. `too_soon` says whether a packet was sent so
+    /// recently that the acknowledgement cannot be for it: then it is for the one before.
+    pub(super) fn on_acked(&mut self, name: Name, too_soon: impl FnOnce(u64) -> bool) -> Option<Credit> {
         let flight = self.flights.get_mut(&name)?;
         let credit = Credit { packet: flight.packet, clean: flight.sendings == 1, item: None };
+        if flight.arrived {
+            self.flights.remove(&name);
+            return Some(credit);
+        }
         if flight.fin && flight.pings > 0 {
             // It may be the PING that arrived: the end of the stream goes again until there are more acknowledgements
             // than there were PINGs.
@@ -88,9 +108,13 @@ impl Chunks {
             self.requeue(name);
             return Some(credit);
         }
-        let item = name.item(flight.fin);
+        let item = Some(name.item(flight.fin));
+        if let Some(packet) = flight.before.filter(|_| too_soon(flight.packet)) {
+            (flight.arrived, flight.queued) = (true, false);
+            return Some(Credit { packet, clean: flight.sendings == 2, item });
+        }
         self.flights.remove(&name);
-        Some(Credit { item: Some(item), ..credit })
+        Some(Credit { item, ..credit })
     }
 
     /// Packet `number`, which carried this chunk, is lost. Says whether the chunk goes again.
@@ -98,7 +122,7 @@ impl Chunks {
         match self.flights.get(&name) {
             Some(flight) if flight.packet != number => false,
             // PINGs are not repeated for their own sake.
-            Some(flight) if name.len == 0 && !flight.fin => {
+            Some(flight) if flight.arrived || (name.len == 0 && !flight.fin) => {
                 self.flights.remove(&name);
                 false
             }
@@ -109,7 +133,7 @@ impl Chunks {
 
     /// Sends the chunk again if nobody has acknowledged it. Says whether it does.
     pub(super) fn requeue(&mut self, name: Name) -> bool {
-        let Some(flight) = self.flights.get_mut(&name) else { return false };
+        let Some(flight) = self.flights.get_mut(&name).filter(|flight| !flight.arrived) else { return false };
         if !core::mem::replace(&mut flight.queued, true) {
             self.lost.push_back(name);
         }
@@ -170,6 +194,11 @@ mod tests {
         Chunks::new(Rng::new(&[1; 32], &[2; 32]).hasher())
     }
 
+    /// Every acknowledgement may be for the last packet.
+    fn late(_: u64) -> bool {
+        false
+    }
+
     fn name(offset: u64, len: u16) -> Name {
         Name { id: StreamId::qotp(3), offset, len }
     }
@@ -179,10 +208,10 @@ mod tests {
         let mut chunks = chunks();
         chunks.on_sent(name(0, 10), false, 1);
         chunks.on_sent(name(10, 5), true, 2);
-        assert_eq!(chunks.on_acked(name(0, 9)), None, "no such chunk");
+        assert_eq!(chunks.on_acked(name(0, 9), late), None, "no such chunk");
         let item = Some(name(10, 5).item(true));
-        assert_eq!(chunks.on_acked(name(10, 5)), Some(Credit { packet: 2, clean: true, item }));
-        assert_eq!(chunks.on_acked(name(10, 5)), None, "a second acknowledgement says nothing");
+        assert_eq!(chunks.on_acked(name(10, 5), late), Some(Credit { packet: 2, clean: true, item }));
+        assert_eq!(chunks.on_acked(name(10, 5), late), None, "a second acknowledgement says nothing");
 
         assert!(chunks.on_lost(name(0, 10), 1));
         assert_eq!(chunks.first_lost(), Some((name(0, 10), false)));
@@ -190,7 +219,7 @@ mod tests {
         assert!(!chunks.on_lost(name(0, 10), 1), "a newer packet has it");
         assert_eq!(chunks.first_lost(), None);
         let item = Some(name(0, 10).item(false));
-        assert_eq!(chunks.on_acked(name(0, 10)), Some(Credit { packet: 3, clean: false, item }));
+        assert_eq!(chunks.on_acked(name(0, 10), late), Some(Credit { packet: 3, clean: false, item }));
     }
 
     #[test]
@@ -198,7 +227,7 @@ mod tests {
         let mut chunks = chunks();
         chunks.on_sent(name(0, 10), false, 1);
         assert!(chunks.on_lost(name(0, 10), 1) && chunks.requeue(name(0, 10)));
-        assert!(chunks.on_acked(name(0, 10)).is_some());
+        assert!(chunks.on_acked(name(0, 10), late).is_some());
         assert_eq!(chunks.first_lost(), None);
     }
 
@@ -207,10 +236,10 @@ mod tests {
         let mut chunks = chunks();
         chunks.on_sent(name(0, 0), false, 1);
         chunks.on_sent(name(0, 0), true, 2);
-        assert_eq!(chunks.on_acked(name(0, 0)).and_then(|credit| credit.item), None);
+        assert_eq!(chunks.on_acked(name(0, 0), late).and_then(|credit| credit.item), None);
         assert_eq!(chunks.first_lost(), Some((name(0, 0), true)), "the end goes once more");
         chunks.on_sent(name(0, 0), true, 3);
-        let credit = chunks.on_acked(name(0, 0)).unwrap();
+        let credit = chunks.on_acked(name(0, 0), late).unwrap();
         assert_eq!(credit.item, Some(name(0, 0).item(true)));
     }
 
@@ -219,6 +248,40 @@ mod tests {
         let mut chunks = chunks();
         chunks.on_sent(name(0, 0), false, 1);
         assert!(!chunks.on_lost(name(0, 0), 1));
-        assert_eq!((chunks.on_acked(name(0, 0)), chunks.first_lost()), (None, None));
+        assert_eq!((chunks.on_acked(name(0, 0), late), chunks.first_lost()), (None, None));
+    }
+
+    #[test]
+    fn qotp_acks_that_come_too_soon_are_credited_to_the_packet_before() {
+        let mut chunks = chunks();
+        for packet in [1, 7] {
+            chunks.on_sent(name(0, 10), false, packet);
+        }
+        let item = Some(name(0, 10).item(false));
+        let credit = chunks.on_acked(name(0, 10), |packet| packet == 7);
+        assert_eq!(credit, Some(Credit { packet: 1, clean: true, item }));
+        assert!(!chunks.requeue(name(0, 10)), "it has arrived");
+        let credit = chunks.on_acked(name(0, 10), late);
+        assert_eq!(credit, Some(Credit { packet: 7, clean: false, item: None }), "the copy's own");
+        assert_eq!(chunks.on_acked(name(0, 10), late), None);
+    }
+
+    #[test]
+    fn a_lost_copy_of_a_qotp_chunk_that_arrived_is_forgotten() {
+        let mut chunks = chunks();
+        chunks.on_sent(name(0, 10), false, 1);
+        assert!(chunks.on_lost(name(0, 10), 1));
+        chunks.on_sent(name(0, 10), false, 7);
+        assert!(chunks.on_acked(name(0, 10), |_| true).is_some());
+        assert!(!chunks.on_lost(name(0, 10), 7));
+        assert_eq!((chunks.first_lost(), chunks.flights.len()), (None, 0));
+    }
+
+    #[test]
+    fn qotp_acks_of_a_single_sending_never_come_too_soon() {
+        let mut chunks = chunks();
+        chunks.on_sent(name(0, 10), true, 1);
+        let item = Some(name(0, 10).item(true));
+        assert_eq!(chunks.on_acked(name(0, 10), |_| true), Some(Credit { packet: 1, clean: true, item }));
     }
 }

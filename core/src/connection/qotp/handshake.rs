@@ -13,6 +13,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
+use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -27,14 +28,14 @@ use crate::wire::qotp::payload::{Payload, filler_len, header_len, put_filler, pu
 use super::acks::Owed;
 use super::chunks::Name;
 use super::receive::Withheld;
-use super::{ACK_DELAY, IDLE_TIMEOUT, Open, Phase, Qotp};
+use super::{ACK_DELAY, Handshake, IDLE_TIMEOUT, Keyed, Phase, Qotp};
 
 /// First wait for a reply; it doubles with every copy (QOTP v0.2.19's timer without an RTT sample).
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Replies tried for a dial in a second, each for an X25519.
 const MAX_TRIES: u32 = 64;
 /// The packet number of the Init, which has no record among the sent packets: copies of it repeat it to the byte.
-const INIT_NUMBER: u64 = 0;
+pub(super) const INIT_NUMBER: u64 = 0;
 
 /// A dial in progress.
 pub(crate) struct Dial {
@@ -119,7 +120,7 @@ impl Dial {
 /// An Init that passed every check before the application's decision.
 pub(crate) struct Attempt {
     init: Header,
-    claimed: QotpPublicKey,
+    claimed: Option<QotpPublicKey>,
     /// What was sealed to our key, in the flow in which the initiator knows it.
     payload: Box<[u8]>,
 }
@@ -134,6 +135,10 @@ impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
         let (identity, payload) = match header {
+            // There is no key to be had from such a point, and the application need not hear of it.
+            Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
+                return Err(DropReason::BadHandshake);
+            }
             Header::InitSnd { identity, .. } => (identity, Box::default()),
             Header::InitCryptoSnd { ephemeral, identity } => {
                 cx.stats.x25519_operations += 1;
@@ -143,6 +148,7 @@ impl Attempt {
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
+                cx.key_log.qotp(header.connection_id(), QotpPackets::Init, &key);
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
@@ -152,13 +158,17 @@ impl Attempt {
                 return Err(DropReason::Unexpected);
             }
         };
-        let claimed = QotpPublicKey::from_bytes(*identity).map_err(|_| DropReason::BadHandshake)?;
-        Ok(Self { init: *header, claimed, payload })
+        Ok(Self { init: *header, claimed: QotpPublicKey::from_bytes(*identity).ok(), payload })
     }
 
-    /// The key that the initiator claims to have.
-    pub(crate) const fn claimed(&self) -> QotpPublicKey {
+    /// The key that the initiator claims to have; `None` if it names none that could be one.
+    pub(crate) const fn claimed(&self) -> Option<QotpPublicKey> {
         self.claimed
+    }
+
+    /// The id that it chose.
+    pub(crate) const fn connection_id(&self) -> ConnectionId {
+        self.init.connection_id()
     }
 
     /// Whether `header` is that of a copy.
@@ -173,8 +183,6 @@ impl Attempt {
 
 /// A responder whose initiator has not shown that it received anything.
 pub(super) struct Answering {
-    pub(super) key: PacketKey,
-    pub(super) epochs: Epochs,
     /// What every packet starts with until then.
     pub(super) reply: Header,
     /// The Init, and the acknowledgement that every copy of it gets.
@@ -192,18 +200,18 @@ impl Connection {
         remote: TransportAddr,
         dial: Dial,
     ) -> Option<Self> {
-        // Who answers where no key is known says so in its reply; until then nobody asks.
-        let claimed = dial.key.unwrap_or(*cx.qotp_identity.public());
+        let claimed = dial.key;
         let qotp = Qotp::new(Phase::Dialling(Box::new(dial)), claimed, cx.rng.hasher());
         Self::with_qotp(cx, now, handle, Role::Initiator, qotp, LocalAddr::default(), remote, id)
     }
 
-    /// An accepted attempt, with what came in its Init.
+    /// An accepted attempt, with what came in its Init, and our ephemeral key for it.
     pub(crate) fn accept_qotp(
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
         attempt: Attempt,
+        own: &SecretKey,
         local: LocalAddr,
         copies: &Copies,
     ) -> Result<Self, AcceptError> {
@@ -213,16 +221,17 @@ impl Connection {
         else {
             return Err(AcceptError::Gone);
         };
-        let own = SecretKey::new(&cx.rng.ephemeral_secret(now, peer));
         cx.stats.x25519_operations += 1;
-        let key = PacketKey::agree(&own, peer).ok_or(AcceptError::Gone)?;
+        let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
+        cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
         let reply = match init.ty() {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
             _ => Header::InitRcv { id, ephemeral, identity },
         };
-        let answering = Answering { key, epochs: Epochs::default(), reply, init, acked: Owed::INIT };
-        let qotp = Qotp::new(Phase::Answering(Box::new(answering)), claimed, cx.rng.hasher());
+        let handshake = Handshake::Answering(Answering { reply, init, acked: Owed::INIT });
+        let keyed = Keyed { key, epochs: Epochs::default(), handshake };
+        let qotp = Qotp::new(Phase::Keyed(Box::new(keyed)), claimed, cx.rng.hasher());
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
         connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
@@ -230,7 +239,7 @@ impl Connection {
             connection.forget(cx);
             return Err(AcceptError::OverBudget);
         }
-        // Before what its streams have to tell.
+        // What the streams have to tell comes behind it.
         cx.events.push(handle, Event::Connected);
         connection.finish_verb(cx);
         Ok(connection)
@@ -283,7 +292,8 @@ impl Connection {
             }
         }
         if let State::Qotp(qotp) = &mut self.state
-            && let (Phase::Answering(answering), Some(owed)) = (&mut qotp.phase, qotp.acks.first())
+            && let Some(owed) = qotp.acks.first()
+            && let Some(answering) = qotp.answering_mut()
         {
             answering.acked = owed;
         }
@@ -315,8 +325,10 @@ impl Connection {
             early = Some(name);
             cx.stats.x25519_operations += 1;
             cx.stats.aead_operations += 1;
-            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes())
-                .and_then(|key| seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok());
+            let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
+                cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
+                seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
+            });
             if sealed.is_none() {
                 // Only a key of small order could do this, and there is no such `QotpPublicKey`.
                 return self.end(cx, CloseReason::NoAnswer);
@@ -338,52 +350,71 @@ impl Connection {
         header: &Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        let (ty, ephemeral, identity) = match header {
-            Header::InitRcv { ephemeral, identity, .. } => (header.ty(), ephemeral, Some(identity)),
-            Header::InitCryptoRcv { ephemeral, .. } => (header.ty(), ephemeral, None),
-            _ => return Disposition::Dropped(DropReason::Unexpected),
+        let (ty, Header::InitRcv { ephemeral, .. } | Header::InitCryptoRcv { ephemeral, .. }) =
+            (header.ty(), header)
+        else {
+            return Disposition::Dropped(DropReason::Unexpected);
         };
         let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
-        match &mut qotp.phase {
+        let opened = match &mut qotp.phase {
             Phase::Dialling(dial) if dial.reply_type() == ty && dial.flight.is_some() => {
-                if !dial.may_try(now) {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                }
-                let claimed = identity.map(|identity| QotpPublicKey::from_bytes(*identity)).transpose();
-                cx.stats.x25519_operations += 1;
-                cx.stats.aead_operations += 1;
-                let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
-                    let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
-                    opened.ok().map(|(sequence, range)| (key, sequence, range))
-                });
-                let (Ok(claimed), Some((key, sequence, range))) = (claimed, opened) else {
-                    return Disposition::Dropped(DropReason::BadHandshake);
-                };
-                qotp.claimed = claimed.unwrap_or(qotp.claimed);
-                let (round_trip, early) =
-                    (dial.round_trip(now), dial.flight.as_ref().and_then(|flight| flight.early));
-                let reply = Some((ty, *ephemeral));
-                qotp.phase = Phase::Open(Box::new(Open { key, epochs: Epochs::default(), reply }));
-                self.path.local = arrival.local;
-                if let Some(sample) = round_trip {
-                    self.path.on_handshake_round_trip(now, sample);
-                }
-                self.tell(cx, Event::Connected);
-                let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
-                self.after_first_reply(now, early);
-                disposition
+                return self.handle_first_reply(cx, now, arrival, header, ephemeral, datagram);
             }
-            Phase::Open(open_) if open_.reply == Some((ty, *ephemeral)) => {
-                cx.stats.aead_operations += 1;
-                match open(&open_.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram) {
-                    Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
-                    Err(_) => self.on_qotp_forged(),
-                }
+            Phase::Keyed(keyed) if keyed.is_reply(ty, ephemeral) => {
+                open(&keyed.key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram)
             }
-            Phase::Dialling(_) | Phase::Answering(_) | Phase::Open(_) | Phase::Gone => {
-                Disposition::Dropped(DropReason::Unexpected)
-            }
+            Phase::Dialling(_) | Phase::Keyed(_) => return Disposition::Dropped(DropReason::Unexpected),
+        };
+        cx.stats.aead_operations += 1;
+        match opened {
+            Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
+            Err(_) => self.on_qotp_forged(),
         }
+    }
+
+    /// A reply to our Init came. One that does not open leaves everything as it was.
+    fn handle_first_reply(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        header: &Header,
+        ephemeral: &[u8; 32],
+        datagram: &mut [u8],
+    ) -> Disposition {
+        let State::Qotp(qotp) = &mut self.state else { return Disposition::Dropped(DropReason::Closed) };
+        let Phase::Dialling(dial) = &mut qotp.phase else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        if !dial.may_try(now) {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        }
+        cx.stats.x25519_operations += 1;
+        cx.stats.aead_operations += 1;
+        let ty = header.ty();
+        let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
+            let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
+            opened.ok().map(|(sequence, range)| (key, sequence, range))
+        });
+        let Some((key, sequence, range)) = opened else {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        };
+        cx.key_log.qotp(self.local_id, QotpPackets::Rest, &key);
+        let early = dial.flight.as_ref().and_then(|flight| flight.early);
+        let round_trip = dial.round_trip(now);
+        if let Header::InitRcv { identity, .. } = header {
+            qotp.claimed = QotpPublicKey::from_bytes(*identity).ok();
+        }
+        let handshake = Handshake::Replied(ty, *ephemeral);
+        qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
+        self.path.local = arrival.local;
+        if let Some(sample) = round_trip {
+            self.path.on_handshake_round_trip(now, sample);
+        }
+        self.tell(cx, Event::Connected);
+        let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
+        self.after_first_reply(now, early);
+        disposition
     }
 
     /// What the Init carried and the reply did not acknowledge goes again. And the responder may send nothing new before
@@ -403,10 +434,9 @@ impl Connection {
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
         let remote = self.path.remote;
         let Some(qotp) = self.state.qotp_mut() else { return false };
-        let Phase::Answering(answering) = &qotp.phase else { return false };
-        if answering.init != *header {
+        let Some(answering) = qotp.answering_mut().filter(|answering| answering.init == *header) else {
             return false;
-        }
+        };
         let acked = answering.acked;
         if qotp.acks.is_empty() {
             qotp.acks.push(acked);
@@ -415,6 +445,25 @@ impl Connection {
             self.path.validation.on_received(len);
         }
         true
+    }
+}
+
+impl Qotp {
+    const fn answering_mut(&mut self) -> Option<&mut Answering> {
+        match &mut self.phase {
+            Phase::Keyed(keyed) => match &mut keyed.handshake {
+                Handshake::Answering(answering) => Some(answering),
+                Handshake::Replied(..) | Handshake::Done => None,
+            },
+            Phase::Dialling(_) => None,
+        }
+    }
+}
+
+impl Keyed {
+    /// Whether a reply like this one gave the key.
+    fn is_reply(&self, ty: PacketType, ephemeral: &[u8; 32]) -> bool {
+        matches!(&self.handshake, Handshake::Replied(known, key) if *known == ty && key == ephemeral)
     }
 }
 

@@ -39,8 +39,8 @@ const MAX_SENDINGS: u32 = 6;
 /// What a QOTP connection has that a native one has not.
 pub(crate) struct Qotp {
     phase: Phase,
-    /// What the peer says is its key, or the key that we dialled. Never proved.
-    claimed: QotpPublicKey,
+    /// What the peer says is its key, or the key that we dialled. Never proved, and not always a key.
+    claimed: Option<QotpPublicKey>,
     acks: Acks,
     chunks: Chunks,
     told: Told,
@@ -54,19 +54,24 @@ pub(crate) struct Qotp {
 enum Phase {
     /// Initiator: the Init is out, or about to be.
     Dialling(Box<Dial>),
-    /// Responder: everything goes in handshake packets until the initiator's first Data packet.
-    Answering(Box<Answering>),
-    Open(Box<Open>),
-    /// Between two phases, for the length of a call.
-    Gone,
+    /// Both sides have the key.
+    Keyed(Box<Keyed>),
 }
 
-/// The handshake is done.
-struct Open {
+struct Keyed {
     key: PacketKey,
     epochs: Epochs,
+    handshake: Handshake,
+}
+
+/// What is left of the handshake once there is a key.
+enum Handshake {
     /// Initiator: the reply's type and ephemeral key. Repeated replies may carry data, and have the same.
-    reply: Option<(PacketType, [u8; 32])>,
+    Replied(PacketType, [u8; 32]),
+    /// Responder: everything goes in handshake packets until the initiator's first Data packet.
+    Answering(Answering),
+    /// Responder: that packet has come.
+    Done,
 }
 
 impl fmt::Debug for Qotp {
@@ -76,14 +81,14 @@ impl fmt::Debug for Qotp {
 }
 
 impl Qotp {
-    fn new(phase: Phase, claimed: QotpPublicKey, hasher: KeyedState) -> Box<Self> {
+    fn new(phase: Phase, claimed: Option<QotpPublicKey>, hasher: KeyedState) -> Box<Self> {
         let (acks, chunks) = (Acks::default(), Chunks::new(hasher));
         let (told, proof) = (Told::default(), Again::default());
         Box::new(Self { phase, claimed, acks, chunks, told, proof, unheard: 0 })
     }
 
-    pub(crate) const fn claimed(&self) -> &QotpPublicKey {
-        &self.claimed
+    pub(crate) const fn claimed(&self) -> Option<QotpPublicKey> {
+        self.claimed
     }
 
     pub(crate) const fn is_dialling(&self) -> bool {
@@ -92,7 +97,7 @@ impl Qotp {
 
     /// Whether the initiator has yet to show that it received anything from us.
     pub(crate) const fn is_answering(&self) -> bool {
-        matches!(self.phase, Phase::Answering(_))
+        matches!(&self.phase, Phase::Keyed(keyed) if matches!(keyed.handshake, Handshake::Answering(_)))
     }
 
     /// A packet with this chunk is lost.
@@ -117,9 +122,8 @@ impl Qotp {
     /// The key for Data packets and replies.
     const fn key(&self) -> Option<&PacketKey> {
         match &self.phase {
-            Phase::Answering(answering) => Some(&answering.key),
-            Phase::Open(open) => Some(&open.key),
-            Phase::Dialling(_) | Phase::Gone => None,
+            Phase::Keyed(keyed) => Some(&keyed.key),
+            Phase::Dialling(_) => None,
         }
     }
 
@@ -127,9 +131,7 @@ impl Qotp {
     pub(crate) fn heap_bytes(&self) -> usize {
         let phase = match &self.phase {
             Phase::Dialling(dial) => dial.heap_bytes(),
-            Phase::Answering(_) => size_of::<Answering>(),
-            Phase::Open(_) => size_of::<Open>(),
-            Phase::Gone => 0,
+            Phase::Keyed(_) => size_of::<Keyed>(),
         };
         size_of::<Self>() + phase + self.acks.heap_bytes() + self.chunks.heap_bytes()
     }

@@ -17,7 +17,8 @@ use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
 
 use super::acks::Owed;
 use super::chunks::Name;
-use super::{Open, Phase};
+use super::handshake::INIT_NUMBER;
+use super::{Handshake, Phase};
 
 impl Connection {
     /// A packet with our connection id came that is no Init.
@@ -36,19 +37,27 @@ impl Connection {
         }
         let sender = self.role.peer();
         let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
-        let (key, epochs) = match &mut qotp.phase {
-            Phase::Answering(answering) => (&answering.key, &mut answering.epochs),
-            Phase::Open(open) => (&open.key, &mut open.epochs),
-            Phase::Dialling(_) | Phase::Gone => return Disposition::Dropped(DropReason::Unexpected),
+        let Phase::Keyed(keyed) = &mut qotp.phase else {
+            return Disposition::Dropped(DropReason::Unexpected);
         };
         cx.stats.aead_operations += 1;
         let clear = PacketType::Data.clear_len();
-        let Ok((sequence, range)) = open(key, sender, epochs.candidates(), clear, datagram) else {
+        let Ok((sequence, range)) = open(&keyed.key, sender, keyed.epochs.candidates(), clear, datagram)
+        else {
             return self.on_qotp_forged();
         };
-        epochs.on_opened(sequence.epoch);
+        keyed.epochs.on_opened(sequence.epoch);
         if !self.path.received.is_duplicate(number(sequence)) {
-            self.confirm_qotp(arrival);
+            // It has what we said in the handshake.
+            qotp.proof.stop();
+            if matches!(keyed.handshake, Handshake::Answering(_)) {
+                keyed.handshake = Handshake::Done;
+            }
+            // It has its address too, if the packet comes from there: perhaps not the first one, which anybody on its
+            // way can send from elsewhere before it arrives.
+            if arrival.remote == self.path.remote {
+                self.path.validation = Validation::Valid;
+            }
         }
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
         self.close_if_delivered(cx, now);
@@ -58,27 +67,6 @@ impl Connection {
     pub(super) fn on_qotp_forged(&mut self) -> Disposition {
         self.stats.forged_packets += 1;
         Disposition::Dropped(DropReason::Unauthentic)
-    }
-
-    /// A new Data packet: the peer has what we said in the handshake. It has its address too, if it comes from there, be
-    /// it the first such packet or one after another was seen to come from elsewhere.
-    fn confirm_qotp(&mut self, arrival: &Arrival) {
-        if arrival.remote == self.path.remote {
-            self.path.validation = Validation::Valid;
-        }
-        let State::Qotp(qotp) = &mut self.state else { return };
-        qotp.proof.stop();
-        if !qotp.is_answering() {
-            return;
-        }
-        let opened = |phase| match phase {
-            Phase::Answering(answering) => {
-                let (key, epochs) = (answering.key, answering.epochs);
-                Phase::Open(alloc::boxed::Box::new(Open { key, epochs, reply: None }))
-            }
-            other => other,
-        };
-        qotp.phase = opened(core::mem::replace(&mut qotp.phase, Phase::Gone));
     }
 
     /// A packet is authentic. Its number was good for more than a nonce in no peer but this one.
@@ -102,9 +90,12 @@ impl Connection {
         if arrival.remote == self.path.remote {
             self.path.validation.on_received(datagram.len());
         }
-        let Ok(payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
+        let Ok(mut payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);
         };
+        if datagram.first() != Some(&PacketType::Data.first_byte()) {
+            self.drop_ack_of_copy(&mut payload);
+        }
         let applied = self.apply_qotp(cx, now, &payload);
         if let State::Qotp(qotp) = &mut self.state {
             qotp.unheard = 0;
@@ -116,6 +107,17 @@ impl Connection {
         match applied {
             Ok(()) => Disposition::Accepted,
             Err(Withheld) => Disposition::Dropped(DropReason::OverBudget),
+        }
+    }
+
+    /// Who sends a reply has nothing of ours but copies of the Init. If the Init was empty, their acknowledgements look
+    /// like one of the end of an empty stream that was sent since.
+    fn drop_ack_of_copy(&mut self, payload: &mut Payload<'_>) {
+        let Some(ack) = payload.ack.filter(|ack| ack.len == 0) else { return };
+        let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
+        if self.state.qotp_mut().is_some_and(|qotp| !qotp.chunks.is_in(name, INIT_NUMBER)) {
+            payload.ack = None;
+            self.streams.set_peer_window(ack.window, self.path.packet_size);
         }
     }
 
@@ -145,11 +147,14 @@ impl Connection {
         Ok(())
     }
 
-    /// An acknowledgement came: the packet that carried the range last gets the credit.
+    /// An acknowledgement came: the packet that carried the range last gets the credit, if it can be for that one.
     fn on_qotp_ack(&mut self, cx: &mut Shared, now: Instant, ack: &Ack) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
-        let credit = qotp.chunks.on_acked(name);
+        let (sent, rtt) = (&self.path.sent, &self.path.rtt);
+        let too_soon =
+            |packet| rtt.is_measured() && sent.sent_at(packet).is_some_and(|at| now - at < rtt.min());
+        let credit = qotp.chunks.on_acked(name, too_soon);
         if let Some(item) = credit.and_then(|credit| credit.item) {
             self.streams.on_acked(item, &mut cx.memory(&mut self.account));
         }

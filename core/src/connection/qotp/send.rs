@@ -18,7 +18,7 @@ use crate::wire::qotp::header::Header;
 use crate::wire::qotp::payload::{Ack, header_len, put_header};
 
 use super::chunks::Name;
-use super::{Phase, Qotp};
+use super::{Handshake, Phase, Qotp};
 
 /// What the next packet may carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,8 +121,7 @@ impl Connection {
 
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
     fn plan_qotp(&mut self, cx: &Shared, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
-        // Less than a packet would let nothing through, ever.
-        let max_in_flight = cx.config.qotp.max_in_flight.max(u64::from(self.path.packet_size));
+        let max_in_flight = cx.config.qotp.max_in_flight;
         let Some(qotp) = self.state.qotp_mut() else { return Err(Held::Idle) };
         let (lost, acks) = (qotp.chunks.first_lost().is_some(), !qotp.acks.is_empty());
         let path = &self.path;
@@ -171,7 +170,7 @@ impl Connection {
         let room = size.min(allowance).checked_sub(clear + NUMBER_LEN + TAG)?;
         let ack = qotp.acks.first();
         let ack = ack.map(|owed| Ack { stream: owed.stream, offset: owed.offset, len: owed.len, window });
-        let content = if plan == Plan::Data { self.choose_content(ack.as_ref(), room)? } else { None };
+        let content = if plan == Plan::Data { self.choose_content(ack.as_ref(), room) } else { None };
         // What goes again keeps its boundaries: if the acknowledgement does not fit beside it, it waits.
         let ack = ack.filter(|ack| content.is_none_or(|content| content.fits(Some(ack), room)));
         if content.is_none() && ack.is_none_or(|ack| header_len(Some(&ack), None) > room) {
@@ -196,35 +195,36 @@ impl Connection {
         self.commit_qotp(now, out.len() - start, ack, content)
     }
 
-    /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None` within: nothing of that;
-    /// `None`: the next lost chunk needs more room.
-    fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Option<Content>> {
+    /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None`: nothing of that, or the next
+    /// lost chunk needs more room.
+    fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Content> {
         let probing = self.path.loss.probes() > 0;
         let chunks = &mut self.state.qotp_mut()?.chunks;
         let (yields, lost) = (chunks.yields(), chunks.first_lost());
         let again = lost.map(|(name, fin)| Content { name, fin, again: true });
         if let Some(content) = again.filter(|_| !yields) {
-            return content.fits(None, room).then_some(Some(content));
+            return content.fits(None, room).then_some(content);
         }
         let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(ack, Some(offset))));
         if let Some((name, fin)) = chunk.and_then(Name::of) {
-            return Some(Some(Content { name, fin, again: false }));
+            return Some(Content { name, fin, again: false });
         }
-        if let Some(content) = again {
-            return content.fits(None, room).then_some(Some(content));
+        if again.is_some() {
+            return again.filter(|content| content.fits(None, room));
         }
         let ping = probing || self.ping_owed;
-        Some(ping.then_some(Content { name: Name::PING, fin: false, again: false }))
+        ping.then_some(Content { name: Name::PING, fin: false, again: false })
     }
 
     fn seal_qotp(&mut self, cx: &mut Shared, out: &mut Vec<u8>, start: usize, clear: usize) -> Option<()> {
         let PacketNumber(number) = self.path.sent.next();
-        let sequence = Sequence { epoch: number >> 48, number: number & Sequence::MAX_NUMBER };
         cx.stats.aead_operations += 1;
         let role = self.role;
         let key = self.state.qotp_mut()?.key()?;
-        let usable = sequence.epoch <= Sequence::LAST_SENT_EPOCH;
-        if !usable || seal(key, role, sequence, clear, out.get_mut(start..)?).is_err() {
+        let packet = out.get_mut(start..)?;
+        let sealed =
+            Sequence::of(number).is_some_and(|sequence| seal(key, role, sequence, clear, packet).is_ok());
+        if !sealed {
             out.truncate(start);
             self.end(cx, CloseReason::KeysExhausted);
             return None;
@@ -282,9 +282,11 @@ impl Qotp {
     /// What the next packet starts with.
     fn header(&self, id: ConnectionId) -> Option<Header> {
         match &self.phase {
-            Phase::Answering(answering) => Some(answering.reply),
-            Phase::Open(_) => Some(Header::Data { id }),
-            Phase::Dialling(_) | Phase::Gone => None,
+            Phase::Dialling(_) => None,
+            Phase::Keyed(keyed) => Some(match &keyed.handshake {
+                Handshake::Answering(answering) => answering.reply,
+                Handshake::Replied(..) | Handshake::Done => Header::Data { id },
+            }),
         }
     }
 

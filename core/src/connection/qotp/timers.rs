@@ -43,7 +43,8 @@ impl Connection {
             qotp.acks.push(Owed::NOTHING);
         }
         let asks = qotp.told.take_ask(now);
-        if qotp.unheard >= MAX_SENDINGS {
+        let unheard = qotp.unheard;
+        if self.is_given_up(now, unheard) {
             return self.end(cx, CloseReason::RetriesExhausted);
         }
         self.ping_owed |= asks;
@@ -54,6 +55,13 @@ impl Connection {
         {
             qotp.unheard = qotp.unheard.saturating_add(1);
         }
+    }
+
+    /// Whether the probe timer is due once more after everything has been sent as often as QOTP does.
+    fn is_given_up(&self, now: Instant, unheard: u32) -> bool {
+        let loss = &self.path.loss;
+        let due = loss.deadline(self.pto(), self.path.sent.outstanding()).is_some_and(|due| due <= now);
+        due && !loss.waits_for_loss() && unheard + 1 >= MAX_SENDINGS
     }
 
     /// Tells the peer of room that the reader has made, if that is news.

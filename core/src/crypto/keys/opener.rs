@@ -107,7 +107,7 @@ enum Keys {
 
 impl Opener {
     /// Generation 0 of the direction whose Noise chaining key is `chain`.
-    pub(super) fn new(suite: Suite, chain: &Secret, limits: KeyLimits) -> Self {
+    pub(crate) fn new(suite: Suite, chain: &Secret, limits: KeyLimits) -> Self {
         let (secret, mask) = direction(suite, chain);
         let first = Generation::derive(secret);
         Self {
@@ -120,6 +120,21 @@ impl Opener {
             failed: 0,
             failed_limit: limits.failed_opens,
         }
+    }
+
+    /// The phase of the current keys.
+    pub(crate) const fn phase(&self) -> KeyPhase {
+        KeyPhase::of(self.generation)
+    }
+
+    /// Makes the next generation current although no packet has shown it, and forgets the others: for a reader that did
+    /// not see all packets.
+    pub(crate) fn skip(&mut self) {
+        let secret = core::mem::take(&mut self.next.successor);
+        let next = core::mem::replace(&mut self.next, Generation::derive(secret));
+        self.current = next.expand(self.suite);
+        self.generation = self.generation.wrapping_add(1);
+        self.previous = None;
     }
 
     /// How many times the keys have rotated.

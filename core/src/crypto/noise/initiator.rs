@@ -77,7 +77,7 @@ impl Initiator {
                 let es = symmetric.mix_key(&party.agree(&ephemeral, &remote)?);
                 symmetric.seal(es, own.as_bytes(), out)?;
                 let ss = symmetric.mix_key(&party.agree_static(&remote)?);
-                symmetric.seal(ss, payload, out)?;
+                symmetric.seal_payload(party, ephemeral.public(), ss, payload, out)?;
             }
         }
         Ok(InitiatorSent { symmetric, ephemeral, remote })
@@ -122,11 +122,11 @@ impl InitiatorSent {
                 let (sealed, rest) = split_key::<SEALED_KEY_LEN>(rest)?;
                 let remote = symmetric.open_static(se, sealed, party)?;
                 let es = symmetric.mix_key(&party.agree(&self.ephemeral, &remote)?);
-                let len = symmetric.open(es, rest)?;
+                let len = symmetric.open_payload(party, e.as_bytes(), es, rest)?;
                 Ok((symmetric.finish(remote), payload_range(DH_LEN + SEALED_KEY_LEN, len)))
             }
             Remote::Known(remote) => {
-                let len = symmetric.open(se, rest)?;
+                let len = symmetric.open_payload(party, e.as_bytes(), se, rest)?;
                 Ok((symmetric.finish(remote), payload_range(DH_LEN, len)))
             }
         }

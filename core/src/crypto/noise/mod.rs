@@ -40,6 +40,7 @@ use super::digest::{digest, digest_after};
 use super::identity::{Identity, KeyError, PublicKey};
 use super::kdf::kdf;
 use super::suite::{NONCE_LEN, Suite, TAG_LEN};
+use crate::key_log::KeyLog;
 
 /// Length of a public key and of an X25519 output, in bytes (Noise's DHLEN).
 pub(crate) const DH_LEN: usize = 32;
@@ -54,7 +55,7 @@ pub(crate) const IK_MESSAGE_2_OVERHEAD: usize = DH_LEN + TAG_LEN;
 pub(crate) const IX_MESSAGE_2_OVERHEAD: usize = DH_LEN + SEALED_KEY_LEN + TAG_LEN;
 
 /// Length of a static key under encryption.
-const SEALED_KEY_LEN: usize = DH_LEN + TAG_LEN;
+pub(crate) const SEALED_KEY_LEN: usize = DH_LEN + TAG_LEN;
 
 /// The prologue of the native wire (docs/PROTOCOL.md, "Handshake"): `"dunlin/1"` · first byte · routing id · token
 /// length · token. `header` is the Init's first 9 bytes, `token` the length byte and the token behind it, both as they
@@ -119,6 +120,8 @@ pub(crate) struct Party<'a> {
     pub(crate) own_key: OwnKey,
     /// Counts the X25519 agreements, failed ones too (making an ephemeral key is not counted).
     pub(crate) agreements: &'a mut u64,
+    /// Where what opens the payloads goes, if the application asked for it.
+    pub(crate) key_log: &'a mut KeyLog,
 }
 
 impl Party<'_> {
@@ -206,6 +209,33 @@ impl Symmetric {
         Ok(())
     }
 
+    /// [`Self::seal`] of the payload of the message with this `e`.
+    fn seal_payload(
+        &mut self,
+        party: &mut Party<'_>,
+        e: &[u8; DH_LEN],
+        key: CipherKey,
+        text: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoiseError> {
+        party.key_log.message(e, &key.0, &self.hash);
+        self.seal(key, text, out)
+    }
+
+    /// [`Self::open`] of the payload of the message with this `e`.
+    fn open_payload(
+        &mut self,
+        party: &mut Party<'_>,
+        e: &[u8; DH_LEN],
+        key: CipherKey,
+        sealed: &mut [u8],
+    ) -> Result<usize, NoiseError> {
+        let (secret, hash) = (key.0.clone(), self.hash);
+        let len = self.open(key, sealed)?;
+        party.key_log.message(e, &secret, &hash);
+        Ok(len)
+    }
+
     /// `DecryptAndHash` in place: returns the length of the text at the start of `sealed`.
     fn open(&mut self, key: CipherKey, sealed: &mut [u8]) -> Result<usize, NoiseError> {
         let before = self.hash;
@@ -233,6 +263,16 @@ impl Symmetric {
         let [initiator, responder, exporter] = kdf(&self.chaining_key, &[]);
         Finished { initiator, responder, exporter, hash: self.hash, remote_static }
     }
+}
+
+/// Opens the payload of a handshake message in place, with the key and the handshake hash that it was sealed with, as the
+/// key log has them. Returns the length of the text at the start of `sealed`.
+///
+/// # Errors
+/// [`NoiseError::NotAuthentic`].
+pub(crate) fn open_logged(key: &Secret, hash: &[u8; 32], sealed: &mut [u8]) -> Result<usize, NoiseError> {
+    let aead = CipherKey(key.clone()).aead();
+    aead.open(&[0; NONCE_LEN], hash, sealed).map_err(|_| NoiseError::NotAuthentic)
 }
 
 /// The first `N` bytes of a message and where the rest starts.

@@ -57,7 +57,7 @@ impl KnownStatic {
         let Self { mut symmetric, remote_ephemeral, remote_static } = self;
         let (_, sealed) = split_key::<SEALED_KEY_LEN>(rest)?;
         let ss = symmetric.mix_key(&party.agree_static(&remote_static)?);
-        let len = symmetric.open(ss, sealed)?;
+        let len = symmetric.open_payload(party, remote_ephemeral.as_bytes(), ss, sealed)?;
         let responder = Responder { symmetric, pattern: Pattern::Ik, remote_ephemeral, remote_static };
         Ok((responder, payload_range(SEALED_KEY_LEN, len)))
     }
@@ -127,9 +127,9 @@ impl Responder {
             Pattern::Ix => {
                 symmetric.seal(se, party.identity.public().as_bytes(), out)?;
                 let es = symmetric.mix_key(&party.agree_static(&remote_ephemeral)?);
-                symmetric.seal(es, payload, out)?;
+                symmetric.seal_payload(party, ephemeral.public(), es, payload, out)?;
             }
-            Pattern::Ik => symmetric.seal(se, payload, out)?,
+            Pattern::Ik => symmetric.seal_payload(party, ephemeral.public(), se, payload, out)?,
         }
         Ok(symmetric.finish(remote_static))
     }

@@ -12,6 +12,7 @@ struct End {
     ephemeral: [u8; 32],
     prologue: Vec<u8>,
     agreements: u64,
+    key_log: KeyLog,
 }
 
 impl End {
@@ -20,11 +21,22 @@ impl End {
     }
 
     fn from_bytes(secret: [u8; 32], ephemeral: [u8; 32], prologue: Vec<u8>) -> Self {
-        Self { identity: Identity::from_secret(secret), ephemeral, prologue, agreements: 0 }
+        Self {
+            identity: Identity::from_secret(secret),
+            ephemeral,
+            prologue,
+            agreements: 0,
+            key_log: KeyLog::new(false),
+        }
     }
 
     fn party(&mut self) -> Party<'_> {
-        Party { identity: &self.identity, own_key: OwnKey::Refuse, agreements: &mut self.agreements }
+        Party {
+            identity: &self.identity,
+            own_key: OwnKey::Refuse,
+            agreements: &mut self.agreements,
+            key_log: &mut self.key_log,
+        }
     }
 
     fn ephemeral(&self) -> SecretKey {
@@ -302,7 +314,13 @@ fn our_own_key_is_refused_unless_allowed() {
         let allowed = |end: &mut End, first: &[u8]| {
             let (e, rest) = first.split_first_chunk::<DH_LEN>().unwrap();
             let (identity, prologue) = (end.identity.clone(), end.prologue.clone());
-            let mut party = Party { identity: &identity, own_key: OwnKey::Allow, agreements: &mut 0 };
+            let mut key_log = KeyLog::new(false);
+            let mut party = Party {
+                identity: &identity,
+                own_key: OwnKey::Allow,
+                agreements: &mut 0,
+                key_log: &mut key_log,
+            };
             let mut rest = rest.to_vec();
             match pattern {
                 Pattern::Ix => Responder::read_ix(&party, &[&prologue], e, &rest).unwrap().0,
@@ -316,7 +334,13 @@ fn our_own_key_is_refused_unless_allowed() {
             }
         };
         let (ephemeral, prologue) = (a.ephemeral(), a.prologue.clone());
-        let mut party = Party { identity: &a.identity, own_key: OwnKey::Allow, agreements: &mut 0 };
+        let mut key_log = KeyLog::new(false);
+        let mut party = Party {
+            identity: &a.identity,
+            own_key: OwnKey::Allow,
+            agreements: &mut 0,
+            key_log: &mut key_log,
+        };
         let initiator = match pattern {
             Pattern::Ix => Initiator::ix(ephemeral, &[&prologue]),
             Pattern::Ik => Initiator::ik(&party, own, ephemeral, &[&prologue]).unwrap(),

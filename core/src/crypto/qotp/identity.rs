@@ -11,7 +11,7 @@ use crate::crypto::backend::SecretKey;
 use crate::crypto::identity::{Identity, LOW_ORDER, hex};
 use crate::crypto::kdf::kdf;
 
-/// What tells the QOTP key apart from every other use of an identity's secret (WIRE.md section 10).
+/// What tells the QOTP key apart from every other use of an identity's secret (docs/PROTOCOL.md, "QOTP").
 const LABEL: &[u8] = b"dunlin qotp v0";
 
 /// Why bytes, or a text, are no QOTP key.
@@ -196,5 +196,100 @@ impl Identity {
     pub fn qotp(&self) -> QotpIdentity {
         let [secret] = kdf(self.secret(), &[LABEL]);
         QotpIdentity::from_secret(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// Every 32 bytes that X25519 maps to zero: the short forms, 2^255 - 19 for 0 and one more for 1, and all of them
+    /// with the top bit.
+    fn low_order() -> impl Iterator<Item = [u8; 32]> {
+        let beyond = [0xed, 0xee].map(|low| {
+            let mut bytes = [0xff; 32];
+            bytes[0] = low;
+            bytes[31] = 0x7f;
+            bytes
+        });
+        LOW_ORDER.into_iter().chain(beyond).flat_map(|bytes| {
+            let mut high = bytes;
+            high[31] |= 0x80;
+            [bytes, high]
+        })
+    }
+
+    #[test]
+    fn qotp_keys_of_low_order_are_refused_in_every_encoding() {
+        let secret = SecretKey::new(&[9; 32]);
+        for bytes in low_order() {
+            assert_eq!(QotpPublicKey::from_bytes(bytes), Err(QotpKeyError::LowOrder), "{bytes:x?}");
+            assert!(secret.agree(&bytes).is_none(), "{bytes:x?}");
+        }
+        assert_eq!("0".repeat(64).parse::<QotpPublicKey>(), Err(QotpKeyError::LowOrder));
+    }
+
+    #[test]
+    fn other_qotp_keys_are_kept_in_the_encoding_they_came_in() {
+        let secret = SecretKey::new(&[9; 32]);
+        for low in 0xef..=0xff {
+            let mut long = [0xff; 32];
+            long[0] = low;
+            let mut short = [0; 32];
+            short[0] = low - 0xed;
+            let mut mid = long;
+            mid[31] = 0x7f;
+            for bytes in [long, mid, short] {
+                assert_eq!(*QotpPublicKey::from_bytes(bytes).unwrap().as_bytes(), bytes);
+                assert_eq!(canonical(bytes), short);
+                assert_eq!(secret.agree(&bytes), secret.agree(&short));
+            }
+        }
+        let key = *SecretKey::new(&[1; 32]).public();
+        assert_eq!(canonical(key), key);
+    }
+
+    #[test]
+    fn qotp_key_texts_go_both_ways() {
+        let key = *QotpIdentity::from_seed([3; 32]).public();
+        let text = key.to_string();
+        assert_eq!(text.len(), 64);
+        assert_eq!(text.parse(), Ok(key));
+        assert_eq!(text.to_uppercase().parse(), Ok(key));
+        for wrong in [&text[1..], &format!("0x{}", &text[2..]), &format!("{text}0"), &format!("{text}00"), ""]
+        {
+            assert_eq!(wrong.parse::<QotpPublicKey>(), Err(QotpKeyError::Text));
+            assert_eq!(QotpIdentity::from_hex(wrong).err(), Some(QotpKeyError::Text));
+        }
+    }
+
+    #[test]
+    fn qotp_identities_come_from_bytes_text_and_hex() {
+        let hashed = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let identity = QotpIdentity::from_seed_text("abc");
+        assert_eq!(hex(&*identity.secret), hashed, "FIPS 180-4's example");
+        assert_eq!(QotpIdentity::from_hex(hashed).unwrap().public(), identity.public());
+        assert_eq!(QotpIdentity::from_seed(*identity.secret).public(), identity.public());
+        assert_eq!(identity.clone().public(), identity.public());
+        assert_eq!(identity.key().public(), identity.public().as_bytes());
+    }
+
+    /// The expected value is from Python's hmac and hashlib.
+    #[test]
+    fn the_qotp_key_of_an_identity_is_derived_and_another_one() {
+        let identity = Identity::from_secret([7; 32]);
+        let qotp = identity.qotp();
+        assert_eq!(hex(&*qotp.secret), "296ac98e4f7b71e394e02d7c0bc8dae946f682fc1a80c414148f98d2682e6355");
+        assert_ne!(qotp.public().as_bytes(), identity.public().as_bytes());
+    }
+
+    #[test]
+    fn qotp_debug_output_holds_no_secret() {
+        let text = format!("{:?}", QotpIdentity::from_seed([0xab; 32]));
+        assert!(!text.contains("abab") && !text.contains("171, 171"));
+        assert!(text.len() < 70, "{text}");
     }
 }

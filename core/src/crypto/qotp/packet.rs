@@ -23,6 +23,7 @@ use crate::crypto::suite::{NONCE_LEN, Suite, TAG_LEN};
 
 /// Length of the encrypted number, in bytes.
 pub(crate) const NUMBER_LEN: usize = 6;
+const NUMBER_BITS: u32 = 48;
 /// The shortest payload, in bytes: with its tag it fills the nonce of the number's encryption.
 pub(crate) const MIN_PAYLOAD: usize = NUMBER_NONCE_LEN - TAG_LEN;
 /// Length of an XChaCha20 nonce, in bytes (draft-irtf-cfrg-xchacha-03 section 2.3).
@@ -45,30 +46,26 @@ impl Sequence {
     /// The first packet's.
     pub(crate) const FIRST: Self = Self { epoch: 0, number: 0 };
     /// The largest number: 6 bytes.
-    pub(crate) const MAX_NUMBER: u64 = (1 << 48) - 1;
+    pub(crate) const MAX_NUMBER: u64 = (1 << NUMBER_BITS) - 1;
     /// The largest epoch: QOTP counts 47 bits.
     pub(crate) const MAX_EPOCH: u64 = (1 << 47) - 1;
     /// The last epoch to send in. The direction takes bit 7 of the epoch, so that 128 has the nonces of 0 again.
     pub(crate) const LAST_SENT_EPOCH: u64 = 127;
 
-    /// The next packet's; `None` when every nonce of the key is used up.
+    /// The `count`-th packet's, from 0; `None` when every nonce of the key is used up.
     #[must_use]
-    pub(crate) const fn next(self) -> Option<Self> {
-        let Self { epoch, number } = self;
+    pub(crate) const fn of(count: u64) -> Option<Self> {
+        let epoch = count >> NUMBER_BITS;
         if epoch > Self::LAST_SENT_EPOCH {
             None
-        } else if number < Self::MAX_NUMBER {
-            Some(Self { epoch, number: number + 1 })
-        } else if epoch < Self::LAST_SENT_EPOCH {
-            Some(Self { epoch: epoch + 1, number: 0 })
         } else {
-            None
+            Some(Self { epoch, number: count & Self::MAX_NUMBER })
         }
     }
 
     /// The nonce of a packet from this side: epoch, then number, both little-endian; bit 7 of the first byte says who
     /// sends, whatever the epoch has there.
-    const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
+    pub(super) const fn nonce(self, from: Role) -> [u8; NONCE_LEN] {
         let [e0, e1, e2, e3, e4, e5, ..] = self.epoch.to_le_bytes();
         let [n0, n1, n2, n3, n4, n5] = number_bytes(self.number);
         let e0 = match from {
@@ -122,14 +119,20 @@ impl PacketKey {
         own.agree(peer).map(Self::new)
     }
 
-    fn new(secret: Secret) -> Self {
+    /// The key of this shared secret.
+    pub(crate) fn new(secret: Secret) -> Self {
         Self { sealer: AeadKey::new(Suite::ChaCha20Poly1305, &secret), secret }
     }
 
-    /// The key of this shared secret.
+    /// The same, for tests.
     #[cfg(test)]
     pub(crate) fn from_shared(secret: [u8; 32]) -> Self {
         Self::new(Secret::new(secret))
+    }
+
+    /// The shared secret.
+    pub(crate) const fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// Encrypts or decrypts the number that stands before `body`, a ciphertext with its tag.
@@ -140,8 +143,8 @@ impl PacketKey {
         stream.try_apply_keystream(number).map_err(|_| AeadError)
     }
 
-    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before anything
-    /// is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
+    /// Opens `body`, a ciphertext with its tag, in place. On failure it is as it was: the tag is checked before
+    /// anything is decrypted. That is a property of this implementation (`tests.rs` holds it to that) and not of every other, so
     /// it is the same one whatever the features say.
     fn open(&self, nonce: &[u8; NONCE_LEN], header: &[u8], body: &mut [u8]) -> Result<(), AeadError> {
         let (text, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;

@@ -94,8 +94,8 @@ impl PacketType {
         }
     }
 
-    /// Whether a datagram of `len` bytes may be of this type where datagrams have `mtu` bytes: none is longer, and those
-    /// that open a connection are not shorter either. Both sides must have the same `mtu`.
+    /// Whether a datagram of `len` bytes may be of this type where datagrams have `mtu` bytes: none is longer, and
+    /// those that open a connection are not shorter either. Both sides must have the same `mtu`.
     pub(crate) const fn allows(self, len: usize, mtu: usize) -> bool {
         match self {
             Self::InitSnd | Self::InitCryptoSnd => len == mtu,

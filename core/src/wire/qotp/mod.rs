@@ -3,4 +3,6 @@
 
 pub(crate) mod header;
 pub(crate) mod payload;
+#[cfg(test)]
+mod tests;
 pub(crate) mod window;

@@ -203,7 +203,8 @@ pub(crate) fn put_header(out: &mut Vec<u8>, ack: Option<&Ack>, stream: Option<(u
         out.extend_from_slice(&ack.len.to_le_bytes());
         out.push(window::encode(ack.window));
     }
-    if let Some((stream, offset)) = stream.or(if ack.is_none() { Some((0, 0)) } else { None }) {
+    let ping = if ack.is_none() { Some((0, 0)) } else { None };
+    if let Some((stream, offset)) = stream.or(ping) {
         out.extend_from_slice(&stream.to_le_bytes());
         put_offset(out, offset, long);
     }

@@ -32,6 +32,46 @@ pub(crate) enum Command {
     Perf(PerfCommand),
     /// Send a file from this machine to itself, over real UDP, and show how it went
     Demo(DemoArgs),
+    /// Show what is in the packets of a capture, with the keys of a --keylog file
+    Decrypt(DecryptArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyLogArgs {
+    /// Append the keys of every connection to this file, for `dunlin decrypt`: whoever reads it reads what was sent
+    #[arg(long = "keylog", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WireArgs {
+    /// What to speak: dunlin's own wire, or QOTP, on which nobody proves who he is. Both sides need the same
+    #[arg(long, value_enum, default_value_t = Wire::Native)]
+    pub(crate) wire: Wire,
+    /// The private key to use in QOTP: a file of 32 bytes or 64 hexadecimal digits, or those digits themselves; without
+    /// it, one that belongs to --key
+    #[arg(long, value_name = "FILE|HEX", conflicts_with = "qotp_seed")]
+    pub(crate) qotp_key: Option<String>,
+    /// Derive the private key for QOTP from this text, as its reference implementation does
+    #[arg(long, value_name = "STRING", value_parser = seed)]
+    pub(crate) qotp_seed: Option<String>,
+}
+
+/// The wires by their names here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Wire {
+    Native,
+    Qotp,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DecryptArgs {
+    /// The key file that --keylog wrote, here or at the other end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: PathBuf,
+    /// The capture, in the format pcap or pcapng
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -59,8 +99,8 @@ pub(crate) struct RecvArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// The key file of this receiver
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["qotp_key", "qotp_seed"])]
+    pub(crate) key: Option<PathBuf>,
     /// The folder for what arrives; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -73,6 +113,10 @@ pub(crate) struct RecvArgs {
     /// Print one JSON object per transfer instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]
@@ -80,18 +124,22 @@ pub(crate) struct SendArgs {
     /// Address and port of the receiver
     #[arg(long, value_name = "ADDR")]
     pub(crate) to: Remote,
-    /// The receiver's public key, which it prints
-    #[arg(long, value_name = "PUBKEY", value_parser = public_key)]
-    pub(crate) peer: PublicKey,
+    /// The receiver's public key, which it prints; may be left out in QOTP
+    #[arg(long, value_name = "PUBKEY")]
+    pub(crate) peer: Option<String>,
     /// The key file to show; without it, a key that is made for this transfer and then forgotten
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Bytes per UDP packet; more than 1200 only where the whole path carries it
-    #[arg(long, value_name = "N", default_value_t = 1200, value_parser = packet_size())]
-    pub(crate) packet_size: u16,
+    /// Bytes per UDP packet; more than 1200 only where the whole path carries it [default: 1200]
+    #[arg(long, value_name = "N", value_parser = packet_size())]
+    pub(crate) packet_size: Option<u16>,
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
     /// Files and folders
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
@@ -113,9 +161,13 @@ pub(crate) struct PerfServerArgs {
     /// The key file of this server; without it, a key that is made now
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Bytes per UDP packet for downloads; more than 1200 only where the whole path carries it
-    #[arg(long, value_name = "N", default_value_t = 1200, value_parser = packet_size())]
-    pub(crate) packet_size: u16,
+    /// Bytes per UDP packet for downloads; more than 1200 only where the whole path carries it [default: 1200]
+    #[arg(long, value_name = "N", value_parser = packet_size())]
+    pub(crate) packet_size: Option<u16>,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]
@@ -123,9 +175,9 @@ pub(crate) struct PerfClientArgs {
     /// Address and port of the server
     #[arg(long, value_name = "ADDR")]
     pub(crate) to: Remote,
-    /// The server's public key, which it prints
-    #[arg(long, value_name = "PUBKEY", value_parser = public_key)]
-    pub(crate) peer: PublicKey,
+    /// The server's public key, which it prints; may be left out in QOTP
+    #[arg(long, value_name = "PUBKEY")]
+    pub(crate) peer: Option<String>,
     #[command(flatten)]
     pub(crate) mode: ModeArgs,
     /// Stop after so many bytes, such as 500M or 2GiB; with --ping, the size of a message
@@ -140,12 +192,16 @@ pub(crate) struct PerfClientArgs {
     /// The cipher: what is fastest on both machines, ChaCha20-Poly1305, or AES-256-GCM
     #[arg(long, value_enum, default_value_t = Aead::Auto)]
     pub(crate) aead: Aead,
-    /// Bytes per UDP packet; more than 1200 only where the whole path carries it
-    #[arg(long, value_name = "N", default_value_t = 1200, value_parser = packet_size())]
-    pub(crate) packet_size: u16,
+    /// Bytes per UDP packet; more than 1200 only where the whole path carries it [default: 1200]
+    #[arg(long, value_name = "N", value_parser = packet_size())]
+    pub(crate) packet_size: Option<u16>,
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+    #[command(flatten)]
+    pub(crate) keylog: KeyLogArgs,
 }
 
 #[derive(Args, Debug)]

@@ -6,19 +6,23 @@
 //! | `commands` | `keygen`, `key`, `recv`, `send`, `demo` |
 //! | `perf` | `perf server`, `perf client` |
 //! | `transfer` | the file-transfer protocol |
-//! | `folder`, `keyfile` | the file system, key files |
-//! | `net`, `signal` | endpoints and dialling, being stopped |
+//! | `decrypt` | `decrypt`: captures, read with a key log |
+//! | `folder`, `keyfile`, `keylog` | the file system, key files, key logs |
+//! | `net`, `qotp`, `signal` | endpoints and dialling, the other wire, being stopped |
 //! | `progress`, `report`, `text`, `failure` | what people and programs get to see |
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
+mod decrypt;
 mod failure;
 mod folder;
 mod keyfile;
+mod keylog;
 mod net;
 mod perf;
 mod progress;
+mod qotp;
 mod report;
 mod signal;
 #[cfg(test)]
@@ -74,6 +78,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(args) => commands::keys::keygen(&args),
         Command::Key(args) => commands::keys::key(&args),
+        Command::Decrypt(args) => decrypt::run(&args),
         Command::Recv(args) => {
             let json = args.json;
             on_runtime(json, commands::recv::run(args))

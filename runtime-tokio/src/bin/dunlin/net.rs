@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use dunlin_tokio::dunlin_udp::{self, BindOptions};
 use dunlin_tokio::{
-    AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, Connection, ConnectionError, Endpoint,
-    ErrorCode, Identity, Peer, PublicKey, Suite, TransportError, UdpSocket,
+    AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, Connecting, Connection,
+    ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, Suite, TransportError,
+    UdpSocket, WireVersion,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,6 +16,8 @@ use tokio::time::{sleep, timeout};
 use crate::args::Remote;
 use crate::failure::Failure;
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
+use crate::qotp::Target;
 
 /// A peer that was not heard for this long is gone.
 const IDLE: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ const MAX_ADDRESSES: usize = 4;
 
 /// The most receive credit of a connection and of a stream, in bytes: a transfer is one stream, so that stream may have
 /// as much as the connection. 32 MiB are 2.7 Gbit/s at 100 ms.
-const WINDOW: u64 = 32 << 20;
+pub(crate) const WINDOW: u64 = 32 << 20;
 
 /// Why one side closes a connection or refuses one.
 pub(crate) mod code {
@@ -76,16 +79,37 @@ pub(crate) fn config(alpn: &[u8], packet_size: u16, aead: AeadPolicy) -> Config 
 }
 
 /// An endpoint that others dial.
-pub(crate) fn bind(address: SocketAddr, config: Config, identity: Identity) -> Result<Endpoint, Failure> {
-    Endpoint::bind(address, config, identity).map_err(cannot_bind)
+pub(crate) fn bind(
+    address: SocketAddr,
+    config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
+    start(UdpSocket::bind(address, &BindOptions::default()), config, identity, keylog)
 }
 
 /// An endpoint that dials: any port, all families that the system has. It accepts nobody.
-pub(crate) fn dialler(mut config: Config, identity: Identity) -> Result<Endpoint, Failure> {
+pub(crate) fn dialler(
+    mut config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
     config.alpns.clear();
-    let socket =
-        UdpSocket::bind_any(0, &BindOptions::default()).map_err(|error| cannot_bind(error.into()))?;
-    Endpoint::with_socket(socket, config, identity).map_err(cannot_bind)
+    config.qotp.accept = false;
+    start(UdpSocket::bind_any(0, &BindOptions::default()), config, identity, keylog)
+}
+
+fn start(
+    socket: Result<UdpSocket, dunlin_udp::BindError>,
+    config: Config,
+    identity: Identity,
+    keylog: Option<KeyLogFile>,
+) -> Result<Endpoint, Failure> {
+    let endpoint = socket.map_err(BindError::from).and_then(|socket| match keylog {
+        Some(mut file) => Endpoint::with_key_log(socket, config, identity, move |entry| file.write(&entry)),
+        None => Endpoint::with_socket(socket, config, identity),
+    });
+    endpoint.map_err(cannot_bind)
 }
 
 fn cannot_bind(error: BindError) -> Failure {
@@ -100,6 +124,14 @@ fn cannot_bind(error: BindError) -> Failure {
 /// An identity that nobody has seen before and nobody will see again.
 pub(crate) fn throwaway() -> Result<Identity, Failure> {
     Ok(Identity::from_secret(*keyfile::random_secret()?))
+}
+
+/// Ends a connection, with words. QOTP has none: there the streams end, and the peer sees that they end too early.
+pub(crate) async fn end(connection: &Connection, code: u32, reason: &[u8]) {
+    match connection.wire() {
+        WireVersion::Qotp => drop(connection.close_graceful(CLOSING, code::of(code), reason).await),
+        _ => connection.close(code::of(code), reason),
+    }
 }
 
 /// Closes an endpoint and gives its peers the time to hear of it.
@@ -122,20 +154,53 @@ async fn resolve(to: &Remote) -> Result<Vec<SocketAddr>, Failure> {
     Ok(addresses)
 }
 
-/// Dials the holder of `peer` at `to`. If nobody answers, finds out whether somebody with another key is there; all in
-/// all it takes at most [`DIAL`].
+/// Dials `target` at `to`. It takes at most [`DIAL`].
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     to: &Remote,
-    peer: PublicKey,
+    target: Target,
     alpn: &[u8],
 ) -> Result<Connection, Failure> {
     let addresses = resolve(to).await?;
-    let name = to.as_str();
-    let mut answer = pin!(first_answer(endpoint, &addresses, peer, alpn));
+    match target {
+        Target::Native(peer) => dial_native(endpoint, to.as_str(), &addresses, peer, alpn).await,
+        Target::Qotp(peer) => dial_qotp(endpoint, to.as_str(), &addresses, peer).await,
+    }
+}
+
+async fn dial_qotp(
+    endpoint: &Endpoint,
+    name: &str,
+    addresses: &[SocketAddr],
+    peer: Option<QotpPublicKey>,
+) -> Result<Connection, Failure> {
+    if peer.is_some_and(|peer| peer == endpoint.qotp_public_key()) {
+        return Err(Failure::usage("--peer is our own QOTP key: give the one that the other side prints"));
+    }
+    let answered = first_answer(addresses, |address| endpoint.connect_qotp(address, peer)).await;
+    answered.map_err(|error| match error {
+        ConnectionError::Closed(CloseReason::NoAnswer) => Failure::failed(format!(
+            "no answer from {name} in QOTP within 5 seconds: check the address, that the other side is running with \
+             --wire qotp and has the key given with --peer, and the firewalls between"
+        )),
+        ConnectionError::Closed(reason) => Failure::failed(ended(&reason, name)),
+        error => Failure::failed(format!("cannot connect to {name}: {error}")),
+    })
+}
+
+/// Dials the holder of `peer`. If nobody answers, finds out whether somebody with another key is there.
+async fn dial_native(
+    endpoint: &Endpoint,
+    name: &str,
+    addresses: &[SocketAddr],
+    peer: PublicKey,
+    alpn: &[u8],
+) -> Result<Connection, Failure> {
+    let mut answer =
+        pin!(first_answer(addresses, |address| endpoint.connect(address, Peer::Key(peer), alpn)));
     let mut who = pin!(async {
         sleep(WHO_IS_THERE).await;
-        who_is_there(&addresses, alpn).await
+        who_is_there(addresses, alpn).await
     });
     let mut found = None;
     let answered = loop {
@@ -178,15 +243,13 @@ enum Found {
 
 /// The connection over the first address that answers.
 async fn first_answer(
-    endpoint: &Endpoint,
     addresses: &[SocketAddr],
-    peer: PublicKey,
-    alpn: &[u8],
+    connect: impl Fn(SocketAddr) -> Result<Connecting, ConnectError>,
 ) -> Result<Connection, ConnectionError> {
     let mut dials = JoinSet::new();
     let mut last = ConnectionError::Closed(CloseReason::NoAnswer);
     for address in addresses {
-        match endpoint.connect(*address, Peer::Key(peer), alpn) {
+        match connect(*address) {
             Ok(connecting) => {
                 dials.spawn(connecting);
             }
@@ -206,7 +269,8 @@ async fn first_answer(
 
 /// Dials without a key, under a name that means nothing, only to see who answers. Nothing is sent and nobody trusted.
 async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
-    let endpoint = throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity));
+    let endpoint =
+        throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };
     let mut dials = JoinSet::new();
     for address in addresses {
@@ -272,6 +336,7 @@ pub(crate) fn ended(reason: &CloseReason, name: &str) -> String {
         CloseReason::IdleTimeout => {
             format!("{name} is gone: nothing was heard from it for {} seconds; {AGAIN}", IDLE.as_secs())
         }
+        CloseReason::RetriesExhausted => format!("{name} is gone: it answers no more; {AGAIN}"),
         other => format!("the connection with {name} broke: {other}; {AGAIN}"),
     }
 }

@@ -190,9 +190,9 @@ fn what_is_no_qotp_init_makes_no_entry_and_gets_no_answer() {
         puppet::seal(&evil.ephemeral.agree(&key), puppet::From::Initiator, 0, &sealed[..65], &text)
     };
     for (what, expected) in [
-        (changed(&clear, &|bytes| bytes.truncate(MTU - 1)), DropReason::TooShort),
-        (changed(&clear, &|bytes| bytes.push(0)), DropReason::TooShort),
-        (changed(&sealed, &|bytes| bytes.truncate(MTU - 1)), DropReason::TooShort),
+        (changed(&clear, &|bytes| bytes.truncate(MTU - 1)), DropReason::Size),
+        (changed(&clear, &|bytes| bytes.push(0)), DropReason::Size),
+        (changed(&sealed, &|bytes| bytes.truncate(MTU - 1)), DropReason::Size),
         (changed(&clear, &|bytes| bytes.truncate(38)), DropReason::TooShort),
         (changed(&clear, &Vec::clear), DropReason::TooShort),
         (changed(&clear, &|bytes| bytes[0] = 5 << 5), DropReason::Type),
@@ -203,7 +203,7 @@ fn what_is_no_qotp_init_makes_no_entry_and_gets_no_answer() {
         (changed(&clear, &|bytes| bytes[0] = INIT_CRYPTO_RCV << 5), DropReason::UnknownConnection),
         (changed(&clear, &|bytes| bytes[0] = INIT_CRYPTO_SND << 5), DropReason::BadHandshake),
         // Points of small order.
-        (changed(&clear, &|bytes| bytes[33..65].fill(0)), DropReason::BadHandshake),
+        (changed(&clear, &|bytes| bytes[1..33].fill(0)), DropReason::BadHandshake),
         (changed(&sealed, &|bytes| bytes[1..33].fill(0)), DropReason::BadHandshake),
         (filler, DropReason::BadHandshake),
         (short(0), DropReason::BadHandshake),

@@ -154,8 +154,8 @@ fn both_sides_of_qotp_need_the_same_mtu() {
     for (dialler, answerer) in [(1400, 1399), (1400, 1401), (1300, 1400)] {
         let mut pair = Pair::with(1, quick(), settings(dialler), settings(answerer), AcceptAll, AcceptAll);
         let key = *pair.server().endpoint.qotp_public_key();
-        unanswered(&mut pair, Peer::QotpKey(key), DropReason::TooShort);
-        unanswered(&mut pair, Peer::AnyKey, DropReason::TooShort);
+        unanswered(&mut pair, Peer::QotpKey(key), DropReason::Size);
+        unanswered(&mut pair, Peer::AnyKey, DropReason::Size);
         pair.finish();
     }
     for mtu in [1200, 1301, 9000, 65_000] {

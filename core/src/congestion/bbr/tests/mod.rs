@@ -1,6 +1,7 @@
 //! Transitions of the state machine, driven by hand.
 
 mod hand;
+mod marks;
 
 use super::{Bbr, CongestionPhase};
 use crate::congestion::bandwidth::Bandwidth;

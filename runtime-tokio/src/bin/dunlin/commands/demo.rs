@@ -20,6 +20,7 @@ use crate::transfer::{self, Counters};
 
 use super::recv::{finish, report};
 use super::send::{close_failed, gather, transfer_over};
+use super::streams::{self, Accepted};
 
 /// The name of the file that is made.
 const NAME: &str = "demo.bin";
@@ -56,8 +57,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
 
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto);
-    let receiver = net::bind(here, config.clone(), net::throwaway()?)?;
-    let sender = net::bind(here, config, net::throwaway()?)?;
+    let receiver = net::bind(here, config.clone(), net::throwaway()?, None)?;
+    let sender = net::bind(here, config, net::throwaway()?, None)?;
     say(format!(
         "sending it from {} to {} over UDP, in packets of {} bytes (loopback carries them; networks mostly 1200 to 1500)",
         sender.local_addr(),
@@ -114,7 +115,7 @@ async fn send(
     let report = transfer_over(&connection, &receiver.local_addr().to_string(), source, show).await;
     match &report.outcome {
         Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
-        Err(_) => close_failed(&connection, &report),
+        Err(_) => close_failed(&connection, &report).await,
     }
     Ok((report, net::crypto(&connection)))
 }
@@ -126,8 +127,7 @@ async fn receive(receiver: &Endpoint, root: Folder) -> Result<Report, Failure> {
     let peer = incoming.remote().to_string();
     let connection = incoming.accept().map_err(|_| nobody())?.await.map_err(|_| nobody())?;
     let begun = Instant::now();
-    let (control, incoming) = connection.accept_bi().await.map_err(|_| nobody())?;
-    let data = connection.accept_uni().await.map_err(|_| nobody())?;
+    let Accepted { control, incoming, data } = streams::accept(&connection).await.ok_or_else(nobody)?;
     let outcome = transfer::receive(&root, incoming, control, data, Arc::new(Counters::default())).await;
     let report = report(&connection, peer, begun, outcome);
     finish(&connection, &report).await;

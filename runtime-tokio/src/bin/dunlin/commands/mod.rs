@@ -4,3 +4,4 @@ pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod recv;
 pub(crate) mod send;
+mod streams;

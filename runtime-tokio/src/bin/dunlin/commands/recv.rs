@@ -1,25 +1,29 @@
 //! `recv`.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_tokio::{AeadPolicy, Connection, Endpoint, Incoming, PublicKey};
+use dunlin_tokio::{Connection, Endpoint, Incoming, PublicKey, WireVersion};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 use tokio::time::timeout;
 
-use crate::args::RecvArgs;
+use crate::args::{Aead, RecvArgs, Wire};
 use crate::failure::{Failure, Reported};
 use crate::folder::Folder;
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
+use crate::qotp::Speaks;
 use crate::report::{Link, Report, Way};
 use crate::signal;
 use crate::transfer::{self, Counters, Summary, TransferError};
 
 use super::send::{close_failed, explain};
+use super::streams::{self, Accepted};
 
 /// Transfers at once. With the limit of a list it bounds the memory that senders can take up.
 const MAX_TRANSFERS: usize = 16;
@@ -42,12 +46,23 @@ struct Receiver {
 
 /// Receives files into a folder.
 pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
-    let identity = keyfile::read(&args.key)?;
+    let identity = match &args.key {
+        Some(path) => keyfile::read(path)?,
+        None => net::throwaway()?,
+    };
+    let speaks = Speaks::of(&args.wire)?;
+    if args.wire.wire == Wire::Qotp && !args.allow.is_empty() {
+        return Err(Failure::usage(
+            "in QOTP a sender only claims to have a key, which is no reason to let it in: leave --allow or --wire qotp out",
+        ));
+    }
     let root = open_folder(&args.out)?;
-    let config = net::config(transfer::ALPN, 1200, AeadPolicy::Auto);
-    let endpoint = net::bind(args.listen, config, identity)?;
+    let config = speaks.config(transfer::ALPN, None, Aead::Auto)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::bind(args.listen, config, identity, keylog)?;
+    let key = speaks.equip(&endpoint);
     let show = Show::new(args.json);
-    announce(&endpoint, &args, &show);
+    announce(endpoint.local_addr(), &key, &args, &show);
     let places = if args.once { 1 } else { MAX_TRANSFERS };
     let receiver = Arc::new(Receiver {
         root,
@@ -85,8 +100,7 @@ fn open_folder(path: &Path) -> Result<Folder, Failure> {
     Ok(folder)
 }
 
-fn announce(endpoint: &Endpoint, args: &RecvArgs, show: &Show) {
-    let (address, key) = (endpoint.local_addr(), endpoint.public_key());
+fn announce(address: SocketAddr, key: &str, args: &RecvArgs, show: &Show) {
     let say = |line: &str| if args.json { show.note(line) } else { show.print(line) };
     say(&format!("public key {key}"));
     say(&format!("listening on {address}"));
@@ -95,9 +109,17 @@ fn announce(endpoint: &Endpoint, args: &RecvArgs, show: &Show) {
     } else {
         address.to_string()
     };
-    show.note(&format!("to send here: dunlin send --to {to} --peer {key} PATH…"));
-    if args.allow.is_empty() {
-        show.note("anybody may send to this folder; --allow PUBKEY lets in only who has that key");
+    let wire = match args.wire.wire {
+        Wire::Native => "",
+        Wire::Qotp => " --wire qotp",
+    };
+    show.note(&format!("to send here: dunlin send{wire} --to {to} --peer {key} PATH…"));
+    match args.wire.wire {
+        Wire::Qotp => show.note("anybody may send to this folder"),
+        Wire::Native if args.allow.is_empty() => {
+            show.note("anybody may send to this folder; --allow PUBKEY lets in only who has that key");
+        }
+        Wire::Native => {}
     }
 }
 
@@ -106,11 +128,12 @@ async fn serve(endpoint: &Endpoint, receiver: &Arc<Receiver>, done: mpsc::Sender
     let mut refused_at = None;
     while let Some(incoming) = endpoint.accept().await {
         // A key that is only claimed is good enough to refuse; letting in waits for the proof.
-        let Some(key) = incoming.identity().key().copied() else { continue };
-        if !receiver.lets_in(&key) {
+        let key = incoming.identity().key().copied();
+        if !receiver.lets_in(key.as_ref()) {
             if refused_at.is_none_or(|at: Instant| at.elapsed() > QUIET) {
                 refused_at = Some(Instant::now());
-                receiver.show.note(&format!("dunlin: refused {} with the key {key}", incoming.remote()));
+                let key = key.map_or_else(|| "no key".to_owned(), |key| format!("the key {key}"));
+                receiver.show.note(&format!("dunlin: refused {} with {key}", incoming.remote()));
             }
             incoming.refuse(code::of(code::NOT_ALLOWED));
             continue;
@@ -130,8 +153,9 @@ async fn until_enough(reports: &mut mpsc::Receiver<Report>, once: bool) -> Repor
 }
 
 impl Receiver {
-    fn lets_in(&self, key: &PublicKey) -> bool {
-        self.allow.is_empty() || self.allow.contains(key)
+    /// Whether somebody with this key may send; in QOTP nobody has one.
+    fn lets_in(&self, key: Option<&PublicKey>) -> bool {
+        self.allow.is_empty() || key.is_some_and(|key| self.allow.contains(key))
     }
 
     /// Prints what became of a transfer. With `--once` its error is the program's, and printed at its end.
@@ -155,18 +179,15 @@ async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Re
         connection.close(code::of(code::NOT_ALLOWED), b"");
         return;
     }
-    let streams = timeout(BEGIN, async {
-        let control = connection.accept_bi().await.ok()?;
-        Some((control, connection.accept_uni().await.ok()?))
-    });
-    let Ok(Some(((control, incoming), data))) = streams.await else {
-        connection.close(code::of(code::FAILED), b"no transfer was begun");
+    let Ok(Some(streams)) = timeout(BEGIN, streams::accept(&connection)).await else {
+        net::end(&connection, code::FAILED, b"no transfer was begun").await;
         return;
     };
+    let Accepted { control, incoming, data } = streams;
     let place = match receiver.places.try_acquire() {
         Ok(place) => place,
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            connection.close(code::of(code::BUSY), b"no more transfers now");
+            net::end(&connection, code::BUSY, b"no more transfers now").await;
             return;
         }
     };
@@ -194,10 +215,12 @@ pub(crate) fn report(
     Report { way: Way::Received, peer, seconds: begun.elapsed(), link, outcome }
 }
 
-/// Ends a connection: the sender does that after a transfer that went well.
+/// Ends a connection: the sender does that after a transfer that went well, unless it has no word for it.
 pub(crate) async fn finish(connection: &Connection, report: &Report) {
     if report.outcome.is_err() {
-        close_failed(connection, report);
+        close_failed(connection, report).await;
+    } else if connection.wire() == WireVersion::Qotp {
+        net::end(connection, code::DONE, b"").await;
     }
     if timeout(CLOSING, connection.closed()).await.is_err() {
         connection.close(code::of(code::DONE), b"");

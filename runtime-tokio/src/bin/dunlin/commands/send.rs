@@ -1,20 +1,23 @@
 //! `send`.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_tokio::{AeadPolicy, Connection};
+use dunlin_tokio::Connection;
 
-use crate::args::SendArgs;
+use crate::args::{Aead, SendArgs};
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
+use crate::qotp::{Speaks, Target};
 use crate::report::{Link, Report, Way};
 use crate::signal;
 use crate::transfer::{self, Counters, Fault, FaultKind, Source, TransferError};
+
+use super::streams;
 
 /// How many of the things left out are named one by one.
 const NAMED: usize = 10;
@@ -25,7 +28,9 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
         Some(path) => keyfile::read(path)?,
         None => net::throwaway()?,
     };
-    if *identity.public() == args.peer {
+    let speaks = Speaks::of(&args.wire)?;
+    let target = speaks.target(args.peer.as_deref())?;
+    if target == Target::Native(*identity.public()) {
         return Err(Failure::usage("--peer is the key in --key itself: give the receiver's public key"));
     }
     let show = Show::new(args.json);
@@ -39,15 +44,18 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     if source.entries.is_empty() {
         return Err(Failure::usage("there is nothing to send in what was named"));
     }
-    let endpoint = net::dialler(net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto), identity)?;
+    let config = speaks.config(transfer::ALPN, args.packet_size, Aead::Auto)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::dialler(config, identity, keylog)?;
+    speaks.equip(&endpoint);
     let connection = tokio::select! {
-        connection = net::dial(&endpoint, &args.to, args.peer, transfer::ALPN) => connection?,
+        connection = net::dial(&endpoint, &args.to, target, transfer::ALPN) => connection?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was sent")),
     };
     let report = transfer_over(&connection, args.to.as_str(), source, &show).await;
     match &report.outcome {
         Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
-        Err(_) => close_failed(&connection, &report),
+        Err(_) => close_failed(&connection, &report).await,
     }
     net::shut(endpoint, code::DONE, "").await;
     if args.json {
@@ -78,8 +86,7 @@ pub(crate) async fn transfer_over(
     let begun = Instant::now();
     let counters = Arc::new(Counters::default());
     let work = async {
-        let (control, incoming) = connection.open_bi().await.map_err(lost)?;
-        let data = connection.open_uni().await.map_err(lost)?;
+        let (control, incoming, data) = streams::open(connection).await.map_err(TransferError::Lost)?;
         transfer::send(source, incoming, control, data, Arc::clone(&counters)).await
     };
     let outcome = tokio::select! {
@@ -87,16 +94,12 @@ pub(crate) async fn transfer_over(
             outcome.map_err(|error| explain(error, connection, name, "receiver"))
         }
         () = signal::stopped() => {
-            connection.close(code::of(code::STOPPED), b"stopped by its user");
+            net::end(connection, code::STOPPED, b"stopped by its user").await;
             Err(Failure::failed("stopped; run it again to go on where it stopped"))
         }
     };
     let link = Link::of(connection);
     Report { way: Way::Sent, peer: name.to_owned(), seconds: begun.elapsed(), link, outcome }
-}
-
-fn lost(error: impl core::error::Error + Send + Sync + 'static) -> TransferError {
-    TransferError::Lost(io::Error::other(error))
 }
 
 /// A transfer's error in one line; `other` is what the peer is in it.
@@ -116,7 +119,7 @@ pub(crate) fn explain(error: TransferError, connection: &Connection, name: &str,
 }
 
 /// Closes a connection whose transfer failed; the reason goes along, for a peer that has not heard it.
-pub(crate) fn close_failed(connection: &Connection, report: &Report) {
+pub(crate) async fn close_failed(connection: &Connection, report: &Report) {
     let text = report.outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
-    connection.close(code::of(code::FAILED), text.as_bytes());
+    net::end(connection, code::FAILED, text.as_bytes()).await;
 }

@@ -11,7 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Mode, PerfClientArgs};
 use crate::failure::{Failure, Reported};
+use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
+use crate::qotp::Speaks;
 use crate::report::Link;
 use crate::signal;
 use crate::text;
@@ -35,11 +37,15 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     if mode == Mode::Ping && args.bytes.is_some_and(|bytes| bytes > MAX_PING) {
         return Err(Failure::usage("a message of --ping has at most 64 KiB: give --bytes 64K or less"));
     }
-    let config = net::config(ALPN, args.packet_size, args.aead.into());
-    let endpoint = net::dialler(config, net::throwaway()?)?;
+    let speaks = Speaks::of(&args.wire)?;
+    let target = speaks.target(args.peer.as_deref())?;
+    let config = speaks.config(ALPN, args.packet_size, args.aead)?;
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::dialler(config, net::throwaway()?, keylog)?;
+    speaks.equip(&endpoint);
     let name = args.to.as_str();
     let connection = tokio::select! {
-        connection = net::dial(&endpoint, &args.to, args.peer, ALPN) => connection?,
+        connection = net::dial(&endpoint, &args.to, target, ALPN) => connection?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),
     };
     let load = Arc::new(Load::new());

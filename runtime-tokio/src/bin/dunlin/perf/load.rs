@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::net::code;
+use crate::qotp;
 
 use super::histogram::Histogram;
-use super::{PIECE, Wanted};
+use super::{ALPN, PIECE, Wanted};
 
 /// What all streams of a client have done so far.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ pub(crate) async fn stream(
     load: Arc<Load>,
 ) -> io::Result<()> {
     let (mut sender, mut receiver) = connection.open_bi().await.map_err(io::Error::other)?;
+    qotp::introduce(&connection, &mut sender, ALPN).await?;
     AsyncWriteExt::write_all(&mut sender, &wanted.encode()).await?;
     match wanted {
         Wanted::Upload => {

@@ -4,13 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_tokio::{AeadPolicy, Connection, ErrorCode, Incoming, RecvStream, SendStream};
+use dunlin_tokio::{Connection, ErrorCode, Incoming, RecvStream, SendStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::args::PerfServerArgs;
+use crate::args::{Aead, PerfServerArgs};
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
+use crate::keylog::KeyLogFile;
 use crate::net::{self, code};
+use crate::qotp::{self, Speaks};
 use crate::report::Link;
 use crate::signal;
 use crate::text;
@@ -26,10 +28,12 @@ pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
         Some(path) => keyfile::read(path)?,
         None => net::throwaway()?,
     };
-    let mut config = net::config(ALPN, args.packet_size, AeadPolicy::Auto);
+    let speaks = Speaks::of(&args.wire)?;
+    let mut config = speaks.config(ALPN, args.packet_size, Aead::Auto)?;
     config.limits.streams_bidi = MAX_STREAMS;
-    let endpoint = net::bind(args.listen, config, identity)?;
-    println!("public key {}", endpoint.public_key());
+    let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
+    let endpoint = net::bind(args.listen, config, identity, keylog)?;
+    println!("public key {}", speaks.equip(&endpoint));
     println!("listening on {}", endpoint.local_addr());
     let zeros: Arc<[u8]> = vec![0; PIECE].into();
     let serving = async {
@@ -51,9 +55,12 @@ async fn meet(incoming: Incoming, zeros: Arc<[u8]>) {
     let Ok(connecting) = incoming.accept() else { return };
     // Whoever does not finish the handshake is nobody's business.
     let Ok(connection) = connecting.await else { return };
-    println!("{address} connected with the key {}", connection.peer_identity());
-    while let Ok((sender, receiver)) = connection.accept_bi().await {
-        tokio::spawn(serve(sender, receiver, Arc::clone(&zeros)));
+    match connection.peer_identity() {
+        Some(key) => println!("{address} connected with the key {key}"),
+        None => println!("{address} connected, without proof of any key"),
+    }
+    while let Ok(stream) = connection.accept_bi().await {
+        tokio::spawn(serve(connection.clone(), stream, Arc::clone(&zeros)));
     }
     say_goodbye(&address.to_string(), &connection);
 }
@@ -69,7 +76,15 @@ fn say_goodbye(address: &str, connection: &Connection) {
 }
 
 /// One stream. Whatever ends it early is the client's decision.
-async fn serve(mut sender: SendStream, mut receiver: RecvStream, zeros: Arc<[u8]>) -> io::Result<()> {
+async fn serve(
+    connection: Connection,
+    (mut sender, mut receiver): (SendStream, RecvStream),
+    zeros: Arc<[u8]>,
+) -> io::Result<()> {
+    if !qotp::is_introduced(&connection, &mut receiver, ALPN).await? {
+        net::end(&connection, code::FAILED, b"this server only measures").await;
+        return Ok(());
+    }
     let mut header = [0; HEADER];
     receiver.read_exact(&mut header).await?;
     match Wanted::decode(header) {
