@@ -27,11 +27,15 @@ impl Endpoint {
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
+        let opens = matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd);
+        if opens && !self.shared.config.qotp.accept {
+            return Disposition::Dropped(DropReason::Version);
+        }
         // The reference cuts off what is longer, and what is left does not open.
         if !header.ty().allows(datagram.len(), usize::from(self.shared.config.qotp.mtu)) {
             return Disposition::Dropped(DropReason::Size);
         }
-        if matches!(header.ty(), PacketType::InitSnd | PacketType::InitCryptoSnd) {
+        if opens {
             return self.handle_qotp_init(now, arrival, &header, datagram);
         }
         let Some(&slot) = self.qotp_ids.get(&header.connection_id()) else {
@@ -54,9 +58,6 @@ impl Endpoint {
         header: &Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        if !self.shared.config.qotp.accept {
-            return Disposition::Dropped(DropReason::Version);
-        }
         let (len, id) = (datagram.len(), header.connection_id());
         if let Some(&slot) = self.qotp_ids.get(&id) {
             return self.handle_qotp_copy(slot, arrival, header, len);

@@ -24,10 +24,16 @@ struct Attack {
 
 impl Attack {
     fn new(victim: Config) -> Self {
+        Self::over(None, victim)
+    }
+
+    /// Over the native wire, or over QOTP with the key known or not.
+    fn over(qotp: Option<bool>, victim: Config) -> Self {
         let limit = victim.limits.per_endpoint as i64;
         let mut peer = config();
         peer.limits.per_endpoint = 8 << 30;
         let mut rig = Rig::new(peer, victim);
+        rig.qotp = qotp;
         for _ in 0..ATTACKERS {
             rig.dial();
             rig.run(Duration::from_millis(1), &mut |_, _, _, _| {});
@@ -264,4 +270,153 @@ fn acknowledgements_with_holes_are_accounted_for() {
         }
         attack.done("acknowledgements with holes");
     }
+}
+
+/// A part of a QOTP stream.
+fn part(stream: u32, offset: u64, data: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0xa0];
+    payload.extend_from_slice(&stream.to_le_bytes());
+    payload.extend_from_slice(&offset.to_le_bytes()[..6]);
+    payload.extend_from_slice(data);
+    payload
+}
+
+/// An acknowledgement of a part of a QOTP stream, with a wide window.
+fn qotp_ack(stream: u32, offset: u64, len: u16) -> Vec<u8> {
+    let mut payload = vec![0x80];
+    payload.extend_from_slice(&stream.to_le_bytes());
+    payload.extend_from_slice(&offset.to_le_bytes()[..6]);
+    payload.extend_from_slice(&len.to_le_bytes());
+    payload.push(130);
+    payload
+}
+
+/// The same attack on a victim with much memory and on one with little.
+fn over_qotp(what: &str, act: impl Fn(&mut Attack)) {
+    for limit in [ROOMY, TIGHT] {
+        let mut attack = Attack::over(Some(limit == ROOMY), victim(limit).accept_qotp(true));
+        act(&mut attack);
+        attack.wait(Duration::from_secs(1));
+        attack.done(what);
+    }
+}
+
+#[test]
+fn gaps_in_qotp_streams_are_accounted_for() {
+    over_qotp("QOTP: gaps", |attack| {
+        for which in 0..ATTACKERS {
+            for stream in 0..10 {
+                for at in 0..400 {
+                    attack.send(which, &part(stream, 1 + at * 2, b"x"));
+                }
+            }
+            attack.rig.flush(1);
+        }
+    });
+}
+
+#[test]
+fn sparse_data_in_qotp_streams_is_accounted_for() {
+    over_qotp("QOTP: a byte in each block", |attack| {
+        for which in 0..ATTACKERS {
+            for at in 0..600u64 {
+                attack.send(which, &part(2, 1 + at * (16 << 10), b"x"));
+                attack.send(which, &part(4, (1 << 47) + at * (1 << 30), b"x"));
+            }
+            attack.rig.flush(1);
+        }
+    });
+}
+
+#[test]
+fn sparse_ids_of_qotp_streams_are_accounted_for() {
+    over_qotp("QOTP: sparse ids", |attack| {
+        for which in 0..ATTACKERS {
+            for number in 0..100u32 {
+                attack.send(which, &part(number.wrapping_mul(0x9e37_79b9), 300, b"x"));
+            }
+            attack.rig.flush(1);
+        }
+    });
+}
+
+#[test]
+fn qotp_streams_that_come_and_go_with_sparse_ids_leave_a_bounded_memory() {
+    over_qotp("QOTP: churn of ids", |attack| {
+        for round in 0..40u32 {
+            for which in 0..ATTACKERS {
+                for number in round * 50..(round + 1) * 50 {
+                    let mut empty = part(number.wrapping_mul(0x9e37_79b9), 0, b"");
+                    empty[0] |= 0x40;
+                    attack.send(which, &empty);
+                }
+            }
+            // The application reads the ends and ends its own half, so that there is room for more.
+            attack.rig.run(Duration::from_millis(1), &mut |rig, side, handle, event| {
+                if let Event::StreamOpened(direction) = event {
+                    rig.with(side, handle, |connection| {
+                        while let Some(id) = connection.accept(*direction) {
+                            let _ = (connection.read(id, &mut [0; 10]), connection.finish(id));
+                        }
+                    });
+                }
+            });
+            for which in 0..ATTACKERS {
+                for number in round * 50..(round + 1) * 50 {
+                    attack.send(which, &qotp_ack(number.wrapping_mul(0x9e37_79b9), 0, 0));
+                }
+            }
+            attack.rig.flush(1);
+            attack.check();
+        }
+    });
+}
+
+#[test]
+fn acknowledgements_owed_in_qotp_are_accounted_for() {
+    over_qotp("QOTP: bursts of packets to acknowledge", |attack| {
+        for which in 0..ATTACKERS {
+            for at in 0..5000 {
+                attack.send(which, &part(0, at, b"x"));
+            }
+        }
+    });
+}
+
+#[test]
+fn unread_data_of_qotp_is_accounted_for() {
+    over_qotp("QOTP: unread data", |attack| {
+        for at in 0..400 {
+            for which in 0..ATTACKERS {
+                attack.send(which, &part(0, at * 1300, &[7; 1300]));
+            }
+            attack.rig.flush(1);
+        }
+    });
+}
+
+#[test]
+fn unacknowledged_data_of_qotp_is_accounted_for() {
+    over_qotp("QOTP: unacknowledged data", |attack| {
+        for which in 0..ATTACKERS {
+            let handle = attack.rig.sides[1].handles[which];
+            let wrote = attack.rig.with(1, handle, |connection| {
+                for _ in 0..20 {
+                    let Ok(id) = connection.open_bi() else { return };
+                    while connection.write(id, &[5; 30_000]).is_ok() {}
+                }
+            });
+            wrote.expect("it stands");
+        }
+        attack.wait(Duration::from_secs(1));
+        // Each acknowledges every other packet of what it has: chunks of 1361 bytes, the second one of each pair.
+        for round in 0..100u64 {
+            for which in 0..ATTACKERS {
+                for stream in 0..20u32 {
+                    attack.send(which, &qotp_ack(stream * 2 + 1, (round * 2 + 1) * 1361, 1361));
+                }
+            }
+            attack.wait(Duration::from_millis(20));
+        }
+    });
 }

@@ -76,6 +76,64 @@ fn an_idle_connection_is_small() {
     }
 }
 
+#[test]
+fn an_idle_qotp_connection_is_small() {
+    for known in [false, true] {
+        let settings = || roomy(AeadPolicy::Auto).accept_qotp(true);
+        let mut rig = Rig::new(settings(), settings());
+        rig.qotp = Some(known);
+        let empty = [0, 1].map(|side| rig.sides[side].heap.live);
+        small_talk(&mut rig);
+        for (side, empty) in empty.into_iter().enumerate() {
+            let live = (rig.sides[side].heap.live - empty) / CONNECTIONS as i64;
+            let used = rig.memory_used(side) / CONNECTIONS as i64;
+            println!("idle QOTP, key known: {known}, side {side}: {live} bytes live, {used} bytes charged");
+            assert!(live <= 8 << 10, "{live} bytes for an idle connection");
+            assert!(live <= used, "an idle connection is accounted for: {live} bytes, {used} charged");
+        }
+    }
+}
+
+/// QOTP attempts that nobody confirms, decided on and not, and dials that nobody answers.
+#[test]
+fn half_open_qotp_attempts_are_small_and_go_away() {
+    for (accepts, known) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut answerer = roomy(AeadPolicy::Auto).accept_qotp(true);
+        answerer.limits.half_open = 500;
+        let mut rig = Rig::new(roomy(AeadPolicy::Auto), answerer);
+        rig.qotp = Some(known);
+        (rig.reaches[0], rig.accepts) = (false, accepts);
+        let before = [0, 1].map(|side| rig.sides[side].heap.live);
+        for _ in 0..500 {
+            let handle = rig.dial();
+            rig.with(0, handle, |connection| {
+                let id = connection.open_bi().expect("there is room");
+                let _ = connection.write(id, &[1; 2000]);
+            });
+            rig.run(Duration::from_micros(150), &mut |_, _, _, _| {});
+        }
+        rig.run(Duration::from_millis(100), &mut |_, _, _, _| {});
+        assert_eq!(rig.sides[1].endpoint.stats().connections, 500);
+        for (side, before) in before.into_iter().enumerate() {
+            let (live, used) = (rig.sides[side].heap.live - before, rig.memory_used(side));
+            println!(
+                "QOTP, accepted: {accepts}, known: {known}, side {side}: {} bytes live, {} charged",
+                live / 500,
+                used / 500
+            );
+            assert!(live <= used, "{live} bytes live, {used} charged");
+            assert!(live <= 500 * (12 << 10), "{live} bytes for 500 attempts");
+        }
+        // What is left in the end are the rooms of the tables and free blocks. Data that was read by nobody stays for 90 s.
+        rig.run(Duration::from_secs(140), &mut |_, _, _, _| {});
+        for (side, before) in before.into_iter().enumerate() {
+            let left = rig.sides[side].heap.live - before;
+            assert_eq!((rig.memory_used(side), rig.sides[side].endpoint.stats().connections), (0, 0));
+            assert!(left <= (5 << 19) + 500 * 256, "{left} bytes are left");
+        }
+    }
+}
+
 /// Attempts that nobody confirms: charged while they last, and gone after their lifetime.
 #[test]
 fn half_open_attempts_are_small_and_go_away() {

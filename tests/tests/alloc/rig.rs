@@ -49,6 +49,8 @@ pub(crate) struct Rig {
     pub(crate) reaches: [bool; 2],
     /// Whether attempts are accepted.
     pub(crate) accepts: bool,
+    /// Dials are in QOTP, with the key known or not.
+    pub(crate) qotp: Option<bool>,
     rng: Rng,
     buffer: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -94,6 +96,7 @@ impl Rig {
             loss: Ppm::NEVER,
             reaches: [true; 2],
             accepts: true,
+            qotp: None,
             rng: Rng::new(1),
             buffer: Vec::with_capacity(200_000),
             spare: Vec::new(),
@@ -101,12 +104,19 @@ impl Rig {
     }
 
     pub(crate) fn dial(&mut self) -> ConnectionHandle {
-        let peer = Peer::Key(*self.sides[1].endpoint.public_key());
+        let endpoint = &self.sides[1].endpoint;
+        let peer = match self.qotp {
+            None => Peer::Key(*endpoint.public_key()),
+            Some(true) => Peer::QotpKey(*endpoint.qotp_public_key()),
+            Some(false) => Peer::AnyKey,
+        };
         self.dial_as(peer)
     }
 
     pub(crate) fn dial_as(&mut self, peer: Peer) -> ConnectionHandle {
-        let options = ConnectOptions::new(self.sides[1].addr, ALPN);
+        let to = self.sides[1].addr;
+        let options =
+            if self.qotp.is_some() { ConnectOptions::qotp(to) } else { ConnectOptions::new(to, ALPN) };
         let handle = core!(self, 0, self.sides[0].endpoint.connect(self.now, peer, options)).expect("a dial");
         self.sides[0].handles.push(handle);
         handle

@@ -62,7 +62,19 @@ impl Traffic {
 
 /// What `span` cost after `warm_up`: heap of both sides, packets received in all.
 fn measure(settings: Config, sender: usize, message: Option<usize>, loss: Ppm) -> ([Heap; 2], u64, u64) {
+    measure_over(None, settings, sender, message, loss)
+}
+
+/// The same over the native wire, or over QOTP with the key known or not.
+fn measure_over(
+    qotp: Option<bool>,
+    settings: Config,
+    sender: usize,
+    message: Option<usize>,
+    loss: Ppm,
+) -> ([Heap; 2], u64, u64) {
     let mut rig = Rig::new(settings.clone(), settings);
+    rig.qotp = qotp;
     let handles = rig.connect();
     rig.loss = loss;
     let mut traffic = Traffic::new(message);
@@ -121,6 +133,49 @@ fn lossy_bulk_transfer_hardly_touches_the_heap() {
     for sender in 0..2 {
         let (heap, packets, read) = measure(settings(AeadPolicy::Auto), sender, None, Ppm::percent(1));
         println!("bulk with 1 % loss from side {sender}: {packets} packets, {read} bytes, {heap:?}");
+        let touched: u64 = heap.iter().map(|heap| heap.allocations + heap.frees).sum();
+        assert!(touched * 1000 <= packets, "{touched} times in {packets} packets");
+    }
+}
+
+/// Settings of an endpoint that accepts QOTP, and may fill the link.
+fn qotp(in_flight: u64) -> Config {
+    let mut config = config().accept_qotp(true);
+    config.qotp.max_in_flight = in_flight;
+    config
+}
+
+#[test]
+fn bulk_transfer_over_qotp_does_not_touch_the_heap() {
+    for sender in 0..2 {
+        let known = Some(sender == 0);
+        let (heap, packets, read) = measure_over(known, qotp(4_000_000), sender, None, Ppm::NEVER);
+        println!("bulk over QOTP from side {sender}: {packets} packets, {read} bytes, {heap:?}");
+        assert!(packets > 80_000, "{packets} packets");
+        assert_eq!(heap, [Heap::default(); 2]);
+    }
+}
+
+#[test]
+fn ping_pong_over_qotp_does_not_touch_the_heap() {
+    for message in [1, 1000, 10_000, 100_000] {
+        for sender in 0..2 {
+            let known = Some(sender == 0);
+            let (heap, packets, read) = measure_over(known, qotp(100_000), sender, Some(message), Ppm::NEVER);
+            println!("ping-pong over QOTP of {message} bytes: {packets} packets, {read} bytes, {heap:?}");
+            assert!(packets > 300, "{packets} packets");
+            assert_eq!(heap, [Heap::default(); 2]);
+        }
+    }
+}
+
+#[test]
+fn lossy_bulk_transfer_over_qotp_hardly_touches_the_heap() {
+    for sender in 0..2 {
+        let (heap, packets, read) = measure_over(Some(true), qotp(4_000_000), sender, None, Ppm::percent(1));
+        println!(
+            "bulk over QOTP with 1 % loss from side {sender}: {packets} packets, {read} bytes, {heap:?}"
+        );
         let touched: u64 = heap.iter().map(|heap| heap.allocations + heap.frees).sum();
         assert!(touched * 1000 <= packets, "{touched} times in {packets} packets");
     }

@@ -51,6 +51,8 @@ pub(super) struct Credit {
 
 /// Room beyond this many bytes is given back when the connection rests.
 const KEEP: usize = 1 << 10;
+/// A chunk that was sent so often is perhaps one that the peer has no room for.
+const OFTEN: u32 = 3;
 
 /// All chunks in flight or lost.
 #[derive(Debug)]
@@ -58,11 +60,13 @@ pub(super) struct Chunks {
     flights: HashMap<Name, Flight, KeyedState>,
     /// To be sent again, first come first served. May name chunks that were acknowledged meanwhile.
     lost: VecDeque<Name>,
+    /// The last turn was given to new data.
+    yielded: bool,
 }
 
 impl Chunks {
     pub(super) fn new(hasher: KeyedState) -> Self {
-        Self { flights: HashMap::with_hasher(hasher), lost: VecDeque::new() }
+        Self { flights: HashMap::with_hasher(hasher), lost: VecDeque::new(), yielded: false }
     }
 
     /// A packet went out with this chunk.
@@ -145,6 +149,15 @@ impl Chunks {
             };
         }
         None
+    }
+
+    /// Whether new data goes before the next chunk to be sent again. Chunks that were sent often take turns with it: a peer
+    /// that allows fewer streams than we have open takes nothing of the others until the ones that it knows are done, and
+    /// what it does not take must not keep those from that.
+    pub(super) fn yields(&mut self) -> bool {
+        let next = self.first_lost().and_then(|(name, _)| self.flights.get(&name));
+        self.yielded = next.is_some_and(|flight| flight.sendings >= OFTEN) && !self.yielded;
+        self.yielded
     }
 
     /// The stream of a chunk to be sent again is gone.

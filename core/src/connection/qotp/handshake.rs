@@ -355,9 +355,7 @@ impl Connection {
         else {
             return Disposition::Dropped(DropReason::Unexpected);
         };
-        let State::Qotp(qotp) = &mut self.state else {
-            return Disposition::Dropped(DropReason::Closed);
-        };
+        let Some(qotp) = self.state.qotp_mut() else { return Disposition::Dropped(DropReason::Closed) };
         let opened = match &mut qotp.phase {
             Phase::Dialling(dial) if dial.reply_type() == ty && dial.flight.is_some() => {
                 return self.handle_first_reply(cx, now, arrival, header, ephemeral, datagram);
@@ -435,7 +433,7 @@ impl Connection {
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
         let remote = self.path.remote;
-        let State::Qotp(qotp) = &mut self.state else { return false };
+        let Some(qotp) = self.state.qotp_mut() else { return false };
         let Some(answering) = qotp.answering_mut().filter(|answering| answering.init == *header) else {
             return false;
         };

@@ -199,14 +199,18 @@ impl Connection {
     /// lost chunk needs more room.
     fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Content> {
         let probing = self.path.loss.probes() > 0;
-        let qotp = self.state.qotp_mut()?;
-        if let Some((name, fin)) = qotp.chunks.first_lost() {
-            let content = Content { name, fin, again: true };
+        let chunks = &mut self.state.qotp_mut()?.chunks;
+        let (yields, lost) = (chunks.yields(), chunks.first_lost());
+        let again = lost.map(|(name, fin)| Content { name, fin, again: true });
+        if let Some(content) = again.filter(|_| !yields) {
             return content.fits(None, room).then_some(content);
         }
         let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(ack, Some(offset))));
         if let Some((name, fin)) = chunk.and_then(Name::of) {
             return Some(Content { name, fin, again: false });
+        }
+        if again.is_some() {
+            return again.filter(|content| content.fits(None, room));
         }
         let ping = probing || self.ping_owed;
         ping.then_some(Content { name: Name::PING, fin: false, again: false })

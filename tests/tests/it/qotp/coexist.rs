@@ -5,7 +5,7 @@ use dunlin_core::{
 };
 use dunlin_sim::{AcceptAll, Both, Host, Pair, Receiver, Sender, World, endpoint, wind_down};
 
-use super::kit::{DATA, connect, pair, qotp, write_all};
+use super::kit::{DATA, connect, crypto, pair, qotp, write_all};
 use super::puppet::{Initiator, ack, data_header, part};
 use crate::common::{bad_line, hand_in, kind, ms, patterned, quick, record};
 
@@ -57,11 +57,6 @@ impl dunlin_sim::App for Only {
             self.1.on_event(now, endpoint, handle, event);
         }
     }
-}
-
-fn crypto(pair: &Pair) -> (u64, u64) {
-    let stats = pair.server().endpoint.stats();
-    (stats.aead_operations, stats.x25519_operations)
 }
 
 fn strike(pair: &mut Pair, bytes: &[u8]) -> Disposition {

@@ -7,9 +7,9 @@ use dunlin_core::{
     CloseReason, Config, Connection, ConnectionHandle, ConnectionState, Direction, DropReason, Duration,
     Event, Instant, OpenError, ReadError, StreamId, Undelivered, WriteError,
 };
-use dunlin_sim::{AcceptAll, Host, LinkConfig, Loss, Pair, Ppm, Receiver, config, seeds};
+use dunlin_sim::{AcceptAll, LinkConfig, Loss, Pair, Ppm, Receiver, config, seeds};
 
-use super::kit::{DATA, Upload, connect, connected, connected_with, pair, qotp, write_all};
+use super::kit::{DATA, Upload, closed, connect, connected, connected_with, pair, qotp, write_all};
 use crate::common::{
     Seen, at, bad_line, drop_if, hand_in, kind, line, ms, patterned, quick, read_all, record,
 };
@@ -19,10 +19,6 @@ const IDLE: Duration = Duration::from_secs(30);
 /// When a side last heard something, by what the network saw: `delay` after it was sent.
 fn last_heard(seen: &Rc<RefCell<Vec<Seen>>>, to: core::net::SocketAddr, delay: Duration) -> Instant {
     seen.borrow().iter().rev().find(|seen| seen.to == to).expect("something was sent").at + delay
-}
-
-fn closed(host: &Host, handle: ConnectionHandle) -> Option<(Instant, CloseReason)> {
-    host.closed(handle).map(|(at, reason)| (at, reason.clone()))
 }
 
 #[test]
@@ -423,5 +419,60 @@ fn a_qotp_connection_at_rest_gives_back_what_it_needed() {
     pair.world.run_for(Duration::from_secs(5));
     let after = [pair.on_client(client, memory), pair.on_server(server, memory)];
     assert!(after[0] <= before[0] + 500 && after[1] <= before[1] + 500, "{before:?} {after:?}");
+    pair.finish();
+}
+
+/// An answerer that reads its request and closes at once, whatever became of its reply.
+#[test]
+fn copies_of_an_init_are_acknowledged_by_a_qotp_connection_that_is_closed() {
+    for known in [false, true] {
+        let app =
+            |now: Instant, endpoint: &mut dunlin_core::Endpoint, handle: ConnectionHandle, event: &Event| {
+                dunlin_sim::accept_incoming(now, endpoint, handle, event);
+                if *event == Event::Connected {
+                    endpoint.connection(handle).unwrap().close(0u32.into(), b"");
+                }
+            };
+        let mut pair = pair(1, quick(), AcceptAll, app);
+        let (from, mut replies) = (pair.server_addr, 2);
+        drop_if(&mut pair.world, move |passing| {
+            let hit = passing.from == from && replies > 0;
+            replies -= i32::from(hit);
+            hit
+        });
+        let client = pair.dial_qotp(known);
+        pair.world.run_for(Duration::from_secs(4));
+        assert_eq!(pair.client().when(client, &Event::Connected), Some(at(640)));
+        pair.finish();
+    }
+}
+
+/// The initiator has read its answer, which came with the reply, and has closed; what it acknowledged got lost, so the
+/// answer is repeated, in another reply.
+#[test]
+fn repeated_replies_are_acknowledged_by_a_qotp_connection_that_is_closed() {
+    let mut pair = pair(1, quick(), AcceptAll, dunlin_sim::Echo::default());
+    let from = pair.client_addr;
+    drop_if(&mut pair.world, move |passing| passing.from == from && kind(passing.bytes) == DATA);
+    let client = pair.dial_qotp(true);
+    let id = pair.on_client(client, |connection| {
+        let id = connection.open_bi().unwrap();
+        write_all(connection, id, b"question");
+        id
+    });
+    pair.world.run_for(ms(45));
+    pair.on_client(client, |connection| {
+        assert_eq!(read_all(connection, id), (b"question".to_vec(), true));
+        connection.close(0u32.into(), b"");
+    });
+    pair.world.run_for(ms(50));
+    let (server, before) = (pair.server().events[0].1, pair.client().endpoint.stats().datagrams_sent);
+    let (again, mut packet) = (super::puppet::last(id.qotp_number().unwrap(), 0, b"question"), Vec::new());
+    assert!(pair.on_server(server, |connection| dunlin_core::fuzzing::seal(connection, &again, &mut packet)));
+    assert_eq!(kind(&packet), super::kit::INIT_CRYPTO_RCV);
+    let (node, to, own) = (pair.client, pair.client_addr, pair.server_addr);
+    assert_eq!(hand_in(&mut pair.world, node, to, own, &packet), dunlin_core::Disposition::Accepted);
+    pair.world.run_for(ms(1));
+    assert_eq!(pair.client().endpoint.stats().datagrams_sent, before + 1);
     pair.finish();
 }

@@ -1,14 +1,16 @@
 //! What the scenarios of QOTP share.
 
 use core::cell::RefCell;
+use core::net::SocketAddr;
 use std::rc::Rc;
 
 use dunlin_core::{
-    Config, Connection, ConnectionHandle, Disposition, Duration, Event, ReadError, StreamId, fuzzing,
+    CloseReason, Config, Connection, ConnectionHandle, Disposition, Duration, Event, Instant, ReadError,
+    StreamId, fuzzing,
 };
-use dunlin_sim::{AcceptAll, App, LinkConfig, Pair, Received, Receiver, Sender, config};
+use dunlin_sim::{AcceptAll, App, Host, LinkConfig, Pair, Received, Receiver, Sender, config};
 
-use crate::common::{hand_in, quick};
+use crate::common::{Seen, hand_in, kind, quick};
 
 /// Packet types, as bits 5 to 7 of the first byte (docs/PROTOCOL.md, "QOTP").
 pub(super) const INIT_SND: u8 = 0;
@@ -138,4 +140,38 @@ pub(super) fn drain(connection: &mut Connection<'_>, id: StreamId) -> Option<usi
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Somebody else.
+pub(super) fn elsewhere(n: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, n], 4000))
+}
+
+/// The first packet of this type that this side sent.
+pub(super) fn first(seen: &Rc<RefCell<Vec<Seen>>>, from: SocketAddr, wanted: u8) -> Vec<u8> {
+    let wanted = |seen: &&Seen| seen.from == from && kind(&seen.bytes) == wanted;
+    seen.borrow().iter().find(wanted).expect("there is one").bytes.clone()
+}
+
+/// AEAD and X25519 operations of the answerer so far.
+pub(super) fn crypto(pair: &Pair) -> (u64, u64) {
+    let stats = pair.server().endpoint.stats();
+    (stats.aead_operations, stats.x25519_operations)
+}
+
+/// Hands a datagram to the answerer.
+pub(super) fn hand_server(pair: &mut Pair, from: SocketAddr, bytes: &[u8]) -> Disposition {
+    let (node, to) = (pair.server, pair.server_addr);
+    hand_in(&mut pair.world, node, to, from, bytes)
+}
+
+/// Hands a datagram of the answerer to the dialler.
+pub(super) fn hand_client(pair: &mut Pair, bytes: &[u8]) -> Disposition {
+    let (node, to, from) = (pair.client, pair.client_addr, pair.server_addr);
+    hand_in(&mut pair.world, node, to, from, bytes)
+}
+
+/// When and why a connection ended.
+pub(super) fn closed(host: &Host, handle: ConnectionHandle) -> Option<(Instant, CloseReason)> {
+    host.closed(handle).map(|(at, reason)| (at, reason.clone()))
 }

@@ -152,6 +152,20 @@ fn the_limit_on_open_qotp_streams_holds_and_ends_with_them() {
     pair.finish();
 }
 
+/// How many streams the other side takes is told by nobody. What it has no room for slows the streams that it has, and
+/// must not stop them.
+#[test]
+fn qotp_streams_beyond_what_the_other_side_allows_do_not_stop_the_others() {
+    for seed in seeds(3) {
+        let mut answerer = super::kit::qotp();
+        answerer.limits.streams_bidi = 5;
+        let settings = [super::kit::qotp(), answerer];
+        let mut upload = super::kit::Upload::new(seed, bad_line(2), settings, true, 8, 40_000);
+        upload.complete(Duration::from_secs(300));
+        upload.pair.finish();
+    }
+}
+
 #[test]
 fn each_direction_of_a_qotp_stream_closes_by_itself() {
     for client_first in [true, false] {

@@ -49,3 +49,12 @@ fn qotp_leaves_the_queue_of_the_link_short() {
     assert!(queueing < ms(20), "{queueing:?}");
     upload.pair.finish();
 }
+
+#[test]
+fn the_smallest_limit_on_what_is_in_flight_is_two_packets_of_qotp() {
+    for limit in [0, 1, 1400, 2800] {
+        let got = goodput(line(), limit, 100_000);
+        // Two packets in a round trip of 20 ms.
+        assert!((100_000..145_000).contains(&got), "{got} bytes a second for {limit}");
+    }
+}

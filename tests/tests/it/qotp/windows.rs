@@ -41,7 +41,7 @@ struct Stalled {
 impl Stalled {
     fn new(seed: u64, link: LinkConfig, answerer: Config, bytes: usize) -> Self {
         let mut pair = Pair::with(seed, link, qotp(), answerer, AcceptAll, AcceptAll);
-        let (client, server) = connect(&mut pair, seed % 2 == 0);
+        let (client, server) = connect(&mut pair, seed.is_multiple_of(2));
         let id = pair.on_client(client, |connection| connection.open_bi().unwrap());
         let mut stalled = Self { pair, client, server, id, bytes, read: Vec::new() };
         stalled.pair.on_client(client, |connection| {
