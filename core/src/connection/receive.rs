@@ -185,8 +185,12 @@ impl Connection {
             Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
                 let memory = &mut cx.memory(&mut self.account);
-                if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Freed {
-                    self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+                match self.streams.on_stream(id, offset, data, fin, memory)? {
+                    Credit::Same => {}
+                    Credit::Freed => {
+                        self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+                    }
+                    Credit::Pressed => self.streams.widen_windows(now, id, memory),
                 }
             }
             Frame::ResetStream { id, code, final_size } => {

@@ -39,6 +39,16 @@ impl Window {
         Some(if hurried { (self.size * 2).min(most).max(self.size) } else { self.size })
     }
 
+    /// Whether less than a quarter is left to a peer that has sent up to `end`.
+    pub(crate) const fn is_pressed(&self, end: u64) -> bool {
+        self.max.saturating_sub(end) < self.size / 4
+    }
+
+    /// The next size up.
+    pub(crate) fn wider(&self, most: u64) -> u64 {
+        self.size.saturating_mul(2).min(most).max(self.size)
+    }
+
     /// Gives credit up to `size` bytes beyond `consumed`.
     pub(crate) fn grant(&mut self, now: Instant, consumed: u64, size: u64) {
         self.size = self.size.max(size);
@@ -156,6 +166,11 @@ impl Flow {
 
     pub(crate) const fn on_consumed(&mut self, bytes: u64) {
         self.consumed = self.consumed.saturating_add(bytes);
+    }
+
+    /// Whether the peer has nearly used up its credit.
+    pub(crate) const fn is_pressed(&self) -> bool {
+        self.window.is_pressed(self.received)
     }
 
     /// Bytes read or thrown away so far.

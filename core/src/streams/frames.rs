@@ -26,9 +26,17 @@ impl Streams {
         let receive = stream.receive.as_mut().ok_or(TransportError::StreamState)?;
         let progress = receive.on_stream(offset, data, fin, credit, gaps, memory)?;
         let (tell, done) = (progress.news && receive.take_awaited(), receive.is_done());
+        let waits = receive.waits_for_more();
+        let pressed = receive.is_pressed();
         stream.measure(&mut self.buffers);
         self.progress(id, progress, tell, done, memory);
-        Ok(if progress.consumed > 0 { Credit::Freed } else { Credit::Same })
+        Ok(if progress.consumed > 0 {
+            Credit::Freed
+        } else if waits && (pressed || self.flow.is_pressed()) {
+            Credit::Pressed
+        } else {
+            Credit::Same
+        })
     }
 
     pub(crate) fn on_reset_stream(

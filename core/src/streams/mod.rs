@@ -39,7 +39,7 @@ use receive::ReceiveHalf;
 pub(crate) use receive::Refusal;
 use schedule::Schedule;
 use send::ResetBy;
-use send::SendHalf;
+use send::{SendCap, SendHalf};
 
 /// Something that a stream wants the application to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,11 +59,14 @@ enum Owed {
     MaxData,
 }
 
-/// Whether a frame left data behind that nobody will read, so that credit for more can be given.
+/// What a frame means for the credit of the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Credit {
     Same,
+    /// It left data behind that nobody will read: credit for more can be given.
     Freed,
+    /// The credit is nearly used up, and not because the application does not read.
+    Pressed,
 }
 
 #[derive(Debug)]
@@ -198,6 +201,10 @@ impl Streams {
         }
     }
 
+    fn cap(&self) -> SendCap {
+        SendCap { unacked: self.send_cap, buffered: self.settings.send_buffer }
+    }
+
     /// The congestion window has moved: two of it let a writer keep the path full, more would only sit in memory.
     pub(crate) fn on_window(&mut self, window: u64) {
         self.send_cap = window.saturating_mul(2).max(MIN_SEND_CAP).min(self.settings.send_buffer);
@@ -276,7 +283,7 @@ impl Streams {
         data: &[u8],
         memory: &mut Memory<'_>,
     ) -> Result<usize, WriteError> {
-        let (cap, max_len) = (self.send_cap, self.settings.max_len);
+        let (cap, max_len) = (self.cap(), self.settings.max_len);
         let send = self.send_half(id).ok_or(WriteError::Closed)?;
         let written = send.write(data, cap, max_len, memory);
         if send.lacks_memory(cap) {
@@ -440,6 +447,28 @@ impl Streams {
         if let Some(wish) = receive.window.wish(now, consumed, rtt, most.min(connection)) {
             let queued = receive.window.pending;
             receive.window.grant(now, consumed, wish);
+            if !queued {
+                self.owed.push_back((id, Owed::MaxData));
+            }
+        }
+    }
+
+    /// The peer has nearly used up its credit although the application reads: the window is smaller than what the path
+    /// holds, or than what waits behind a hole until it is filled, a round trip or two from now.
+    pub(crate) fn widen_windows(&mut self, now: Instant, id: StreamId, memory: &mut Memory<'_>) {
+        if self.flow.is_pressed() {
+            let wish = self.flow.window.wider(self.settings.max_window);
+            let size = memory.account.reserve_credit(memory.budget, wish);
+            if size > self.flow.window.size() {
+                self.flow.window.grant(now, self.flow.consumed(), size);
+            }
+        }
+        let most = self.settings.max_stream_window.min(self.flow.window.size());
+        let Some(receive) = self.receive_half(id).filter(|receive| receive.is_pressed()) else { return };
+        let wish = receive.window.wider(most);
+        if wish > receive.window.size() {
+            let queued = receive.window.pending;
+            receive.window.grant(now, receive.consumed(), wish);
             if !queued {
                 self.owed.push_back((id, Owed::MaxData));
             }

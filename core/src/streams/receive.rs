@@ -320,6 +320,16 @@ impl ReceiveHalf {
         }
     }
 
+    /// Whether the peer has nearly used up its credit.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.window.is_pressed(self.buffer.end_received())
+    }
+
+    /// Whether the application has read what it can, or nearly: it waits for the network, not the other way round.
+    pub(crate) fn waits_for_more(&self) -> bool {
+        (self.buffer.readable() as u64) < self.window.size() / 8
+    }
+
     /// Whether more credit makes sense: the peer may still have data to send.
     pub(crate) const fn wants_credit(&self) -> bool {
         matches!(self.state, State::Open | State::Stopped { final_size: None, .. })

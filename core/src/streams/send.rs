@@ -59,6 +59,15 @@ pub(crate) struct Outgoing {
     pub(crate) fin: bool,
 }
 
+/// What a stream may hold for sending, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SendCap {
+    /// Written and not acknowledged: what keeps the path busy.
+    pub(crate) unacked: u64,
+    /// From the first byte that is not acknowledged: what memory is held for. With a hole at the front it is far more.
+    pub(crate) buffered: u64,
+}
+
 /// The sending half of a stream.
 #[derive(Debug)]
 pub(crate) struct SendHalf {
@@ -75,11 +84,11 @@ impl SendHalf {
         Self { buffer: SendBuffer::default(), max_data, state: State::Open { announce }, awaited: false }
     }
 
-    /// Takes what fits of `data`, with at most `cap` bytes held in all. A stream of `max_len` bytes takes no more.
+    /// Takes what fits of `data`, within `cap`. A stream of `max_len` bytes takes no more.
     pub(crate) fn write(
         &mut self,
         data: &[u8],
-        cap: u64,
+        cap: SendCap,
         max_len: u64,
         memory: &mut Memory<'_>,
     ) -> Result<usize, WriteError> {
@@ -88,7 +97,7 @@ impl SendHalf {
         if left == 0 && !data.is_empty() {
             return Err(WriteError::Closed);
         }
-        let room = length(cap.saturating_sub(self.buffer.buffered_len()).min(left));
+        let room = length(self.room(cap).min(left));
         let written = self.buffer.write(data, room, memory);
         if written == 0 && !data.is_empty() {
             self.awaited = true;
@@ -275,8 +284,13 @@ impl SendHalf {
     }
 
     /// Whether the application was refused although the stream may hold more than it does: there was no memory.
-    pub(crate) const fn lacks_memory(&self, cap: u64) -> bool {
-        self.awaited && self.buffer.buffered_len() < cap
+    pub(crate) fn lacks_memory(&self, cap: SendCap) -> bool {
+        self.awaited && self.room(cap) > 0
+    }
+
+    fn room(&self, cap: SendCap) -> u64 {
+        let unacked = cap.unacked.saturating_sub(self.buffer.unacked_len());
+        unacked.min(cap.buffered.saturating_sub(self.buffer.buffered_len()))
     }
 
     /// Takes the mark that the application waits for room, because there is memory.
@@ -285,9 +299,10 @@ impl SendHalf {
     }
 
     /// Takes the mark that the application waits for room, if there is room below `cap` now.
-    pub(crate) fn take_awaited(&mut self, cap: u64) -> bool {
-        // Half of the buffer free before the writer is woken: one wake-up moves many packets' worth.
-        let room = self.buffer.buffered_len() <= cap / 2 || self.is_ended();
+    pub(crate) fn take_awaited(&mut self, cap: SendCap) -> bool {
+        // A quarter of it free before the writer is woken: one wake-up moves many packets' worth, and the path is not
+        // idle meanwhile.
+        let room = self.room(cap) >= cap.unacked / 4 || self.is_ended();
         room && core::mem::take(&mut self.awaited)
     }
 

@@ -148,7 +148,7 @@ impl Streams {
     pub(crate) fn on_acked(&mut self, item: Item, memory: &mut Memory<'_>) {
         let id = match item {
             Item::Stream { id, offset, len, fin } => {
-                let cap = self.send_cap;
+                let cap = self.cap();
                 let Some(stream) = self.table.get_mut(&id) else { return };
                 let Some(send) = stream.send.as_mut().filter(|send| !send.is_done()) else { return };
                 let newly = send.on_acked(outgoing(offset, len, fin), memory);
