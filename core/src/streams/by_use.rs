@@ -64,6 +64,11 @@ impl ByUse {
         self.used[place(id.opener())].gaps(index..index + 1).next().is_none()
     }
 
+    /// Forgets that this id was used.
+    pub(super) fn disown(&mut self, id: StreamId) {
+        self.used[place(id.opener())].remove(id.index()..id.index() + 1);
+    }
+
     /// Uses an id up.
     fn take(&mut self, id: StreamId) -> Result<(), TooManyGaps> {
         let used = &mut self.used[place(id.opener())];

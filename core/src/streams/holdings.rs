@@ -28,9 +28,13 @@ impl Streams {
 
     /// Drops all streams, for a connection that is over.
     pub(crate) fn discard(&mut self, memory: &mut Memory<'_>) {
-        for (_, mut stream) in self.table.drain() {
+        for (id, mut stream) in self.table.drain() {
             discard(&mut stream, memory);
             memory.account.release(memory.budget, STREAM_COST);
+            if let Some(by_use) = self.opening.by_use_mut() {
+                // It never ended: what comes for it is not to be taken for a repetition.
+                by_use.disown(id);
+            }
         }
         self.undelivered = 0;
         self.buffers = 0;
