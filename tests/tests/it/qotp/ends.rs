@@ -476,3 +476,22 @@ fn repeated_replies_are_acknowledged_by_a_qotp_connection_that_is_closed() {
     assert_eq!(pair.client().endpoint.stats().datagrams_sent, before + 1);
     pair.finish();
 }
+
+#[test]
+fn what_a_closed_qotp_side_threw_away_is_not_acknowledged() {
+    let (mut pair, client, server) = connected(true);
+    let id = pair.on_server(server, |connection| {
+        let id = connection.open_bi().unwrap();
+        assert_eq!(connection.write(id, b"the beginning"), Ok(13));
+        id
+    });
+    pair.world.run_for(Duration::from_secs(1));
+    pair.on_client(client, |connection| connection.close(0.into(), b""));
+    pair.on_server(server, |connection| {
+        write_all(connection, id, b"the end that nobody will read");
+    });
+    pair.world.run_for(Duration::from_secs(20));
+    assert!(!pair.server().has(server, &Event::Finished(id)));
+    assert_eq!(closed(pair.server(), server).unwrap().1, CloseReason::RetriesExhausted);
+    pair.finish();
+}
