@@ -270,6 +270,12 @@ impl Link {
         Delivery { at, ecn, corruption }
     }
 
+    /// How long a datagram that is offered at `now` would wait before it is put on the wire.
+    #[must_use]
+    pub fn queue_delay(&self, now: Instant) -> Duration {
+        self.queue.busy_until() - now
+    }
+
     /// What has happened up to `now`, since the beginning or the last [`take_stats`](Self::take_stats).
     pub fn stats(&mut self, now: Instant) -> &LinkStats {
         self.queue.settle(now, &mut self.stats.queueing);
