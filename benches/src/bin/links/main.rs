@@ -18,6 +18,9 @@ struct Args {
     /// Run one link, such as rate=37M,rtt=67ms,loss=2.5%,queue=1bdp,bytes=200M, and print its figures as JSON
     #[arg(long)]
     cell: Cell,
+    /// Who sends
+    #[arg(long, value_enum, default_value_t = Peer::Dunlin)]
+    peer: Peer,
     /// The seed of the run
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -25,6 +28,6 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let outcome = outcome::run_cell(&args.cell, Peer::Dunlin, args.seed);
+    let outcome = outcome::run_cell(&args.cell, args.peer, args.seed);
     println!("{}", serde_json::to_string_pretty(&outcome).expect("numbers"));
 }

@@ -4,24 +4,34 @@ use core::net::SocketAddr;
 
 use dunlin_sim::{Duration, Instant, LinkConfig, LinkStats, Rng, World};
 
-use crate::stack::{Arrived, Ends, Gauges, Load, Plan, dunlin};
+use crate::stack::{Arrived, Ends, Gauges, Load, Plan, dunlin, quinn};
+use crate::stack::quinn::Controller;
 
 /// What sends.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
 pub(crate) enum Peer {
+    /// dunlin, with its BBR
     Dunlin,
+    /// quinn-proto with CUBIC, its default
+    QuinnCubic,
+    /// quinn-proto with its BBR
+    QuinnBbr,
 }
 
 impl Peer {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dunlin => "dunlin",
+            Self::QuinnCubic => "quinn-cubic",
+            Self::QuinnBbr => "quinn-bbr",
         }
     }
 
     fn ends(self, plan: &Plan) -> Ends {
         match self {
             Self::Dunlin => dunlin::ends(plan),
+            Self::QuinnCubic => quinn::ends(plan, Controller::Cubic),
+            Self::QuinnBbr => quinn::ends(plan, Controller::Bbr),
         }
     }
 }
@@ -108,7 +118,8 @@ pub(crate) fn run(setup: &Setup) -> Run {
                 false => Vec::new(),
             },
         });
-        if done || now >= deadline {
+        let lost = ends.iter().any(|(source, sink)| world.node(*source).lost() || world.node(*sink).lost());
+        if done || lost || now >= deadline {
             break;
         }
     }

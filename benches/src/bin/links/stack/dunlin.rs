@@ -47,8 +47,9 @@ pub(crate) fn ends(plan: &Plan) -> Ends {
             connection: None,
             stream: None,
             writer: Writer::new(plan.load, plan.start),
+            lost: false,
         }),
-        sink: Box::new(Sink { endpoint: sink, arrived: Arrived::default(), buffer: vec![0; 64 << 10] }),
+        sink: Box::new(Sink { endpoint: sink, arrived: Arrived::default(), buffer: vec![0; 64 << 10], lost: false }),
     }
 }
 
@@ -67,6 +68,7 @@ struct Source {
     connection: Option<ConnectionHandle>,
     stream: Option<StreamId>,
     writer: Writer,
+    lost: bool,
 }
 
 impl Source {
@@ -79,7 +81,7 @@ impl Source {
                     self.write();
                 }
                 Event::Writable(_) => self.write(),
-                Event::Closed(reason) => panic!("dunlin's source has lost its connection: {reason:?}"),
+                Event::Closed(_) => self.lost = true,
                 _ => {}
             }
         }
@@ -148,6 +150,10 @@ impl Stack for Source {
         Arrived::default()
     }
 
+    fn lost(&self) -> bool {
+        self.lost
+    }
+
     fn gauges(&mut self) -> Option<Gauges> {
         let path = self.endpoint.connection(self.connection?)?.path();
         Some(Gauges { window: path.congestion.window, packet_size: path.packet_size })
@@ -159,6 +165,7 @@ struct Sink {
     endpoint: Endpoint,
     arrived: Arrived,
     buffer: Vec<u8>,
+    lost: bool,
 }
 
 impl Sink {
@@ -176,7 +183,7 @@ impl Sink {
                     }
                 }
                 Event::Readable(id) => self.read(now, handle, id),
-                Event::Closed(reason) => panic!("dunlin's sink has lost its connection: {reason:?}"),
+                Event::Closed(_) => self.lost = true,
                 _ => {}
             }
         }
@@ -224,6 +231,10 @@ impl Node for Sink {
 impl Stack for Sink {
     fn arrived(&self) -> Arrived {
         self.arrived
+    }
+
+    fn lost(&self) -> bool {
+        self.lost
     }
 
     fn gauges(&mut self) -> Option<Gauges> {

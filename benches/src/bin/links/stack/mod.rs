@@ -1,6 +1,7 @@
 //! The stacks that are compared, as nodes of a simulated world: a source of data and a sink for it.
 
 pub(crate) mod dunlin;
+pub(crate) mod quinn;
 
 use core::net::SocketAddr;
 
@@ -49,6 +50,9 @@ pub(crate) struct Gauges {
 pub(crate) trait Stack: Node {
     /// What has arrived here; nothing at a source.
     fn arrived(&self) -> Arrived;
+
+    /// Whether the connection has ended before its time.
+    fn lost(&self) -> bool;
 
     /// How the sender is doing; `None` at a sink and while nothing is connected.
     fn gauges(&mut self) -> Option<Gauges>;
