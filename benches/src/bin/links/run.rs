@@ -4,8 +4,8 @@ use core::net::SocketAddr;
 
 use dunlin_sim::{Duration, Instant, LinkConfig, LinkStats, Rng, World};
 
-use crate::stack::{Arrived, Ends, Gauges, Load, Plan, dunlin, quinn};
 use crate::stack::quinn::Controller;
+use crate::stack::{Arrived, Ends, Gauges, Load, Plan, dunlin, quinn};
 
 /// What sends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]

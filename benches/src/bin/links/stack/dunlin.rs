@@ -49,7 +49,12 @@ pub(crate) fn ends(plan: &Plan) -> Ends {
             writer: Writer::new(plan.load, plan.start),
             lost: false,
         }),
-        sink: Box::new(Sink { endpoint: sink, arrived: Arrived::default(), buffer: vec![0; 64 << 10], lost: false }),
+        sink: Box::new(Sink {
+            endpoint: sink,
+            arrived: Arrived::default(),
+            buffer: vec![0; 64 << 10],
+            lost: false,
+        }),
     }
 }
 

@@ -12,7 +12,8 @@ use dunlin_sim::{Ecn, Instant, Node, Rng, Transmit};
 use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Endpoint, EndpointConfig,
-    Event, ReadError, ReadableError, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt, WriteError,
+    Event, ReadError, ReadableError, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt,
+    WriteError,
 };
 
 use super::{Arrived, Ends, Gauges, Plan, Stack, Writer};

@@ -273,11 +273,7 @@ impl AeadKey for NoKey {
         Ok(())
     }
 
-    fn open<'a>(
-        &self,
-        data: &'a mut [u8],
-        _additional_data: &[u8],
-    ) -> Result<&'a mut [u8], CryptoError> {
+    fn open<'a>(&self, data: &'a mut [u8], _additional_data: &[u8]) -> Result<&'a mut [u8], CryptoError> {
         Ok(data)
     }
 }
