@@ -3,14 +3,13 @@
 use core::fmt;
 use core::str::FromStr;
 
-use dunlin_sim::{Duration, LinkConfig, Loss, Ppm, QueueLimit, Rate};
+use dunlin_sim::{Duration, Ppm, Rate};
 
+use crate::link::MTU;
 use crate::units::{self, QueueSize, UnitError};
 
-/// The largest datagram that the links carry: an Ethernet frame without the headers of IPv4 and UDP.
-pub(crate) const LINK_MTU: usize = 1472;
 /// No queue is smaller than so many full datagrams.
-const MIN_QUEUE: u64 = 16 * LINK_MTU as u64;
+const MIN_QUEUE: u64 = 16 * MTU as u64;
 
 /// A link in one direction; the way back only has the delay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,23 +49,6 @@ impl Cell {
     /// How long the link alone takes.
     pub(crate) fn link_time(&self) -> Duration {
         Duration::from_secs_f64(self.bytes as f64 * 8.0 / self.rate.get() as f64)
-    }
-
-    /// The way there.
-    pub(crate) fn forward(&self) -> LinkConfig {
-        LinkConfig {
-            rate: Some(self.rate),
-            queue: QueueLimit::Bytes(self.queue_bytes() as usize),
-            delay: self.rtt / 2,
-            loss: if self.loss == Ppm::NEVER { Loss::None } else { Loss::Random(self.loss) },
-            mtu: Some(LINK_MTU),
-            ..LinkConfig::default()
-        }
-    }
-
-    /// The way back.
-    pub(crate) fn back(&self) -> LinkConfig {
-        LinkConfig { delay: self.rtt - self.rtt / 2, mtu: Some(LINK_MTU), ..LinkConfig::default() }
     }
 }
 

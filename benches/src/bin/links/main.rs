@@ -1,33 +1,94 @@
-//! The link suite: bulk data over simulated links, in virtual time.
+//! The link suite: bulk data over simulated links in virtual time, dunlin beside quinn-proto.
+//!
+//! `cargo run --release -p dunlin-benches --bin links [-- --quick | --only NAME | --cell LINK | --help]`
 
+mod args;
 mod cell;
+mod figures;
+mod link;
 mod measure;
 mod outcome;
+mod readers;
+mod report;
 mod run;
+mod scenario;
 mod stack;
+mod suite;
 mod units;
 
+use std::process::ExitCode;
+use std::{fs, io, thread};
+
 use clap::Parser;
+use serde::Serialize;
 
-use cell::Cell;
+use args::Args;
+use outcome::Outcome;
+use report::targets::{Target, Verdict};
+use report::{export, table, targets};
 use run::Peer;
+use scenario::Scenario;
+use suite::Results;
 
-/// Runs bulk data over simulated links and prints how well they were used.
-#[derive(Parser, Debug)]
-struct Args {
-    /// Run one link, such as rate=37M,rtt=67ms,loss=2.5%,queue=1bdp,bytes=200M, and print its figures as JSON
-    #[arg(long)]
-    cell: Cell,
-    /// Who sends
-    #[arg(long, value_enum, default_value_t = Peer::Dunlin)]
-    peer: Peer,
-    /// The seed of the run
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+fn main() -> ExitCode {
+    match run_as_told(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn main() {
-    let args = Args::parse();
-    let outcome = outcome::run_cell(&args.cell, args.peer, args.seed);
-    println!("{}", serde_json::to_string_pretty(&outcome).expect("numbers"));
+fn run_as_told(args: &Args) -> io::Result<ExitCode> {
+    if let Some(cell) = args.cell {
+        let peer = args.peer.first().copied().unwrap_or(Peer::Dunlin);
+        let json = export::json(&outcome::outcome(&Scenario::cell(cell), peer, args.seed));
+        println!("{json}");
+        return write(args.json.as_deref(), &json).map(|()| ExitCode::SUCCESS);
+    }
+    let scenarios = chosen(args);
+    if args.list || scenarios.is_empty() {
+        scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
+        return Ok(if args.list { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let peers = if args.peer.is_empty() { Peer::ALL.to_vec() } else { args.peer.clone() };
+    let threads = args.threads.map_or_else(cores, usize::from);
+    let outcomes = suite::run_all(&suite::jobs(&scenarios, &peers), args.seed, threads);
+    tell(args, &Results { scenarios: &scenarios, outcomes: &outcomes })
+}
+
+fn chosen(args: &Args) -> Vec<Scenario> {
+    let named = |scenario: &Scenario| {
+        args.only.is_empty() || args.only.iter().any(|part| scenario.name.contains(part.as_str()))
+    };
+    scenario::all().into_iter().filter(|s| (s.quick || !args.quick) && named(s)).collect()
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Prints and writes what came out.
+fn tell(args: &Args, results: &Results<'_>) -> io::Result<ExitCode> {
+    let targets = targets::targets(results);
+    println!("{}{}\n\n{}", table::table(results), table::LEGEND, targets::report(&targets));
+    write(args.csv.as_deref(), &export::csv(results.outcomes))?;
+    let all = Everything { seed: args.seed, outcomes: results.outcomes, targets: &targets };
+    write(args.json.as_deref(), &export::json(&all))?;
+    let failed = targets.iter().any(|target| target.verdict == Verdict::Fails);
+    Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the file of `--json` has.
+#[derive(Serialize)]
+struct Everything<'a> {
+    seed: u64,
+    outcomes: &'a [Outcome],
+    targets: &'a [Target],
+}
+
+fn write(file: Option<&std::path::Path>, text: &str) -> io::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, text).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
 }

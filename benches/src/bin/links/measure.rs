@@ -2,20 +2,8 @@
 
 use dunlin_sim::{Duration, Instant, LinkStats};
 
+use crate::link::Capacity;
 use crate::run::{Run, Sample};
-
-/// What a link can carry over time.
-pub(crate) trait Capacity {
-    /// Bits from the beginning of the run to `at`.
-    fn bits(&self, at: Instant) -> f64;
-}
-
-/// A link whose rate does not change, in bits per second.
-impl Capacity for dunlin_sim::Rate {
-    fn bits(&self, at: Instant) -> f64 {
-        self.get() as f64 * seconds(at)
-    }
-}
 
 /// Bytes that the applications of all flows had read by `at`. Between samples it is a straight line.
 pub(crate) fn arrived(samples: &[Sample], at: Instant, flows: impl Fn(&[u64]) -> u64) -> f64 {
@@ -28,7 +16,7 @@ pub(crate) fn arrived(samples: &[Sample], at: Instant, flows: impl Fn(&[u64]) ->
 }
 
 /// The share of the link's capacity from `from` to `to` that became data of an application.
-pub(crate) fn utilisation(run: &Run, capacity: &impl Capacity, from: Instant, to: Instant) -> f64 {
+pub(crate) fn utilisation(run: &Run, capacity: &Capacity, from: Instant, to: Instant) -> f64 {
     let all = |arrived: &[u64]| arrived.iter().sum();
     let bytes = arrived(&run.samples, to, all) - arrived(&run.samples, from, all);
     let bits = capacity.bits(to) - capacity.bits(from);
@@ -39,7 +27,7 @@ pub(crate) fn utilisation(run: &Run, capacity: &impl Capacity, from: Instant, to
 /// `from`.
 pub(crate) fn time_to(
     run: &Run,
-    capacity: &impl Capacity,
+    capacity: &Capacity,
     from: Instant,
     span: Duration,
     share: f64,
@@ -51,7 +39,7 @@ pub(crate) fn time_to(
 /// Of what was sent into a link, the shares that its full queue, or a policer, dropped and that died on the wire.
 pub(crate) fn lost(stats: &LinkStats) -> (f64, f64) {
     let of = |packets: u64| packets as f64 / stats.sent.packets.max(1) as f64;
-    (of(stats.dropped_queue.packets), of(stats.dropped_loss.packets))
+    (of(stats.dropped_queue.packets + stats.dropped_policer.packets), of(stats.dropped_loss.packets))
 }
 
 /// Seconds since the beginning.

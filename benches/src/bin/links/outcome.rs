@@ -1,26 +1,25 @@
-//! The figures of one flow in one scenario, as they are printed.
+//! The figures of one run, as they are printed.
 
-use dunlin_sim::{Duration, Instant, Ppm};
+use std::collections::BTreeMap;
+
+use dunlin_sim::{Duration, Instant};
 use serde::Serialize;
 
-use crate::cell::Cell;
-use crate::measure::{self, Capacity};
-use crate::run::{Flow, Peer, Run, Setup, run};
-use crate::stack::Load;
-
-/// How much longer than the link alone a run may take: what is slower is counted as what it had carried by then.
-const PATIENCE: u32 = 10;
-/// The dials and the last round trips of small cells are in it too.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::figures;
+use crate::measure;
+use crate::readers;
+use crate::run::{Peer, Run, run};
+use crate::scenario::{Kind, Scenario};
 
 /// See the module's documentation. Shares are of 1.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Outcome {
     /// The scenario.
     pub(crate) link: String,
-    pub(crate) peer: &'static str,
+    #[serde(serialize_with = "name")]
+    pub(crate) peer: Peer,
     pub(crate) seed: u64,
-    /// Data that the application read, of what the bottleneck could carry.
+    /// Data that applications read, of what the bottleneck could carry.
     pub(crate) utilisation: f64,
     /// The same from half of the time on.
     pub(crate) utilisation_second_half: f64,
@@ -28,80 +27,81 @@ pub(crate) struct Outcome {
     pub(crate) queue_p50_ms: f64,
     /// The same for 95 % of the time.
     pub(crate) queue_p95_ms: f64,
-    /// The bandwidth-delay product in the same unit: the round-trip time.
-    pub(crate) rtt_ms: f64,
     /// Datagrams that the link lost, of those that were sent.
     pub(crate) lost: f64,
-    /// Of these, those that its queue had no room for.
+    /// Of these, those that its queue had no room for, or its policer no token.
     pub(crate) lost_queue: f64,
     pub(crate) packets_sent: u64,
     pub(crate) packets_lost: u64,
     /// Until 90 % of what the link delivers was used, over two round trips and at least 100 ms.
     pub(crate) time_to_90_ms: Option<f64>,
+    /// Data that applications read.
     pub(crate) bytes: u64,
     /// Virtual time from the dial to the last byte.
     pub(crate) seconds: f64,
-    /// Whether everything arrived before patience ended.
+    /// Whether everything arrived before patience ended; always, where there is no end.
     pub(crate) complete: bool,
+    /// What is of interest in this scenario only.
+    #[serde(flatten)]
+    pub(crate) figures: BTreeMap<&'static str, f64>,
 }
 
-/// Runs one flow over a cell.
-pub(crate) fn run_cell(cell: &Cell, peer: Peer, seed: u64) -> Outcome {
-    let limit = cell.link_time() * PATIENCE + GRACE;
-    let setup = Setup {
-        seed,
-        forward: cell.forward(),
-        back: cell.back(),
-        pipe: cell.bdp() + cell.queue_bytes(),
-        flows: vec![Flow { peer, start: Duration::ZERO, load: Load::Bulk(cell.bytes) }],
-        limit,
-        every: Duration::from_millis(10),
-        gauges: false,
-    };
-    let run = run(&setup);
-    let delivers = 1.0 - f64::from(cell.loss.get()) / f64::from(Ppm::ALWAYS.get());
-    describe(&run, cell.to_string(), peer, seed, (cell.rtt, &cell.rate, delivers))
+fn name<S: serde::Serializer>(peer: &Peer, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(peer.name())
 }
 
-/// The figures of a run of one flow, over a link with this round-trip time and capacity that delivers such a share.
-fn describe(
-    run: &Run,
-    link: String,
-    peer: Peer,
-    seed: u64,
-    (rtt, capacity, delivers): (Duration, &impl Capacity, f64),
-) -> Outcome {
-    let arrived = run.arrived[0];
+/// Runs a scenario.
+pub(crate) fn outcome(scenario: &Scenario, peer: Peer, seed: u64) -> Outcome {
+    if scenario.kind == Kind::SlowReaders {
+        return readers::outcome(scenario, seed);
+    }
+    let run = run(&scenario.setup(peer, seed));
+    let mut outcome = describe(&run, scenario, peer, seed);
+    outcome.figures = figures::figures(&run, scenario);
+    outcome
+}
+
+/// The figures that all scenarios have.
+pub(crate) fn describe(run: &Run, scenario: &Scenario, peer: Peer, seed: u64) -> Outcome {
+    let capacity = &scenario.link.capacity;
     // A run that did not end is measured to its limit: it stalled, or was too slow.
-    let end = if arrived.ended { arrived.last } else { run.end };
+    let ended = run.arrived.iter().all(|flow| flow.ended);
+    let last = run.arrived.iter().map(|flow| flow.last).max().unwrap_or(Instant::ZERO);
+    let end = if ended { last } else { run.end };
     let half = Instant::from_nanos(end.as_nanos() / 2);
-    let (lost_queue, lost_wire) = measure::lost(&run.forward);
-    let window = (rtt * 2).max(Duration::from_millis(100));
-    let queue = |percent| round(run.forward.queueing.percentile(percent).as_secs_f64() * 1e3, 3);
     let stats = &run.forward;
+    let (lost_queue, lost_wire) = measure::lost(stats);
+    let window = (scenario.link.rtt * 2).max(Duration::from_millis(100));
+    let share = 0.9 * scenario.link.delivers;
+    let queue = |percent| round(millis(stats.queueing.percentile(percent)), 3);
     Outcome {
-        link,
-        peer: peer.name(),
+        link: scenario.name.clone(),
+        peer,
         seed,
         utilisation: round(measure::utilisation(run, capacity, Instant::ZERO, end), 4),
         utilisation_second_half: round(measure::utilisation(run, capacity, half, end), 4),
         queue_p50_ms: queue(50),
         queue_p95_ms: queue(95),
-        rtt_ms: rtt.as_secs_f64() * 1e3,
         lost: round(lost_queue + lost_wire, 5),
         lost_queue: round(lost_queue, 5),
         packets_sent: stats.sent.packets,
-        packets_lost: stats.dropped_queue.packets + stats.dropped_loss.packets,
-        time_to_90_ms: measure::time_to(run, capacity, Instant::ZERO, window, 0.9 * delivers)
-            .map(|time| round(time.as_secs_f64() * 1e3, 0)),
-        bytes: arrived.bytes,
+        packets_lost: stats.sent.packets - stats.delivered.packets,
+        time_to_90_ms: measure::time_to(run, capacity, Instant::ZERO, window, share)
+            .map(|time| round(millis(time), 0)),
+        bytes: run.arrived.iter().map(|flow| flow.bytes).sum(),
         seconds: round(measure::seconds(end), 3),
-        complete: arrived.ended,
+        complete: ended || !scenario.has_end(),
+        figures: BTreeMap::new(),
     }
 }
 
+/// Milliseconds.
+pub(crate) fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
 /// Rounded to so many decimal places, for print.
-fn round(value: f64, places: i32) -> f64 {
+pub(crate) fn round(value: f64, places: i32) -> f64 {
     let scale = 10f64.powi(places);
     (value * scale).round() / scale
 }

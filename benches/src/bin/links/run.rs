@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use dunlin_sim::{Duration, Instant, LinkConfig, LinkStats, Rng, World};
 
 use crate::stack::quinn::Controller;
-use crate::stack::{Arrived, Ends, Gauges, Load, Plan, dunlin, quinn};
+use crate::stack::{Arrived, Ends, Gauges, Load, Plan, Windows, dunlin, quinn};
 
 /// What sends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
@@ -19,6 +19,8 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    pub(crate) const ALL: [Self; 3] = [Self::Dunlin, Self::QuinnCubic, Self::QuinnBbr];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dunlin => "dunlin",
@@ -44,6 +46,13 @@ pub(crate) struct Flow {
     pub(crate) load: Load,
 }
 
+/// What happens to a link, in both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Down,
+    Up,
+}
+
 /// A run to be made: flows that share a link.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -54,7 +63,10 @@ pub(crate) struct Setup {
     pub(crate) back: LinkConfig,
     /// Bytes that the link and its queue hold.
     pub(crate) pipe: u64,
+    pub(crate) windows: Windows,
     pub(crate) flows: Vec<Flow>,
+    /// In the order of time.
+    pub(crate) changes: Vec<(Duration, Change)>,
     /// When the run ends if the flows do not end before.
     pub(crate) limit: Duration,
     /// How often to look.
@@ -94,7 +106,7 @@ pub(crate) fn run(setup: &Setup) -> Run {
         let to = SocketAddr::from(([10, 0, index, 2], 2000));
         let seed = Rng::new(setup.seed).fork(u64::from(index)).next_u64();
         let start = Instant::ZERO + flow.start;
-        let plan = Plan { seed, to, start, load: flow.load, pipe: setup.pipe };
+        let plan = Plan { seed, to, start, load: flow.load, pipe: setup.pipe, windows: setup.windows };
         let Ends { source, sink } = flow.peer.ends(&plan);
         let source = world.add_node(format!("source {index}"), &[from], source);
         let sink = world.add_node(format!("sink {index}"), &[to], sink);
@@ -104,8 +116,15 @@ pub(crate) fn run(setup: &Setup) -> Run {
     }
     let deadline = Instant::ZERO + setup.limit;
     let mut samples = Vec::new();
+    let mut changes = setup.changes.iter().map(|(at, change)| (Instant::ZERO + *at, *change)).peekable();
     loop {
-        let next = (world.now() + setup.every).min(deadline);
+        while let Some((_, change)) = changes.next_if(|(at, _)| *at <= world.now()) {
+            for link in [forward, back] {
+                world.link_mut(link).configure(|config| config.down = change == Change::Down);
+            }
+        }
+        let change = changes.peek().map_or(deadline, |(at, _)| *at);
+        let next = (world.now() + setup.every).min(deadline).min(change);
         let done = world
             .run_until_true(next, |world| ends.iter().all(|(_, sink)| world.node(*sink).arrived().ended));
         let now = world.now();

@@ -8,20 +8,20 @@ use dunlin_core::{
 };
 use dunlin_sim::{Ecn, Instant, Node, Transmit};
 
-use super::{Arrived, Ends, Gauges, Plan, Stack, Writer};
+use super::{Arrived, Ends, Gauges, Plan, Stack, Windows, Writer};
 
-const ALPN: &[u8] = b"links";
+pub(crate) const ALPN: &[u8] = b"links";
 const SINK_SECRET: [u8; 32] = [2; 32];
 
 /// The settings of all endpoints of the suite: the defaults, but for windows where the link holds more than the
 /// default lets a stream have in flight twice over.
-fn config(pipe: u64) -> Config {
+pub(crate) fn config(pipe: u64, windows: Windows) -> Config {
     let mut config = Config::default();
     config.alpns = vec![ALPN.to_vec()];
     // As large on the wire as the other, and cheaper where many gigabytes pass.
     config.aead = AeadPolicy::Aes;
     let limits = &mut config.limits;
-    if 2 * pipe > limits.max_stream_window {
+    if windows == Windows::Fit && 2 * pipe > limits.max_stream_window {
         limits.max_stream_window = 4 * pipe;
         limits.max_window = 4 * pipe;
         limits.send_buffer = 4 * pipe;
@@ -36,7 +36,7 @@ pub(crate) fn ends(plan: &Plan) -> Ends {
     let endpoint = |secret: [u8; 32]| {
         let mut seed = secret;
         seed[..8].copy_from_slice(&plan.seed.to_le_bytes());
-        Endpoint::new(config(plan.pipe), Identity::from_secret(secret), seed)
+        Endpoint::new(config(plan.pipe, plan.windows), Identity::from_secret(secret), seed)
     };
     let (source, sink) = (endpoint([1; 32]), endpoint(SINK_SECRET));
     let dial = Dial { at: plan.start, to: plan.to, key: *sink.public_key() };

@@ -18,6 +18,15 @@ pub(crate) enum Load {
     Pieces(usize, Duration),
 }
 
+/// How the limits of flow control are set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Windows {
+    /// So that they do not get into the way of congestion control.
+    Fit,
+    /// As they come.
+    Default,
+}
+
 /// What a sink has got.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Arrived {
@@ -77,6 +86,7 @@ pub(crate) struct Plan {
     pub(crate) load: Load,
     /// Bytes that the link carries in a round trip, its queue included.
     pub(crate) pipe: u64,
+    pub(crate) windows: Windows,
 }
 
 /// What sources send: the same over and over.

@@ -16,7 +16,7 @@ use quinn_proto::{
     WriteError,
 };
 
-use super::{Arrived, Ends, Gauges, Plan, Stack, Writer};
+use super::{Arrived, Ends, Gauges, Plan, Stack, Windows, Writer};
 use no_crypto::{NoCrypto, NoKey};
 
 /// Which of quinn's controllers.
@@ -41,18 +41,20 @@ fn instant(clock: Clock) -> Instant {
 }
 
 /// quinn's defaults, but for windows: they are fixed ones and made for 100 Mbit/s at 100 ms, so they get what the link
-/// needs, as a user who knows the link would set them.
-fn transport(controller: Controller, pipe: u64) -> Arc<TransportConfig> {
+/// needs, as a user who knows the link would set them. And it waits through outages as long as dunlin does.
+fn transport(controller: Controller, plan: &Plan) -> Arc<TransportConfig> {
     let factory: Arc<dyn ControllerFactory + Send + Sync> = match controller {
         Controller::Cubic => Arc::new(CubicConfig::default()),
         Controller::Bbr => Arc::new(BbrConfig::default()),
     };
-    let window = (4 * pipe).max(16 << 20);
     let mut transport = TransportConfig::default();
-    transport
-        .congestion_controller_factory(factory)
-        .stream_receive_window(VarInt::from_u64(window).expect("a window far below 2^62"))
-        .send_window(window);
+    transport.congestion_controller_factory(factory).max_idle_timeout(Some(VarInt::from_u32(90_000).into()));
+    if plan.windows == Windows::Fit {
+        let window = (4 * plan.pipe).max(16 << 20);
+        transport
+            .stream_receive_window(VarInt::from_u64(window).expect("a window far below 2^62"))
+            .send_window(window);
+    }
     Arc::new(transport)
 }
 
@@ -69,7 +71,7 @@ fn endpoint(plan: &Plan, label: u64, server: Option<ServerConfig>) -> Endpoint {
 
 /// A source and the sink that it dials.
 pub(crate) fn ends(plan: &Plan, controller: Controller) -> Ends {
-    let transport = transport(controller, plan.pipe);
+    let transport = transport(controller, plan);
     let mut server = ServerConfig::new(Arc::new(NoCrypto), Arc::new(NoKey));
     server.transport_config(Arc::clone(&transport));
     let mut client = ClientConfig::new(Arc::new(NoCrypto));
