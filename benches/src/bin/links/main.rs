@@ -12,6 +12,8 @@ mod readers;
 mod report;
 mod run;
 mod scenario;
+#[cfg(test)]
+mod snapshot;
 mod stack;
 mod suite;
 mod units;

@@ -106,7 +106,9 @@ fn steady() -> Vec<Scenario> {
     let loss = Cell::new(Rate::mbit(10), MILLI * 40, Ppm::percent(15), QueueSize::bdp(1));
     let fat = Cell::new(Rate::mbit(1000), MILLI * 200, Ppm::NEVER, QueueSize::bdp(1));
     let limited = Scenario::endless("app-limited 4M of 100M", Kind::Sender, one_bdp(), SECOND * 60);
-    let readers = Scenario::endless("1000 slow readers", Kind::SlowReaders, one_bdp(), SECOND * 20);
+    // Fast enough that it is the readers who are slow.
+    let wide = Cell::new(Rate::mbit(1000), MILLI * 20, Ppm::NEVER, QueueSize::bdp(4));
+    let readers = Scenario::endless("1000 slow readers", Kind::SlowReaders, Link::new(&wide), SECOND * 20);
     vec![
         Scenario::endless("15% for 10 minutes", Kind::Sender, Link::new(&loss), SECOND * 600).quick(),
         Scenario { load: Load::Pieces(10_000, MILLI * 20), ..limited }.quick(),
