@@ -7,6 +7,9 @@ use clap::Parser;
 use crate::cell::Cell;
 use crate::run::Peer;
 
+/// The seed of the figures in the documentation.
+pub(crate) const SEED: u64 = 1;
+
 /// Runs bulk data over simulated links, dunlin beside quinn-proto, and says how well the links were used
 ///
 /// Time is virtual: the same seed gives the same figures (but for quinn's BBR, which draws its cycle from the system).
@@ -20,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     pub(crate) peer: Vec<Peer>,
     /// The seed of all runs
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = SEED)]
     pub(crate) seed: u64,
     /// Run only the scenarios whose names contain this; may be given several times
     #[arg(long, value_name = "NAME")]

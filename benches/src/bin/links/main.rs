@@ -18,6 +18,7 @@ mod stack;
 mod suite;
 mod units;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io, thread};
 
@@ -27,7 +28,7 @@ use serde::Serialize;
 use args::Args;
 use outcome::Outcome;
 use report::targets::{Target, Verdict};
-use report::{export, table, targets};
+use report::{charts, export, table, targets};
 use run::Peer;
 use scenario::Scenario;
 use suite::Results;
@@ -75,11 +76,23 @@ fn cores() -> usize {
 fn tell(args: &Args, results: &Results<'_>) -> io::Result<ExitCode> {
     let targets = targets::targets(results);
     println!("{}{}\n\n{}", table::table(results), table::LEGEND, targets::report(&targets));
+    if let Some(folder) = charts_folder(args) {
+        for file in charts::draw(results, &folder, args.seed)? {
+            println!("drawn: {}", file.display());
+        }
+    }
     write(args.csv.as_deref(), &export::csv(results.outcomes))?;
     let all = Everything { seed: args.seed, outcomes: results.outcomes, targets: &targets };
     write(args.json.as_deref(), &export::json(&all))?;
     let failed = targets.iter().any(|target| target.verdict == Verdict::Fails);
     Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Where charts go: to the documentation if everything was run, else only where told.
+fn charts_folder(args: &Args) -> Option<PathBuf> {
+    let everything = !args.quick && args.only.is_empty() && args.peer.is_empty() && args.seed == args::SEED;
+    let docs = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    args.charts.clone().or_else(|| everything.then(docs))
 }
 
 /// What the file of `--json` has.
@@ -90,7 +103,7 @@ struct Everything<'a> {
     targets: &'a [Target],
 }
 
-fn write(file: Option<&std::path::Path>, text: &str) -> io::Result<()> {
+fn write(file: Option<&Path>, text: &str) -> io::Result<()> {
     let Some(file) = file else { return Ok(()) };
     fs::write(file, text).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
 }

@@ -1,6 +1,6 @@
 //! A thousand connections whose applications read slowly, and peers that send all they are allowed to.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 

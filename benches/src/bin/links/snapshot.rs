@@ -65,7 +65,8 @@ fn snapshot_of_the_links() {
     }
     for (name, seconds) in OTHERS {
         let all = scenario::all();
-        let scenario = all.into_iter().find(|scenario| scenario.name == name).expect("the name of a scenario");
+        let scenario =
+            all.into_iter().find(|scenario| scenario.name == name).expect("the name of a scenario");
         let cut = Scenario { limit: Duration::from_secs(seconds), ..scenario };
         line(&mut now, &outcome(&cut, Peer::Dunlin, 1));
     }
@@ -75,8 +76,7 @@ fn snapshot_of_the_links() {
         return fs::write(FILE, now).expect("the file can be written");
     }
     let kept = fs::read_to_string(FILE).unwrap_or_default();
-    let changed: Vec<_> =
-        now.lines().filter(|line| !kept.lines().any(|kept| kept == *line)).collect();
+    let changed: Vec<_> = now.lines().filter(|line| !kept.lines().any(|kept| kept == *line)).collect();
     assert!(
         now == kept,
         "figures have changed; if that is wanted, write them anew with {VARIABLE}=write.\n{}",

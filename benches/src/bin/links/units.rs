@@ -127,7 +127,7 @@ impl fmt::Display for QueueSize {
 pub(crate) fn show_rate(rate: Rate) -> String {
     let bits = rate.get();
     match bits {
-        1_000_000_000.. if bits % 1_000_000_000 == 0 => format!("{}G", bits / 1_000_000_000),
+        1_000_000_000.. if bits.is_multiple_of(1_000_000_000) => format!("{}G", bits / 1_000_000_000),
         1_000_000.. => format!("{}M", bits as f64 / 1e6),
         _ => format!("{}k", bits as f64 / 1e3),
     }

@@ -58,7 +58,7 @@ pub(crate) fn targets(results: &Results<'_>) -> Vec<Target> {
     let mut targets = utilisation(results);
     targets.extend(beside_quinn(results));
     targets.extend(sharing(results));
-    targets.extend(policer(results));
+    targets.push(policer(results));
     targets.extend(steps(results));
     targets.extend(steady(results));
     targets.extend(outages(results));
@@ -187,13 +187,30 @@ fn sharing(results: &Results<'_>) -> Vec<Target> {
     targets
 }
 
+/// A target about several figures of one scenario: whether it holds, and what to say of it.
+fn judged(
+    results: &Results<'_>,
+    name: &'static str,
+    link: &str,
+    judge: impl Fn(&Outcome) -> (bool, String),
+) -> Target {
+    let Some(outcome) = results.get(link, Peer::Dunlin) else { return Target::not_run(name) };
+    let (holds, figure) = judge(outcome);
+    Target::new(name, holds, figure)
+}
+
+/// A figure that a scenario has.
+fn figure(outcome: &Outcome, name: &str) -> f64 {
+    outcome.figures.get(name).copied().unwrap_or(0.0)
+}
+
 /// These are the suite's own limits: the policer has to be found out, and not be flooded.
-fn policer(results: &Results<'_>) -> Option<Target> {
-    const NAME: &str = "a policer: 80 % of its rate, at most 10 % dropped";
-    let outcome = results.get("policer 20M", Peer::Dunlin)?;
-    let figure =
-        format!("{:.1} % used, {:.1} % dropped", outcome.utilisation * 100.0, outcome.lost_queue * 100.0);
-    Some(Target::new(NAME, outcome.utilisation >= 0.8 && outcome.lost_queue <= 0.1, figure))
+fn policer(results: &Results<'_>) -> Target {
+    judged(results, "a policer: 80 % of its rate, at most 10 % dropped", "policer 20M", |outcome| {
+        let (used, dropped) = (outcome.utilisation, outcome.lost_queue);
+        let text = format!("{:.1} % used, {:.1} % dropped", used * 100.0, dropped * 100.0);
+        (used >= 0.8 && dropped <= 0.1, text)
+    })
 }
 
 fn steps(results: &Results<'_>) -> Vec<Target> {
@@ -214,41 +231,38 @@ fn steps(results: &Results<'_>) -> Vec<Target> {
 }
 
 fn steady(results: &Results<'_>) -> Vec<Target> {
-    const FALL_BACK: &str = "15 % loss for 10 minutes: no false MTU fall-back";
-    const WINDOW: &str = "app-limited from birth: the window stops growing";
+    const LOSSY: &str = "15 % loss for 10 minutes: no false MTU fall-back";
+    const LIMITED: &str = "app-limited from birth: the window stops growing";
     const FAT: &str = "90 % of 1 Gbit/s x 200 ms in the second half, no knob touched";
     const READERS: &str = "1,000 slow readers stay under the memory limit";
-    let figure = |outcome: &Outcome, name| outcome.figures.get(name).copied().unwrap_or(0.0);
-    let own = |link| results.get(link, Peer::Dunlin);
-    let fall_back = own("15% for 10 minutes").map_or(Target::not_run(FALL_BACK), |outcome| {
-        let (min, max) = (figure(outcome, "packet_size_min"), figure(outcome, "packet_size_max"));
-        let use_percent = outcome.utilisation * 100.0;
-        let text = format!("packets of {min} to {max} bytes in the second half; {use_percent:.1} % used");
-        Target::new(FALL_BACK, min > 0.0 && min == max, text)
-    });
-    let window = own("app-limited 4M of 100M").map_or(Target::not_run(WINDOW), |outcome| {
-        let (early, late) = (figure(outcome, "window_first_half"), figure(outcome, "window_second_half"));
-        let text = format!("at most {early} bytes in the first half of a minute, {late} in the second");
-        Target::new(WINDOW, late > 0.0 && late <= early * 1.1, text)
-    });
-    let fat = own("1G 200ms default windows").map_or(Target::not_run(FAT), |outcome| {
-        let (whole, half) = (outcome.utilisation * 100.0, outcome.utilisation_second_half * 100.0);
-        Target::new(FAT, half >= 90.0, format!("{half:.1} % used; {whole:.1} % of the whole time"))
-    });
-    let readers = own("1000 slow readers").map_or(Target::not_run(READERS), |outcome| {
-        let memory = ["memory_writers", "memory_readers", "memory_limit"]
-            .map(|name| figure(outcome, name) / f64::from(1 << 20));
-        let slowest = figure(outcome, "slowest_reader");
-        let text = format!(
-            "writers {:.0} MiB, readers {:.0} MiB of {:.0}; the slowest reads {:.0} % of what it could",
-            memory[0],
-            memory[1],
-            memory[2],
-            slowest * 100.0
-        );
-        Target::new(READERS, memory[0].max(memory[1]) <= memory[2] && slowest >= 0.9, text)
-    });
-    vec![fall_back, window, fat, readers]
+    vec![
+        judged(results, LOSSY, "15% for 10 minutes", |outcome| {
+            let (min, max) = (figure(outcome, "packet_size_min"), figure(outcome, "packet_size_max"));
+            let used = outcome.utilisation * 100.0;
+            let text = format!("packets of {min} to {max} bytes in the second half; {used:.1} % used");
+            (min > 0.0 && min == max, text)
+        }),
+        judged(results, LIMITED, "app-limited 4M of 100M", |outcome| {
+            let [early, late] = ["window_first_half", "window_second_half"].map(|name| figure(outcome, name));
+            let text = format!("at most {early} bytes in the first half of a minute, {late} in the second");
+            (late > 0.0 && late <= early * 1.1, text)
+        }),
+        judged(results, FAT, "1G 200ms default windows", |outcome| {
+            let (whole, half) = (outcome.utilisation * 100.0, outcome.utilisation_second_half * 100.0);
+            (half >= 90.0, format!("{half:.1} % used; {whole:.1} % of the whole time"))
+        }),
+        judged(results, READERS, "1000 slow readers", |outcome| {
+            let [writers, readers, limit] = ["memory_writers", "memory_readers", "memory_limit"]
+                .map(|name| figure(outcome, name) / f64::from(1 << 20));
+            let slowest = figure(outcome, "slowest_reader");
+            let text = format!(
+                "writers {writers:.0} MiB, readers {readers:.0} MiB of {limit:.0}; the slowest reads {:.0} % of what \
+                 it could",
+                slowest * 100.0
+            );
+            (writers.max(readers) <= limit && slowest >= 0.9, text)
+        }),
+    ]
 }
 
 /// Two round trips and 2 s: nobody tells the sender that the link is back, so a probe has to find out.
