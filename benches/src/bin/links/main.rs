@@ -1,6 +1,7 @@
 //! The link suite: bulk data over simulated links in virtual time, dunlin beside quinn-proto.
 //!
-//! `cargo run --release -p dunlin-benches --bin links [-- --quick | --only NAME | --cell LINK | --help]`
+//! `cargo run --release -p dunlin-benches --bin links [-- --quick | --only NAME | --cell LINK | --help]`; what is run and
+//! how it is measured: benches/README.md.
 
 mod args;
 mod cell;
