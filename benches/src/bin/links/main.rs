@@ -52,9 +52,12 @@ fn run_as_told(args: &Args) -> io::Result<ExitCode> {
         return write(args.json.as_deref(), &json).map(|()| ExitCode::SUCCESS);
     }
     let scenarios = chosen(args);
-    if args.list || scenarios.is_empty() {
+    if scenarios.is_empty() {
+        return Err(io::Error::other("no scenario has such a name; --list names them all"));
+    }
+    if args.list {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
-        return Ok(if args.list { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(ExitCode::SUCCESS);
     }
     let peers = if args.peer.is_empty() { Peer::ALL.to_vec() } else { args.peer.clone() };
     let threads = args.threads.map_or_else(cores, usize::from);

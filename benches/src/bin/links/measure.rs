@@ -24,7 +24,7 @@ pub(crate) fn utilisation(run: &Run, capacity: &Capacity, from: Instant, to: Ins
 }
 
 /// When the data that arrived within the `span` before was first `share` of what the link carries in it, counted from
-/// `from`.
+/// `from`; never, where nothing arrives.
 pub(crate) fn time_to(
     run: &Run,
     capacity: &Capacity,
@@ -32,7 +32,10 @@ pub(crate) fn time_to(
     span: Duration,
     share: f64,
 ) -> Option<Duration> {
-    let reached = |at: &Instant| *at >= from + span && utilisation(run, capacity, *at - span, *at) >= share;
+    let reached = |at: &Instant| {
+        let used = || utilisation(run, capacity, *at - span, *at);
+        *at >= from + span && share > 0.0 && used() >= share
+    };
     run.samples.iter().map(|sample| sample.at).find(reached).map(|at| at - from)
 }
 

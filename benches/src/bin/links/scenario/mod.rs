@@ -19,6 +19,7 @@ pub(crate) use special::{AFTER, OUTAGES, STEP, UP_STEP};
 const PATIENCE: u32 = 10;
 /// The dials and the last round trips of small cells are in it too.
 const GRACE: Duration = Duration::from_secs(10);
+const GRACE_TRIPS: u32 = 40;
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -81,7 +82,7 @@ impl Scenario {
             link: Link::new(&cell),
             windows: Windows::Fit,
             load: Load::Bulk(cell.bytes),
-            limit: cell.link_time() * PATIENCE + GRACE,
+            limit: cell.link_time() * PATIENCE + GRACE + cell.rtt * GRACE_TRIPS,
             changes: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use dunlin_core::{
     AeadPolicy, Arrival, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, Identity, LocalAddr,
     Peer, PublicKey, ReadError, StreamId, TrainLimit, TransportAddr, WriteError,
 };
-use dunlin_sim::{Ecn, Instant, Node, Transmit};
+use dunlin_sim::{Duration, Ecn, Instant, Node, Transmit};
 
 use super::{Arrived, Ends, Gauges, Plan, Stack, Windows, Writer};
 
@@ -18,6 +18,8 @@ const SINK_SECRET: [u8; 32] = [2; 32];
 pub(crate) fn config(pipe: u64, windows: Windows) -> Config {
     let mut config = Config::default();
     config.alpns = vec![ALPN.to_vec()];
+    // For links on which a handshake takes longer than anybody would wait.
+    config.connect_timeout = Duration::from_secs(60);
     // As large on the wire as the other, and cheaper where many gigabytes pass.
     config.aead = AeadPolicy::Aes;
     let limits = &mut config.limits;
