@@ -37,16 +37,19 @@ fn sharing(run: &Run) -> BTreeMap<&'static str, f64> {
     BTreeMap::from([("share", round(a / sum, 4)), ("fairness", round(jain, 4))])
 }
 
-/// How long the queue needs to drain after the step down (to one round trip's worth at the new rate), and how long it
-/// takes to use 90 % after the step up; both in round trips.
+/// How long the queue needs to drain after the step down, to one round trip's worth at the new rate for at least ten
+/// round trips, and how long it takes to use 90 % after the step up; both in round trips.
 fn steps(run: &Run, scenario: &Scenario) -> BTreeMap<&'static str, f64> {
     let rtt = scenario.link.rtt;
     let (down, up) = (Instant::ZERO + STEP, Instant::ZERO + UP_STEP);
     let mut figures = BTreeMap::new();
-    let after = || run.samples.iter().filter(|sample| (down..up).contains(&sample.at));
-    let peak = after().max_by_key(|sample| (sample.queueing, core::cmp::Reverse(sample.at)));
-    let peak = peak.map_or(down, |sample| sample.at);
-    let drained = after().find(|sample| sample.at >= peak && sample.queueing <= rtt);
+    let after: Vec<_> = run.samples.iter().filter(|sample| (down..up).contains(&sample.at)).collect();
+    let short = |at: Instant| {
+        let mut next = after.iter().filter(|sample| (at..at + rtt * 10).contains(&sample.at));
+        at + rtt * 10 <= up && next.all(|sample| sample.queueing <= rtt)
+    };
+    // It is short at the step itself, and gets long within a round trip.
+    let drained = after.iter().find(|sample| sample.at >= down + rtt * 2 && short(sample.at));
     let trips = |span: Duration| round(span.as_secs_f64() / rtt.as_secs_f64(), 1);
     if let Some(sample) = drained {
         figures.insert("drained_rtts", trips(sample.at - down));

@@ -99,11 +99,11 @@ fn utilisation(results: &Results<'_>) -> Vec<Target> {
     let heavy = |cell: &Cell| cell.loss > Ppm::percent(1);
     vec![
         each_cell(results, "90 % of the bottleneck up to 1 % of loss", light, |_, o| o.utilisation / 0.9),
-        each_cell(results, "the same in the second half of the time", light, |_, o| {
+        each_cell(results, "90 % of it in the second half of the time", light, |_, o| {
             o.utilisation_second_half / 0.9
         }),
         each_cell(results, "80 % of the bottleneck at 5 % of loss", heavy, |_, o| o.utilisation / 0.8),
-        each_cell(results, "the same in the second half of the time ", heavy, |_, o| {
+        each_cell(results, "80 % of it in the second half of the time", heavy, |_, o| {
             o.utilisation_second_half / 0.8
         }),
         each_cell(
@@ -175,10 +175,10 @@ fn sharing(results: &Results<'_>) -> Vec<Target> {
     let with_cubic = |share: f64| (0.35..=0.65).contains(&share);
     let mut targets = vec![
         one(results, "two flows share 40:60 after 20 s", "two flows", "share", even),
-        one(results, "the same at 10 Mbit/s, 100 ms", "two flows 10M 100ms", "share", even),
-        one(results, "the same with a queue of 4 BDP", "two flows 4bdp", "share", even),
+        one(results, "two flows share 40:60, 10 Mbit/s, 100 ms", "two flows 10M 100ms", "share", even),
+        one(results, "two flows share 40:60, queue of 4 BDP", "two flows 4bdp", "share", even),
         one(results, "35 to 65 % beside CUBIC at 1 BDP", "then cubic 1bdp", "share", with_cubic),
-        one(results, "the same if CUBIC was there first", "after cubic 1bdp", "share", with_cubic),
+        one(results, "35 to 65 % beside CUBIC that was there first", "after cubic 1bdp", "share", with_cubic),
     ];
     if let Some(outcome) = results.get("then cubic 4bdp", Peer::Dunlin) {
         let share = outcome.figures.get("share").copied().unwrap_or(0.0);

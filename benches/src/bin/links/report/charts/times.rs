@@ -33,8 +33,8 @@ pub(super) fn draw(file: &Path, peers: &[Peer], seed: u64) -> Result<(), Box<dyn
     legend(&header, "A capacity of 100, then 10, then 100 Mbit/s; 40 ms round trip, a queue of 250 kB")?;
     let (upper, lower) = body.split_vertically(HEIGHT);
     let of = |pick: fn(&(Curve, Curve)) -> &Curve| curves.iter().map(move |(peer, both)| (*peer, pick(both)));
-    panel(&upper, "data that arrives, Mbit/s", 110.0, of(|both| &both.0))?;
-    panel(&lower, "queue, ms", 250.0, of(|both| &both.1))?;
+    panel(&upper, "data that arrives in Mbit/s, over seconds", 110.0, of(|both| &both.0))?;
+    panel(&lower, "queue in ms, over seconds", 250.0, of(|both| &both.1))?;
     root.present()?;
     Ok(())
 }
@@ -70,7 +70,7 @@ fn panel<'a>(
         .x_label_area_size(22)
         .y_label_area_size(40)
         .build_cartesian_2d(0.0..30.0, 0.0..top)?;
-    chart.configure_mesh().x_desc("s").light_line_style(WHITE).draw()?;
+    chart.configure_mesh().light_line_style(WHITE).draw()?;
     // dunlin last, so that it lies above the others.
     let mut curves: Vec<_> = curves.collect();
     curves.reverse();
