@@ -3,8 +3,8 @@
 //! Time is virtual, randomness is seeded, and nothing here opens a socket, reads a clock or starts a thread: thousands
 //! of virtual seconds pass in a few real ones, and the same seed gives the same run to the byte.
 //!
-//! - [`Link`] is one direction of a link: rate, delay, jitter, a tail-drop queue, loss, reordering, duplication,
-//!   corruption, MTU, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
+//! - [`Link`] is one direction of a link: rate (constant or changing), delay, jitter, a tail-drop queue, a policer, loss,
+//!   reordering, duplication, bundling, corruption, MTU, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
 //! - [`World`] is the clock, the nodes with their addresses, and the links between them.
 //! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
@@ -71,7 +71,7 @@ pub use dunlin_core::{Duration, Instant};
 pub use host::{AcceptAll, App, Host, accept_incoming};
 pub use link::{
     Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Link, LinkConfig,
-    LinkStats, Loss, QueueLimit, Rate, Script,
+    LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
 };
 pub use node::{Ecn, Node, Transmit};
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dunlin_core::Duration;
 
+use super::trace::RateTrace;
 use crate::rng::Ppm;
 
 /// How fast a link takes bits, in bits per second: 1 to 10^15.
@@ -127,17 +128,33 @@ pub enum EcnPolicy {
     Bleach,
 }
 
+/// Lets datagrams pass at a rate, in bursts of so many bytes, and drops all others at once: a token bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Policer {
+    /// How fast the bucket fills.
+    pub rate: Rate,
+    /// What it holds, in bytes; it is full at first.
+    pub burst: usize,
+}
+
 /// One direction of a link. The default passes everything, unharmed, in no time.
 #[derive(Clone, Default, Debug)]
 pub struct LinkConfig {
     /// How fast datagrams get onto the wire, counting their own bytes and no headers; `None`: in no time.
     pub rate: Option<Rate>,
+    /// A rate that changes over time, in place of `rate`.
+    pub trace: Option<RateTrace>,
+    /// What is dropped before it gets into the queue.
+    pub policer: Option<Policer>,
     /// What may wait for the wire.
     pub queue: QueueLimit,
     /// From the last bit leaving the sender to its arrival.
     pub delay: Duration,
     /// Up to so much is added to the delay of each datagram, uniformly; order is kept (see `reorder`).
     pub jitter: Duration,
+    /// Arrivals come only at whole multiples of this time, many at once, as radio frames and schedulers bundle them.
+    /// Zero: each when it comes.
+    pub bundle: Duration,
     /// What gets lost on the wire.
     pub loss: Loss,
     /// The chance of a datagram to be held up on the wire, by between one nanosecond and `reorder_by`, without those

@@ -1,22 +1,26 @@
 //! One direction of a link, as a pure state machine: a datagram goes in, and out comes when and how it arrives.
 
 mod config;
+mod policer;
 mod queue;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use core::num::NonZeroU64;
 use core::{iter, mem};
 
 use dunlin_core::{Duration, Instant};
 
-pub use config::{EcnPolicy, LinkConfig, Loss, QueueLimit, Rate, Script};
+pub use config::{EcnPolicy, LinkConfig, Loss, Policer, QueueLimit, Rate, Script};
 pub use stats::{Count, DelayHistogram, LinkStats};
+pub use trace::RateTrace;
 
 use crate::node::Ecn;
 use crate::rng::Rng;
-use queue::Queue;
+use policer::Bucket;
+use queue::{Queue, Service};
 
 /// Why a datagram did not arrive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,6 +33,8 @@ pub enum DropCause {
     Queue,
     /// It got lost on the wire.
     Loss,
+    /// The policer had no token for it.
+    Policer,
 }
 
 /// An arrival at the far end.
@@ -108,6 +114,7 @@ pub struct Link {
     config: LinkConfig,
     rng: Rng,
     queue: Queue,
+    bucket: Bucket,
     channel: Channel,
     /// Datagrams offered so far, for scripts.
     index: u64,
@@ -124,6 +131,7 @@ impl Link {
             config,
             rng,
             queue: Queue::default(),
+            bucket: Bucket::default(),
             channel: Channel::Good,
             index: 0,
             floor: Instant::ZERO,
@@ -185,6 +193,11 @@ impl Link {
         if self.config.mtu.is_some_and(|mtu| datagram.len() > mtu) {
             return Err(DropCause::Mtu);
         }
+        if let Some(policer) = self.config.policer
+            && !self.bucket.passes(policer, now, datagram.len())
+        {
+            return Err(DropCause::Policer);
+        }
         let departure = self.enqueue(now, datagram.len())?;
         let ecn = self.codepoint(departure.found, ecn);
         if self.lost(index, datagram) {
@@ -200,9 +213,13 @@ impl Link {
 
     /// Puts the datagram into the queue, if there is one and it has room.
     fn enqueue(&mut self, now: Instant, len: usize) -> Result<Departure, DropCause> {
-        let Some(rate) = self.config.rate else {
+        let service = match (&self.config.trace, self.config.rate) {
+            (Some(trace), _) => Service::Trace(trace),
+            (None, Some(rate)) => Service::Rate(rate),
             // A queue from before, when there was a rate, still drains ahead of this one.
-            return Ok(Departure { at: self.queue.busy_until().max(now), found: self.queue.bytes() });
+            (None, None) => {
+                return Ok(Departure { at: self.queue.busy_until().max(now), found: self.queue.bytes() });
+            }
         };
         let found = self.queue.bytes();
         let room = match self.config.queue {
@@ -213,7 +230,7 @@ impl Link {
         if !room {
             return Err(DropCause::Queue);
         }
-        let at = self.queue.push(now, len, rate);
+        let at = self.queue.push(now, len, service);
         self.stats.queue_bytes_max = self.stats.queue_bytes_max.max(self.queue.bytes());
         Ok(Departure { at, found })
     }
@@ -263,11 +280,18 @@ impl Link {
             self.floor = on_time;
             on_time
         };
+        let at = bundled(at, self.config.bundle);
         let corruption = self.rng.chance(self.config.corrupt).then(|| {
             self.stats.corrupted += 1;
             Corruption(NonZeroU64::MIN.saturating_add(self.rng.next_u64()))
         });
         Delivery { at, ecn, corruption }
+    }
+
+    /// How long a datagram that is offered at `now` would wait before it is put on the wire.
+    #[must_use]
+    pub fn queue_delay(&self, now: Instant) -> Duration {
+        self.queue.busy_until() - now
     }
 
     /// What has happened up to `now`, since the beginning or the last [`take_stats`](Self::take_stats).
@@ -288,6 +312,14 @@ impl Link {
 struct Departure {
     at: Instant,
     found: usize,
+}
+
+/// The first multiple of `every` that is not before `at`.
+fn bundled(at: Instant, every: Duration) -> Instant {
+    match u64::try_from(every.as_nanos()).unwrap_or(u64::MAX) {
+        0 => at,
+        every => Instant::from_nanos(at.as_nanos().div_ceil(every).saturating_mul(every)),
+    }
 }
 
 /// A duration from zero up to `most`, uniformly.

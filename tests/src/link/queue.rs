@@ -6,6 +6,14 @@ use dunlin_core::{Duration, Instant};
 
 use super::config::Rate;
 use super::stats::DelayHistogram;
+use super::trace::RateTrace;
+
+/// How fast the wire takes what waits.
+#[derive(Clone, Copy)]
+pub(super) enum Service<'a> {
+    Rate(Rate),
+    Trace(&'a RateTrace),
+}
 
 /// See the module's documentation. The caller settles it before each use.
 #[derive(Default, Debug)]
@@ -36,15 +44,20 @@ impl Queue {
     }
 
     /// Appends a datagram; returns when its last bit leaves.
-    pub(super) fn push(&mut self, now: Instant, len: usize, rate: Rate) -> Instant {
+    pub(super) fn push(&mut self, now: Instant, len: usize, service: Service<'_>) -> Instant {
         if now > self.busy_until {
             self.busy_until = now;
             self.remainder = 0;
         }
-        // Bits times nanoseconds per second: a datagram is far below the 2 MB that could overflow.
-        let work = (len as u64).saturating_mul(8 * 1_000_000_000).saturating_add(self.remainder);
-        self.busy_until += Duration::from_nanos(work / rate.get());
-        self.remainder = work % rate.get();
+        match service {
+            Service::Rate(rate) => {
+                // Bits times nanoseconds per second: a datagram is far below the 2 MB that could overflow.
+                let work = (len as u64).saturating_mul(8 * 1_000_000_000).saturating_add(self.remainder);
+                self.busy_until += Duration::from_nanos(work / rate.get());
+                self.remainder = work % rate.get();
+            }
+            Service::Trace(trace) => self.busy_until = trace.finish(self.busy_until, len as u64 * 8),
+        }
         self.waiting.push_back((self.busy_until, len));
         self.bytes += len;
         self.busy_until

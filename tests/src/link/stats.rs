@@ -35,6 +35,8 @@ pub struct LinkStats {
     pub dropped_queue: Count,
     /// Lost on the wire.
     pub dropped_loss: Count,
+    /// Dropped by the policer.
+    pub dropped_policer: Count,
     /// Copies made.
     pub duplicated: u64,
     /// Datagrams held up on the wire.
@@ -56,6 +58,7 @@ impl LinkStats {
             DropCause::Mtu => self.dropped_mtu.add(len),
             DropCause::Queue => self.dropped_queue.add(len),
             DropCause::Loss => self.dropped_loss.add(len),
+            DropCause::Policer => self.dropped_policer.add(len),
         }
     }
 }

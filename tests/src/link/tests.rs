@@ -95,6 +95,45 @@ fn the_queueing_delay_is_known_over_time() {
 }
 
 #[test]
+fn a_trace_serves_what_waits_at_the_rate_of_its_time() {
+    let (fast, slow) = ((Duration::from_millis(2), Rate::mbit(10)), (Duration::from_secs(1), Rate::mbit(1)));
+    let mut link = link(LinkConfig {
+        trace: Some(RateTrace::new(&[fast, slow])),
+        queue: QueueLimit::Bytes(5_000),
+        ..LinkConfig::default()
+    });
+    // 1,250 bytes are a millisecond at 10 Mbit/s and ten at 1 Mbit/s.
+    let outcomes = send_many(&mut link, 5, 1_250, Duration::ZERO);
+    let at: Vec<_> = outcomes.iter().map(|outcome| outcome.map(|deliveries| deliveries.first.at)).collect();
+    let expected = [1_000, 2_000, 12_000, 22_000].map(|at| Ok(micros(at)));
+    assert_eq!(at[..4], expected);
+    assert_eq!(at[4], Err(DropCause::Queue));
+    assert_eq!(link.queue_delay(micros(2_000)), Duration::from_millis(20));
+}
+
+#[test]
+fn a_policer_drops_what_exceeds_its_rate_and_queues_nothing() {
+    let policer = Policer { rate: Rate::mbit(8), burst: 10_000 };
+    let mut link = link(LinkConfig { policer: Some(policer), ..LinkConfig::default() });
+    // Twice the rate for a second: half of it passes, and the burst.
+    let outcomes = send_many(&mut link, 2_000, 1_000, Duration::from_micros(500));
+    let passed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert!((1_009..=1_010).contains(&passed), "{passed}");
+    assert!(outcomes.iter().all(|outcome| outcome.is_ok() || *outcome == Err(DropCause::Policer)));
+    assert_eq!(link.stats(micros(1_000_000)).dropped_policer.packets, 2_000 - passed as u64);
+}
+
+#[test]
+fn bundled_arrivals_come_at_multiples_of_their_time_and_in_order() {
+    let bundle = Duration::from_millis(5);
+    let config = LinkConfig { delay: Duration::from_millis(1), bundle, ..LinkConfig::default() };
+    let outcomes = send_many(&mut link(config), 10, 100, Duration::from_millis(1));
+    let at: Vec<_> = outcomes.iter().map(|outcome| outcome.unwrap().first.at).collect();
+    let expected = [5, 5, 5, 5, 5, 10, 10, 10, 10, 10].map(|millis| micros(millis * 1_000));
+    assert_eq!(at, expected);
+}
+
+#[test]
 fn random_loss_is_near_its_probability() {
     let config = LinkConfig { loss: Loss::Random(Ppm::percent(5)), ..LinkConfig::default() };
     let outcomes = send_many(&mut link(config), 100_000, 10, Duration::ZERO);
@@ -244,13 +283,31 @@ fn any_config() -> impl Strategy<Value = LinkConfig> {
         (0..20_usize).prop_map(QueueLimit::Packets),
     ];
     let rate = proptest::option::of((1_000..1_000_000_000_u64).prop_map(Rate::bits));
+    let trace = proptest::option::of(
+        (1_000..1_000_000_u64, 1_000_000..1_000_000_000_u64)
+            .prop_map(|(slow, fast)| [slow, fast].map(|rate| (Duration::from_millis(3), Rate::bits(rate))))
+            .prop_map(|steps| RateTrace::new(&steps)),
+    );
+    let policer = proptest::option::of(
+        (1_000..1_000_000_000_u64, 0..20_000_usize)
+            .prop_map(|(rate, burst)| Policer { rate: Rate::bits(rate), burst }),
+    );
+    let bundle = prop_oneof![Just(Duration::ZERO), micros()];
     let mtu = proptest::option::of(0..1_500_usize);
-    ((rate, queue, mtu), (micros(), micros(), micros()), (ppm(), ppm(), ppm(), ppm())).prop_map(
-        |((rate, queue, mtu), (delay, jitter, reorder_by), (loss, reorder, duplicate, corrupt))| LinkConfig {
+    let service = (rate, trace, policer, queue, mtu);
+    (service, (micros(), micros(), bundle, micros()), (ppm(), ppm(), ppm(), ppm())).prop_map(
+        |(
+            (rate, trace, policer, queue, mtu),
+            (delay, jitter, bundle, reorder_by),
+            (loss, reorder, duplicate, corrupt),
+        )| LinkConfig {
             rate,
+            trace,
+            policer,
             queue,
             delay,
             jitter,
+            bundle,
             loss: Loss::Random(loss),
             reorder,
             reorder_by,
@@ -279,14 +336,16 @@ proptest! {
             let outcome = link.send(now, &vec![0; len], None);
             prop_assert_eq!(&outcome, &again.send(now, &vec![0; len], None));
             for delivery in outcome.iter().flat_map(Deliveries::iter) {
-                let wire = config.rate.map_or(0, |rate| len as u64 * 8 * 1_000_000_000 / rate.get());
+                let rate = config.rate.filter(|_| config.trace.is_none());
+                let wire = rate.map_or(0, |rate| len as u64 * 8 * 1_000_000_000 / rate.get());
                 prop_assert!(delivery.at >= now + config.delay + Duration::from_nanos(wire));
             }
         }
         let stats = link.take_stats(now);
-        let dropped =
-            [stats.dropped_down, stats.dropped_mtu, stats.dropped_queue, stats.dropped_loss].map(|count| count.packets);
-        prop_assert_eq!(stats.sent.packets + stats.duplicated, stats.delivered.packets + dropped.iter().sum::<u64>());
+        let early = [stats.dropped_down, stats.dropped_mtu, stats.dropped_policer];
+        let late = [stats.dropped_queue, stats.dropped_loss];
+        let dropped: u64 = early.iter().chain(&late).map(|count| count.packets).sum();
+        prop_assert_eq!(stats.sent.packets + stats.duplicated, stats.delivered.packets + dropped);
         prop_assert_eq!(stats.queueing.observed(), now - Instant::ZERO);
         if let QueueLimit::Bytes(limit) = config.queue {
             prop_assert!(stats.queue_bytes_max <= limit);

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::link::{EcnPolicy, Loss, QueueLimit, Rate};
+use crate::link::{EcnPolicy, Loss, Policer, QueueLimit, Rate, RateTrace};
 use crate::node::{Ecn, Transmit};
 use crate::rng::Ppm;
 use crate::seeds::seeds;
@@ -271,10 +271,13 @@ fn strangers_can_be_invented() {
 /// A link that does everything at once.
 fn rough() -> LinkConfig {
     LinkConfig {
-        rate: Some(Rate::mbit(20)),
+        rate: None,
+        trace: Some(RateTrace::new(&[(ms(40), Rate::mbit(30)), (ms(20), Rate::mbit(5))])),
+        policer: Some(Policer { rate: Rate::mbit(12), burst: 25_000 }),
         queue: QueueLimit::Bytes(30_000),
         delay: ms(10),
         jitter: ms(3),
+        bundle: Duration::from_micros(100),
         loss: Loss::Random(Ppm::percent(3)),
         reorder: Ppm::percent(5),
         reorder_by: ms(4),
@@ -317,7 +320,7 @@ fn the_same_seed_gives_the_same_run_and_another_one_another() {
         for count in [stats.duplicated, stats.reordered, stats.corrupted, stats.marked] {
             assert!(count > 0, "{stats:?}");
         }
-        for count in [stats.dropped_mtu, stats.dropped_queue, stats.dropped_loss] {
+        for count in [stats.dropped_mtu, stats.dropped_policer, stats.dropped_queue, stats.dropped_loss] {
             assert!(count.packets > 0, "{stats:?}");
         }
         assert!(!traces.contains(&trace));
