@@ -235,7 +235,8 @@ proptest! {
         bench.search();
         let (truth, found) = (max.min(carries), bench.mtu.confirmed());
         prop_assert!(found <= truth && truth - found <= TOLERANCE.max(found / 64), "{found} of {truth}");
-        prop_assert!(bench.probes.len() <= 36, "{:?}", bench.probes);
+        // 13 halvings of 65,000 bytes leave less than the tolerance; each may take three probes.
+        prop_assert!(bench.probes.len() <= 3 * 13, "{:?}", bench.probes);
     }
 
     /// Any order of calls: sizes stay within their bounds, and no panic.
