@@ -84,8 +84,8 @@ fn measure_over(
     let mut run = |rig: &mut Rig, span| {
         rig.run(span, &mut |rig, side, handle, event| traffic.react(rig, side, handle, event));
     };
-    // Until every ring has seen its peak: an exchange of messages takes longer to get there.
-    run(&mut rig, Duration::from_secs(if message.is_some() { 12 } else { 4 }));
+    // Until every ring has seen its peak: a whole cycle of probing. An exchange of messages takes longer to get there.
+    run(&mut rig, Duration::from_secs(if message.is_some() { 12 } else { 8 }));
     let before = [rig.sides[0].heap, rig.sides[1].heap];
     let packets = rig.sides[0].packets + rig.sides[1].packets;
     // Two of BBR's probes for the round-trip time, five seconds apart.
