@@ -168,9 +168,11 @@ impl Flow {
         self.consumed = self.consumed.saturating_add(bytes);
     }
 
-    /// Whether the peer has nearly used up its credit.
-    pub(crate) const fn is_pressed(&self) -> bool {
-        self.window.is_pressed(self.received)
+    /// Whether the peer has nearly used up its credit, and `backlog`, what one stream whose reader is not slow has used of
+    /// it, is most of that: what other streams have used may be waiting for their readers.
+    pub(crate) const fn is_pressed_beside(&self, backlog: u64) -> bool {
+        let others = self.received.saturating_sub(self.consumed).saturating_sub(backlog);
+        self.window.is_pressed(self.received) && others < self.window.size() / 4
     }
 
     /// Bytes read or thrown away so far.

@@ -28,11 +28,12 @@ impl Streams {
         let (tell, done) = (progress.news && receive.take_awaited(), receive.is_done());
         let waits = receive.waits_for_more();
         let pressed = receive.is_pressed();
+        let backlog = receive.backlog();
         stream.measure(&mut self.buffers);
         self.progress(id, progress, tell, done, memory);
         Ok(if progress.consumed > 0 {
             Credit::Freed
-        } else if waits && (pressed || self.flow.is_pressed()) {
+        } else if waits && (pressed || self.flow.is_pressed_beside(backlog)) {
             Credit::Pressed
         } else {
             Credit::Same

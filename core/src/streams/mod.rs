@@ -456,8 +456,14 @@ impl Streams {
     /// The peer has nearly used up its credit although the application reads: the window is smaller than what the path
     /// holds, or than what waits behind a hole until it is filled, a round trip or two from now.
     pub(crate) fn widen_windows(&mut self, now: Instant, id: StreamId, memory: &mut Memory<'_>) {
-        if self.flow.is_pressed() {
-            let wish = self.flow.window.wider(self.settings.max_window);
+        let backlog = self.receive_half(id).map_or(0, |receive| receive.backlog());
+        let wish = self.flow.window.wider(self.settings.max_window);
+        // Where memory is short, credit waits until something is read: what lies behind holes takes whole blocks.
+        let room = memory.account.available().min(memory.budget.available()) as u64;
+        if room < wish.saturating_mul(2) {
+            return;
+        }
+        if self.flow.is_pressed_beside(backlog) {
             let size = memory.account.reserve_credit(memory.budget, wish);
             if size > self.flow.window.size() {
                 self.flow.window.grant(now, self.flow.consumed(), size);

@@ -325,6 +325,11 @@ impl ReceiveHalf {
         self.window.is_pressed(self.buffer.end_received())
     }
 
+    /// Bytes of credit used and not read: in order, or behind a hole, or the hole.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.buffer.end_received().saturating_sub(self.consumed())
+    }
+
     /// Whether the application has read what it can, or nearly: it waits for the network, not the other way round.
     pub(crate) fn waits_for_more(&self) -> bool {
         (self.buffer.readable() as u64) < self.window.size() / 8

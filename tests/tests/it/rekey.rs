@@ -70,7 +70,7 @@ fn keys_rotate_under_loss_and_reordering_with_both_aeads() {
             let link =
                 LinkConfig { reorder: dunlin_sim::Ppm::percent(5), reorder_by: ms(15), ..bad_line(10) };
             let (updates, span) =
-                exchange(seed, link, rotating(aead, 100), rotating(aead, 100), 4 << 20, false);
+                exchange(seed, link, rotating(aead, 100), rotating(aead, 100), 8 << 20, false);
             // Three probe timeouts of about 100 ms, and a hundred packets, whichever is more.
             let most = span.as_millis() as u64 / (3 * 20) + 1;
             for updates in updates {
