@@ -3,8 +3,6 @@
 use alloc::vec::Vec;
 
 use crate::congestion::SentInfo;
-use crate::crypto::packet;
-use crate::error::CloseReason;
 use crate::path::addr::{Ecn, TrainLimit};
 use crate::path::mtu::Wanted;
 use crate::shared::Shared;
@@ -17,8 +15,8 @@ use super::send::put_header;
 use super::state::State;
 
 impl Connection {
-    /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is and with what codepoint. `budget` is what the pacer
-    /// lets go in bytes, `room` what the memory limits leave.
+    /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is and with what codepoint.
+    /// `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
     pub(super) fn put_mtu_probe(
         &mut self,
         cx: &mut Shared,
@@ -38,14 +36,7 @@ impl Connection {
         put_control(out, &Control::Ping);
         out.resize(start + size, 0);
         let number = self.path.next_number(now, &mut cx.rng);
-        let secured = self.state.secured_mut()?;
-        let phase = secured.sealer.phase();
-        cx.stats.aead_operations += 1;
-        if packet::seal(&mut secured.sealer, self.path.id, number, out.get_mut(start..)?).is_err() {
-            out.truncate(start);
-            self.end(cx, CloseReason::KeysExhausted);
-            return None;
-        }
+        let phase = self.seal(cx, number, start, out)?;
         let (pto, path) = (self.pto(), &mut self.path);
         path.sent.record(now, wanted.size(), SentInfo::default(), phase, false);
         let ecn = path.ecn.of_probe();

@@ -186,6 +186,21 @@ impl Connection {
         }
         out.resize(out.len() + TAG, 0);
         let built = Built { len: out.len() - start, in_flight: ack_eliciting };
+        let phase = self.seal(cx, number, start, out)?;
+        self.commit(now, built, phase);
+        self.path.tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
+        Some(built)
+    }
+
+    /// Seals the packet that begins at `start`, and says in what key phase. `None`: the keys are used up, which ends the
+    /// connection.
+    pub(super) fn seal(
+        &mut self,
+        cx: &mut Shared,
+        number: PacketNumber,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<KeyPhase> {
         let secured = self.state.secured_mut()?;
         let phase = secured.sealer.phase();
         cx.stats.aead_operations += 1;
@@ -194,9 +209,7 @@ impl Connection {
             self.end(cx, CloseReason::KeysExhausted);
             return None;
         }
-        self.commit(now, built, phase);
-        self.path.tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
-        Some(built)
+        Some(phase)
     }
 
     /// An acknowledgement goes with whatever is sent.
