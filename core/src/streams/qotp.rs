@@ -133,6 +133,11 @@ impl Streams {
         self.opening.by_use().map_or(0, |by_use| by_use.reception.unread())
     }
 
+    /// The window to tell the peer, in bytes.
+    pub(crate) fn receive_window(&self) -> u64 {
+        self.receive_capacity().saturating_sub(self.unread())
+    }
+
     /// Bytes received and not read that there is room for in all: the window to tell is this without what is unread.
     pub(crate) fn receive_capacity(&self) -> u64 {
         self.opening.by_use().map_or(0, |by_use| by_use.reception.capacity())

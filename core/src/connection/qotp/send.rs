@@ -163,7 +163,7 @@ impl Connection {
     ) -> Option<Built> {
         let start = out.len();
         let allowance = usize::try_from(self.path.validation.allowance()).unwrap_or(usize::MAX);
-        let window = self.streams.receive_capacity().saturating_sub(self.streams.unread());
+        let window = self.streams.receive_window();
         let qotp = self.state.qotp_mut()?;
         let header = qotp.header(self.local_id)?;
         let clear = header.ty().clear_len();
@@ -306,8 +306,9 @@ impl Qotp {
         out.resize(out.len() + NUMBER_LEN, 0);
         out.extend_from_slice(payload);
         out.resize(out.len() + TAG, 0);
-        let sequence = Sequence { epoch: number.0 >> 48, number: number.0 & Sequence::MAX_NUMBER };
-        if seal(key, role, sequence, clear, out.get_mut(start..)?).is_err() {
+        let sequence = Sequence::of(number.0);
+        let packet = out.get_mut(start..)?;
+        if sequence.is_none_or(|sequence| seal(key, role, sequence, clear, packet).is_err()) {
             out.truncate(start);
             return None;
         }

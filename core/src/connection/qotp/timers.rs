@@ -66,9 +66,8 @@ impl Connection {
 
     /// Tells the peer of room that the reader has made, if that is news.
     pub(in crate::connection) fn tell_qotp_window(&mut self, now: Instant) {
-        let capacity = self.streams.receive_capacity();
-        let window = capacity.saturating_sub(self.streams.unread());
         let Some(qotp) = self.state.qotp_mut() else { return };
+        let (capacity, window) = (self.streams.receive_capacity(), self.streams.receive_window());
         if qotp.told.is_news(window, capacity) {
             qotp.told.on_told(window);
             qotp.told.repeat(now);
