@@ -50,6 +50,16 @@ impl Bandwidth {
         mul_div(self.0, nanos(duration), NANOS_PER_SEC)
     }
 
+    /// Both rates together.
+    pub(crate) fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// This rate times `numerator / denominator`; the denominator is not zero.
+    pub(crate) fn over(self, numerator: u64, denominator: u64) -> Self {
+        Self(mul_div(self.0, numerator, denominator))
+    }
+
     /// This rate times `gain`.
     pub(crate) fn scaled(self, gain: Gain) -> Self {
         Self(gain.of(self.0))
@@ -60,6 +70,12 @@ impl Bandwidth {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Gain(u16);
 
+impl Default for Gain {
+    fn default() -> Self {
+        Self::UNIT
+    }
+}
+
 impl Gain {
     /// One: no change.
     pub(crate) const UNIT: Self = Self(100);
@@ -67,6 +83,16 @@ impl Gain {
     /// A factor of `percent` hundredths.
     pub(crate) const fn percent(percent: u16) -> Self {
         Self(percent)
+    }
+
+    /// Twice as far above one, at most `most`.
+    pub(crate) fn steeper(self, most: Self) -> Self {
+        Self(self.0.saturating_mul(2).saturating_sub(Self::UNIT.0).min(most.0))
+    }
+
+    /// Half as far from one.
+    pub(crate) fn half_way(self) -> Self {
+        Self(self.0 / 2 + Self::UNIT.0 / 2)
     }
 
     /// `value` times this factor, rounded down, saturating.

@@ -1,9 +1,9 @@
-//! What BBR controls: window, pacing rate, send quantum (draft-ietf-ccwg-bbr-06 section 5.6).
+//! What BBR controls: window and pacing rate (draft-ietf-ccwg-bbr-06 section 5.6).
 
 use super::params::{
-    DEFAULT_WINDOW, DOWN_PACING, DRAIN_PACING, INITIAL_BYTES, INITIAL_DATAGRAMS, INITIAL_RTT, MAX_QUANTUM,
-    MIN_PACING, MIN_PIPE_DATAGRAMS, MIN_QUANTUM_DATAGRAMS, OFFLOAD_QUANTA, PACING_MARGIN, PROBE_RTT_WINDOW,
-    QUANTUM_TIME, STARTUP_PACING, UNBOUNDED, UP_PACING, UP_WINDOW,
+    DEFAULT_WINDOW, DOWN_PACING, DRAIN_PACING, INITIAL_BYTES, INITIAL_DATAGRAMS, INITIAL_RTT,
+    LEAST_INITIAL_DATAGRAMS, MAX_QUANTUM, MIN_PACING, MIN_PIPE_DATAGRAMS, OFFLOAD_QUANTA, PACING_MARGIN,
+    PROBE_RTT_WINDOW, QUANTUM_TIME, STARTUP_PACING, UNBOUNDED, UP_WINDOW,
 };
 use super::{Ack, Bbr, Phase};
 use crate::congestion::bandwidth::{Bandwidth, Gain};
@@ -20,8 +20,6 @@ pub(super) struct Control {
     initial_window: u64,
     /// The pacing rate (`C.pacing_rate`).
     pacing_rate: Bandwidth,
-    /// The largest aggregate to send at once, in bytes (`C.send_quantum`).
-    send_quantum: u64,
     /// The window was full in this round.
     limited: bool,
     /// The window was full in the last round.
@@ -32,13 +30,12 @@ impl Control {
     /// The values before anything is known: the initial window (RFC 9002 section 7.2), paced over an assumed RTT.
     pub(super) fn new(max_datagram: u64) -> Self {
         let initial_window =
-            (INITIAL_DATAGRAMS * max_datagram).min(INITIAL_BYTES.max(MIN_QUANTUM_DATAGRAMS * max_datagram));
+            (INITIAL_DATAGRAMS * max_datagram).min(INITIAL_BYTES.max(LEAST_INITIAL_DATAGRAMS * max_datagram));
         let mut control = Self {
             window: initial_window,
             prior_window: 0,
             initial_window,
             pacing_rate: Bandwidth::ZERO,
-            send_quantum: MIN_QUANTUM_DATAGRAMS * max_datagram,
             limited: false,
             was_limited: false,
         };
@@ -82,12 +79,6 @@ impl Bbr {
         self.control.pacing_rate
     }
 
-    /// The largest aggregate to send at once, in bytes.
-    #[cfg(test)]
-    pub(crate) fn send_quantum(&self) -> u64 {
-        self.control.send_quantum
-    }
-
     /// `UpdateControlParameters`, section 5.2.3.
     pub(super) fn update_control(&mut self, ack: &Ack) {
         if self.recovery_since.is_some_and(|since| ack.sample.sent >= since) {
@@ -95,7 +86,6 @@ impl Bbr {
             self.restore_window();
         }
         self.set_pacing_rate(self.pacing_gain());
-        self.set_send_quantum();
         self.set_window(ack.sample.newly_acked);
     }
 
@@ -105,7 +95,7 @@ impl Bbr {
             Phase::Startup => STARTUP_PACING,
             Phase::Drain { .. } => DRAIN_PACING,
             Phase::ProbeDown => DOWN_PACING,
-            Phase::ProbeUp => UP_PACING,
+            Phase::ProbeUp => self.probe.up_gain,
             Phase::ProbeCruise | Phase::ProbeRefill | Phase::ProbeRtt(_) => Gain::UNIT,
         }
     }
@@ -121,7 +111,11 @@ impl Bbr {
 
     /// `SetPacingRateWithGain`, section 5.6.2: before the pipe has been full it only rises.
     fn set_pacing_rate(&mut self, gain: Gain) {
-        let rate = self.bw.scaled(gain).scaled(PACING_MARGIN);
+        let bw = match self.phase {
+            Phase::ProbeCruise | Phase::ProbeRefill => self.loss.made_up_for(self.bw),
+            _ => self.bw,
+        };
+        let rate = bw.scaled(gain).scaled(PACING_MARGIN);
         if self.full_pipe.was_reached() || rate > self.control.pacing_rate {
             self.control.pacing_rate = rate.max(Bandwidth::from_bytes_per_sec(MIN_PACING));
         }
@@ -130,12 +124,6 @@ impl Bbr {
     /// Paces at exactly the estimated bandwidth, for a restart from idle (section 5.4.1).
     pub(super) fn pace_at_bandwidth(&mut self) {
         self.set_pacing_rate(Gain::UNIT);
-    }
-
-    /// `SetSendQuantum`, section 5.6.3.
-    fn set_send_quantum(&mut self) {
-        let quantum = self.control.pacing_rate.bytes_in(QUANTUM_TIME).min(MAX_QUANTUM);
-        self.control.send_quantum = quantum.max(MIN_QUANTUM_DATAGRAMS * self.max_datagram);
     }
 
     /// `SetCwnd`, section 5.6.4.6.
@@ -179,7 +167,10 @@ impl Bbr {
 
     /// `QuantizationBudget`, section 5.6.4.2: room for the aggregates of both ends, and for pipelining.
     fn quantization_budget(&self, volume: u64) -> u64 {
-        let budget = OFFLOAD_QUANTA.saturating_mul(self.control.send_quantum);
+        // `SetSendQuantum`, section 5.6.3, without its floor of two datagrams: what the floor would keep in flight
+        // stands in the queue of a slow link.
+        let quantum = self.control.pacing_rate.bytes_in(QUANTUM_TIME).min(MAX_QUANTUM);
+        let budget = OFFLOAD_QUANTA.saturating_mul(quantum);
         let volume = volume.max(budget).max(self.min_pipe_window());
         match self.phase {
             Phase::ProbeUp => volume.saturating_add(2 * self.max_datagram),

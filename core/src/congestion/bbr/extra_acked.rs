@@ -46,6 +46,11 @@ impl ExtraAcked {
         self.acked = 0;
     }
 
+    /// The path has changed: what was learned says nothing.
+    pub(super) fn forget(&mut self) {
+        self.max.reset(0);
+    }
+
     /// The largest recent excess, in bytes.
     pub(super) fn get(&self) -> u64 {
         self.max.get()

@@ -46,6 +46,11 @@ impl FullPipe {
         self.now = false;
     }
 
+    /// Whether the rate has not grown for so many rounds.
+    pub(super) fn is_flat_for(&self, rounds: u8) -> bool {
+        self.flat_rounds >= rounds
+    }
+
     /// Loss has shown that the pipe is full.
     pub(super) fn set_reached(&mut self) {
         self.reached = true;

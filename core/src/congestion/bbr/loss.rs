@@ -6,13 +6,19 @@
 //! from the draft, and alone decides what is excessive; everything that follows from it is the draft's:
 //!
 //! - Loss is judged over whole rounds and at least 32 datagrams, in every phase, not packet by packet.
-//! - The loss of windows in which we did not press on the path (cruising, or growing without hindrance) is remembered
-//!   as background: our own sending is not its cause. Excessive is what exceeds 2 % plus twice the background by more
-//!   than small numbers scatter.
+//! - The loss of windows in which we did not press on the path (cruising, or growing without hindrance) and in which it
+//!   was seen without a queue is remembered as background: no sender is its cause. Excessive is what exceeds 2 % plus
+//!   twice the background by more than small numbers scatter.
+//! - While there is no queue, cruising makes up for the background: a path that delivers 95 % of what it is sent is full
+//!   only with more than it delivers. Draining after a probe does not, so that loss of our own making shows itself there
+//!   as what it is.
 //! - A window that lost more than an eighth is congestion whatever came before, and teaches no background.
 //!
 //! Loss of our own making does not stay in the background for long: the response sends at the rate that was
 //! delivered, so the next windows are clean and push it out.
+
+use crate::congestion::bandwidth::Bandwidth;
+use crate::time::Duration;
 
 /// `BBR.LossThresh`: loss that needs no explanation, in thousandths (section 2.8).
 const TOLERATED: u64 = 20;
@@ -62,14 +68,24 @@ pub(super) enum Verdict {
 pub(super) struct LossJudge {
     /// The window being measured.
     window: Tally,
+    /// The smallest RTT seen in it.
+    window_rtt: Option<Duration>,
+    /// The path was seen without a queue in the window before.
+    queue_free: bool,
     /// The decayed sums of past windows without pressure.
     background: Tally,
 }
 
 impl LossJudge {
-    /// `bytes` were delivered.
-    pub(super) fn on_delivered(&mut self, bytes: u64) {
+    /// `bytes` were delivered, the newest of them after `rtt`, if that is known.
+    pub(super) fn on_delivered(&mut self, bytes: u64, rtt: Option<Duration>) {
         self.window.total = self.window.total.saturating_add(bytes);
+        self.window_rtt = self.window_rtt.into_iter().chain(rtt).min();
+    }
+
+    /// The smallest RTT seen in the window, if any.
+    pub(super) fn window_rtt(&self) -> Option<Duration> {
+        self.window_rtt
     }
 
     /// `bytes` were declared lost.
@@ -86,15 +102,18 @@ impl LossJudge {
     /// Forgets the window: its loss has been answered.
     pub(super) fn restart(&mut self) {
         self.window = Tally::default();
+        self.window_rtt = None;
     }
 
-    /// A round has ended: judges the window, if it is large enough, and begins the next.
-    pub(super) fn end_round(&mut self, max_datagram: u64, pressure: Pressure) -> Verdict {
+    /// A round has ended: judges the window, if it is large enough, and begins the next. `queue_free` is whether the
+    /// path was seen without a queue in it.
+    pub(super) fn end_round(&mut self, max_datagram: u64, pressure: Pressure, queue_free: bool) -> Verdict {
         let window = self.window;
         if window.total < MIN_DATAGRAMS * max_datagram {
             return Verdict::Pending;
         }
-        self.window = Tally::default();
+        self.restart();
+        self.queue_free = queue_free;
         let verdict = match self.is_excessive(window.lost, window.total, max_datagram) {
             true => Verdict::Excessive,
             false => Verdict::Tolerable,
@@ -136,6 +155,15 @@ impl LossJudge {
         TOLERATED + BACKGROUND_FACTOR * self.background_permille()
     }
 
+    /// How fast to send for `rate` to be delivered: as much more as the path loses on its way, unless there is a queue
+    /// to do without.
+    pub(super) fn made_up_for(&self, rate: Bandwidth) -> Bandwidth {
+        match self.queue_free {
+            true => rate.over(1000, 1000 - self.background_permille().min(999)),
+            false => rate,
+        }
+    }
+
     /// The path's own loss, in thousandths: at most an eighth.
     pub(super) fn background_permille(&self) -> u64 {
         self.background.lost.saturating_mul(1000).checked_div(self.background.total).unwrap_or(0)
@@ -150,9 +178,9 @@ mod tests {
 
     /// A window of `total` datagrams of which `lost` are.
     fn window(judge: &mut LossJudge, lost: u64, total: u64, pressure: Pressure) -> Verdict {
-        judge.on_delivered((total - lost) * MTU);
+        judge.on_delivered((total - lost) * MTU, None);
         (0..lost).for_each(|_| judge.on_lost(MTU));
-        judge.end_round(MTU, pressure)
+        judge.end_round(MTU, pressure, true)
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The windowed minimum RTT, and when ProbeRTT is due (draft-ietf-ccwg-bbr-06 sections 5.3.4.3 and 5.5.7).
+//!
+//! Unlike in the draft, a sample that comes close to the minimum keeps it fresh, as an equal one does in Linux: the
+//! path has just shown itself without a queue, and a ProbeRTT, which costs up to a tenth of the throughput of a long
+//! path, could show no more. Flows that share a standing queue see no such sample and probe as the draft has it.
 
-use super::params::{MIN_RTT_WINDOW, PROBE_RTT_INTERVAL};
+use super::params::{MIN_RTT_WINDOW, NEAR_DIVISOR, PROBE_RTT_INTERVAL, QUEUED_DIVISOR};
 use crate::time::{Duration, Instant};
 
 /// An RTT sample and when it was taken.
@@ -33,6 +37,12 @@ impl MinRtt {
             self.probe = Some(Stamped { rtt, at: now });
         }
         let Some(probe) = self.probe else { return };
+        if let (Some(rtt), Some(model)) = (sample, &mut self.model)
+            && rtt <= model.rtt + model.rtt / NEAR_DIVISOR
+        {
+            model.at = now;
+            self.probe = Some(Stamped { rtt: probe.rtt.min(rtt), at: now });
+        }
         if self.model.is_none_or(|model| probe.rtt < model.rtt || now > model.at + MIN_RTT_WINDOW) {
             self.model = Some(probe);
         }
@@ -48,6 +58,20 @@ impl MinRtt {
     /// The minimum over the last 10 s; `None` before the first sample.
     pub(super) fn get(&self) -> Option<Duration> {
         self.model.map(|model| model.rtt)
+    }
+
+    /// Whether `rtt` is as good as without a queue.
+    pub(super) fn is_near(&self, rtt: Option<Duration>) -> bool {
+        self.compare(rtt, |rtt, min| rtt <= min + min / NEAR_DIVISOR)
+    }
+
+    /// Whether `rtt` is so long that there was a queue.
+    pub(super) fn is_queued(&self, rtt: Option<Duration>) -> bool {
+        self.compare(rtt, |rtt, min| rtt >= min + min / QUEUED_DIVISOR)
+    }
+
+    fn compare(&self, rtt: Option<Duration>, is: impl Fn(Duration, Duration) -> bool) -> bool {
+        rtt.zip(self.get()).is_some_and(|(rtt, min)| is(rtt, min))
     }
 
     /// Whether the minimum needs a fresh look.

@@ -2,12 +2,16 @@
 //! probes it, and the window and pacing rate that follow.
 //!
 //! Section numbers in this folder are that draft's unless another document is named. Where it leaves a choice or this
-//! implementation differs, the place says so; the one large difference is what loss means, in `loss`. The cost per
+//! implementation differs, the place says so; the large
+//! differences are what loss means, in `loss`, when ProbeRTT is due, in `min_rtt`, and what a standing queue means, in
+//! `fall` and `ease`. The cost per
 //! packet is a few integer operations; the model is updated once per ACK.
 
 mod control;
 mod drain;
+mod ease;
 mod extra_acked;
+mod fall;
 mod full_pipe;
 mod long_term;
 mod loss;
@@ -19,6 +23,7 @@ mod probe_rtt;
 mod random;
 mod round;
 mod short_term;
+mod spans;
 mod startup;
 mod stats;
 #[cfg(test)]
@@ -32,7 +37,9 @@ use crate::congestion::bandwidth::Bandwidth;
 use crate::congestion::sampler::{RateSample, RateSampler, SentInfo};
 use crate::time::{Duration, Instant};
 use control::Control;
+use ease::Ease;
 use extra_acked::ExtraAcked;
+use fall::Fall;
 use full_pipe::FullPipe;
 use loss::{LossJudge, Pressure, Verdict};
 use marks::Marks;
@@ -43,6 +50,7 @@ use probe_rtt::ProbeRtt;
 use random::Random;
 use round::Round;
 use short_term::ShortTerm;
+use spans::Spans;
 use undo::Undo;
 use windowed_max::WindowedMax;
 
@@ -80,6 +88,12 @@ pub(crate) struct Bbr {
     loss: LossJudge,
     /// What marks of congestion mean.
     marks: Marks,
+    /// The rate of delivery, one RTT at a time.
+    spans: Spans,
+    /// Whether the path carries much less than it did.
+    fall: Fall,
+    /// What is left to others.
+    ease: Ease,
     /// The bandwidth when loss was last judged, to tell whether it grew since.
     judged_bw: Bandwidth,
     /// The model before the latest loss.
@@ -88,7 +102,7 @@ pub(crate) struct Bbr {
     recovery_since: Option<Instant>,
     /// The path was idle and nothing has been acknowledged since (`BBR.idle_restart`).
     idle_restart: bool,
-    /// Window, pacing rate, quantum.
+    /// Window and pacing rate.
     control: Control,
     /// For the wait between probes.
     random: Random,
@@ -160,6 +174,9 @@ impl Bbr {
             probe: Probe::default(),
             loss: LossJudge::default(),
             marks: Marks::default(),
+            spans: Spans::default(),
+            fall: Fall::default(),
+            ease: Ease::default(),
             judged_bw: Bandwidth::ZERO,
             undo: Undo::default(),
             recovery_since: None,
@@ -264,7 +281,7 @@ impl Bbr {
 
     /// The model and the state machine: `UpdateModelAndState`, section 5.2.3.
     fn update_model_and_state(&mut self, ack: &Ack) {
-        self.loss.on_delivered(ack.sample.newly_acked);
+        self.loss.on_delivered(ack.sample.newly_acked, ack.rtt);
         self.note_marks(ack);
         let loss_round_ended = self.short_term.begin_ack(&ack.sample, self.sampler.delivered());
         self.update_max_bw(&ack.sample);
@@ -282,7 +299,12 @@ impl Bbr {
         self.check_probe_rtt(ack);
         self.short_term.finish_ack(&ack.sample);
         self.marks.end_ack();
-        self.bw = self.max_bw.get().min(self.short_term.bw);
+        if let Some(span) = self.end_span(ack)
+            && !self.check_fall(span)
+        {
+            self.update_ease(span);
+        }
+        self.bw = self.ease.of(self.max_bw.get().min(self.short_term.bw));
     }
 
     /// `UpdateMaxBw`, section 5.5.5: application-limited samples count only if they are higher.
@@ -292,7 +314,10 @@ impl Bbr {
             self.control.on_round();
             self.extra_acked.on_round(self.round.count(), self.full_pipe.was_reached());
         }
-        if sample.rate > Bandwidth::ZERO && (sample.rate >= self.max_bw.get() || !sample.app_limited) {
+        if sample.rate > Bandwidth::ZERO
+            && (sample.rate >= self.max_bw.get() || !sample.app_limited)
+            && self.fall.admits(sample.prior_delivered)
+        {
             self.max_bw.update(sample.rate);
         }
     }
@@ -302,14 +327,17 @@ impl Bbr {
     fn end_loss_round(&mut self, now: Instant) {
         self.short_term.end_episode();
         let (phase, grew) = (self.phase, self.bandwidth_grew());
+        let queue_free = self.min_rtt.is_near(self.loss.window_rtt());
         let pressure = match phase {
             Phase::Startup if grew => Pressure::None,
-            Phase::Drain { .. } | Phase::ProbeDown | Phase::ProbeCruise if !self.probe.awaits_feedback() => {
+            Phase::Drain { .. } | Phase::ProbeDown | Phase::ProbeCruise
+                if !self.probe.awaits_feedback() && queue_free =>
+            {
                 Pressure::None
             }
             _ => Pressure::Some,
         };
-        let verdict = self.loss.end_round(self.max_datagram, pressure);
+        let verdict = self.loss.end_round(self.max_datagram, pressure, queue_free);
         if verdict != Verdict::Pending {
             self.judged_bw = self.max_bw.get();
         }

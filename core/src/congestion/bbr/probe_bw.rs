@@ -1,7 +1,14 @@
 //! ProbeBW: the cycle of slowing down, cruising, refilling and probing upwards (draft-ietf-ccwg-bbr-06 section
 //! 5.3.3). What its samples do to the long-term bound is in `long_term`.
+//!
+//! Two things differ from the draft. A probe that finds more and meets no queue doubles its excess each round, so that a path that has
+//! become ten times faster is found within some ten rounds, not thirty. And a probe that has filled a queue ends a round
+//! earlier.
 
-use super::params::{HEADROOM, PROBE_WAIT, RENO_ROUNDS, UNBOUNDED};
+use super::params::{
+    FALL_PROBE_ROUNDS, FULL_QUEUE_ROUNDS, HEADROOM, MAX_UP_PACING, PROBE_WAIT, RENO_ROUNDS, UNBOUNDED,
+    UP_PACING,
+};
 use super::{Ack, Bbr, Phase};
 use crate::congestion::bandwidth::{Bandwidth, Gain};
 use crate::time::{Duration, Instant};
@@ -36,6 +43,10 @@ pub(super) struct Probe {
     pub(super) previous_too_high: bool,
     /// The last probe stopped early, where the one before had gone too high (`BBR.prev_probe_precautionary`).
     pub(super) previous_precautionary: bool,
+    /// The pacing gain of the probe.
+    pub(super) up_gain: Gain,
+    /// The bandwidth when that gain was chosen.
+    up_from: Bandwidth,
     /// Rounds over which the long-term bound has grown in this probe (`BBR.bw_probe_up_rounds`).
     pub(super) up_rounds: u8,
     /// Bytes acknowledged since the bound last grew (`BBR.bw_probe_up_acked`).
@@ -83,6 +94,8 @@ impl Bbr {
 
     /// `StartProbeBW_REFILL`.
     pub(super) fn start_probe_refill(&mut self) {
+        self.fall.on_probe();
+        self.ease.on_probe(self.max_bw.get());
         self.short_term.reset_bounds();
         self.probe.up_rounds = 0;
         self.probe.up_acked = 0;
@@ -98,6 +111,8 @@ impl Bbr {
         self.round.restart(self.sampler.delivered());
         self.full_pipe.restart(rate);
         self.phase = Phase::ProbeUp;
+        self.probe.up_gain = UP_PACING;
+        self.probe.up_from = self.max_bw.get();
         self.raise_longterm_slope();
     }
 
@@ -115,6 +130,7 @@ impl Bbr {
                 self.probe.is_sample = true;
                 self.start_probe_up(ack.sample.rate);
             }
+            Phase::ProbeUp if self.has_room_for_more(ack) => self.press_harder(),
             Phase::ProbeUp if self.is_time_to_go_down(ack) => {
                 self.probe.previous_too_high = false;
                 self.start_probe_down(ack.now);
@@ -125,7 +141,8 @@ impl Bbr {
 
     /// `IsTimeToProbeBW`, section 5.3.3.8: after 2 to 3 seconds, or as often as Reno would.
     fn is_time_to_probe(&self, now: Instant) -> bool {
-        let reno_rounds = (self.target_inflight() / self.max_datagram.max(1)).min(RENO_ROUNDS);
+        let most = if self.fall.is_news() { FALL_PROBE_ROUNDS } else { RENO_ROUNDS };
+        let reno_rounds = (self.target_inflight() / self.max_datagram.max(1)).min(most);
         now > self.probe.cycle_start + self.probe.wait || self.probe.rounds_since_up >= reno_rounds
     }
 
@@ -146,7 +163,22 @@ impl Bbr {
             self.full_pipe.restart(ack.sample.rate);
             return false;
         }
-        self.full_pipe.is_full_now()
+        let queued = self.min_rtt.is_queued(ack.rtt) && !self.ease.is_active();
+        self.full_pipe.is_full_now() || (queued && self.full_pipe.is_flat_for(FULL_QUEUE_ROUNDS))
+    }
+
+    /// A round of probing has arrived, met no queue, and was delivered faster by at least half of what it was sent faster:
+    /// the path has more than this gain finds within a few rounds.
+    fn has_room_for_more(&self, ack: &Ack) -> bool {
+        self.round.started()
+            && self.probe.feedback == Feedback::Arriving
+            && self.min_rtt.is_near(ack.rtt)
+            && self.max_bw.get() >= self.probe.up_from.scaled(self.probe.up_gain.half_way())
+    }
+
+    fn press_harder(&mut self) {
+        self.probe.up_gain = self.probe.up_gain.steeper(MAX_UP_PACING);
+        self.probe.up_from = self.max_bw.get();
     }
 
     /// `TargetInflight`, section 5.3.3.8: the estimated BDP, unless congestion cut the window.

@@ -18,6 +18,11 @@ impl<T: Copy + Ord> WindowedMax<T> {
         self.current = Some(self.current.map_or(value, |current| current.max(value)));
     }
 
+    /// Forgets all but `value`.
+    pub(super) fn reset(&mut self, value: T) {
+        *self = Self { previous: value, current: None };
+    }
+
     /// The maximum of both slots.
     pub(super) fn get(&self) -> T {
         self.current.map_or(self.previous, |current| current.max(self.previous))

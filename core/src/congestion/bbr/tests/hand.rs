@@ -16,12 +16,14 @@ pub(super) struct Hand {
     pub(super) now: Instant,
     pub(super) flight: VecDeque<(Instant, SentInfo)>,
     pub(super) lost: VecDeque<(Instant, SentInfo)>,
+    /// How long a round takes.
+    pub(super) rtt: Duration,
 }
 
 impl Hand {
     pub(super) fn new() -> Self {
         let now = Instant::ZERO + Duration::from_secs(1_000_000);
-        Self { bbr: Bbr::new(MTU, 1), now, flight: VecDeque::new(), lost: VecDeque::new() }
+        Self { bbr: Bbr::new(MTU, 1), now, flight: VecDeque::new(), lost: VecDeque::new(), rtt: RTT }
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -57,7 +59,7 @@ impl Hand {
     /// declared lost.
     pub(super) fn lossy_round(&mut self, count: usize, lost: usize) {
         self.send(count);
-        self.now += RTT;
+        self.now += self.rtt;
         // The ACK first, as loss detection does; the newest packets are lost, as at a full queue.
         let mut losses = self.flight.split_off(self.flight.len() - lost);
         self.bbr.begin_ack(self.now);
@@ -66,7 +68,7 @@ impl Hand {
         }
         self.flight.append(&mut losses);
         self.lose(lost);
-        self.bbr.finish_ack(self.now, Some(RTT), self.in_flight());
+        self.bbr.finish_ack(self.now, Some(self.rtt), self.in_flight());
     }
 
     pub(super) fn round(&mut self, count: usize) {

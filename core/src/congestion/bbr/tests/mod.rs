@@ -16,7 +16,7 @@ const fn per_round(packets: u64) -> u64 {
 
 #[test]
 fn the_controller_is_small() {
-    assert!(size_of::<Bbr>() <= 600, "{}", size_of::<Bbr>());
+    assert!(size_of::<Bbr>() <= 720, "{}", size_of::<Bbr>());
 }
 
 #[test]
@@ -209,11 +209,13 @@ fn a_little_loss_while_cruising_changes_nothing() {
 }
 
 #[test]
-fn probe_rtt_is_due_after_five_seconds_without_a_lower_sample() {
+fn probe_rtt_is_due_after_five_seconds_without_a_sample_near_the_minimum() {
     let mut hand = Hand::cruising();
     let start = hand.now;
-    hand.round_until(100, CongestionPhase::ProbeRtt);
+    hand.rtt = RTT + RTT / 10;
+    hand.round_until(110, CongestionPhase::ProbeRtt);
     assert!(hand.now - start > Duration::from_millis(4800));
+    hand.rtt = RTT;
     let entered = hand.now;
     assert_eq!(hand.bbr.window(), 50_000, "half the BDP");
     hand.round_until(50, CongestionPhase::ProbeCruise);
@@ -343,7 +345,6 @@ proptest! {
             }
             prop_assert!(hand.bbr.window() >= u64::from(MTU));
             prop_assert!(hand.bbr.pacing_rate() > Bandwidth::ZERO);
-            prop_assert!(hand.bbr.send_quantum() >= u64::from(MTU));
         }
     }
 }
