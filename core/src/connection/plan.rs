@@ -67,6 +67,11 @@ impl Connection {
         }
     }
 
+    /// Bytes in a full packet of what is to be sent now.
+    pub(super) fn full_size(&self) -> u16 {
+        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
+    }
+
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
     pub(super) fn plan(&self, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
         if let Some(held) = self.muted() {
@@ -78,8 +83,7 @@ impl Connection {
             // Whatever has become of the path, this gets through.
             return Ok(Plan { kind: Kind::Probe, size: usize::from(path.mtu().base()).min(allowance) });
         }
-        let full = if self.datagrams.has_output() { path.largest_datagram() } else { path.packet_size };
-        let size = usize::from(full).min(allowance);
+        let size = usize::from(self.full_size()).min(allowance);
         if path.sent.growth() > room.max(MIN_RECORDS) {
             return Err(Held::Memory);
         }
