@@ -16,7 +16,7 @@ pub(super) struct Plan {
 /// What a packet may carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// An acknowledgement, and answers about the path: not held by congestion control.
+    /// An acknowledgement, answers about the path, and credit: not held by congestion control.
     Quiet,
     /// Anything, beyond the congestion window: the probe timer fired.
     Probe,
@@ -97,7 +97,14 @@ impl Connection {
             return Ok(Plan { kind: Kind::Full, size });
         };
         let about_path = path.response_owed.is_some() || path.validation.challenge_due(now).is_some();
-        if path.received.is_due(now) || about_path { Ok(Plan { kind: Kind::Quiet, size }) } else { Err(held) }
+        // Else what one side sends would be held up by what fills the way back. There is little of it: credit is given for
+        // what has arrived.
+        let credit = matches!(self.state, State::Established(_)) && self.streams.owes_credit();
+        if path.received.is_due(now) || about_path || credit {
+            Ok(Plan { kind: Kind::Quiet, size })
+        } else {
+            Err(held)
+        }
     }
 
     /// Whether there is anything that congestion control has a say in.

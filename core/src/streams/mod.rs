@@ -51,12 +51,11 @@ pub(crate) enum StreamEvent {
     Available(Direction),
 }
 
-/// A control frame that a stream owes the peer.
+/// A control frame that a stream owes the peer, beside credit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owed {
     Reset,
     Stop,
-    MaxData,
 }
 
 /// What a frame means for the credit of the peer.
@@ -142,6 +141,8 @@ pub(crate) struct Streams {
     /// Streams whose writers found no memory.
     starving: VecDeque<StreamId>,
     owed: VecDeque<(StreamId, Owed)>,
+    /// Streams whose new limit the peer is to know.
+    credit: VecDeque<StreamId>,
     events: VecDeque<StreamEvent>,
     /// Sending halves whose data, or reset, the peer does not have yet.
     undelivered: usize,
@@ -174,6 +175,7 @@ impl Streams {
             held: VecDeque::new(),
             starving: VecDeque::new(),
             owed: VecDeque::new(),
+            credit: VecDeque::new(),
             events: VecDeque::new(),
             undelivered: 0,
             ending: false,

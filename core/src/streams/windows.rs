@@ -4,7 +4,7 @@ use crate::id::StreamId;
 use crate::time::{Duration, Instant};
 
 use super::blocks::Memory;
-use super::{Owed, Streams};
+use super::Streams;
 
 impl Streams {
     /// Gives credit where the application has read enough for it. `rtt` tells a hurried reader from a slow one.
@@ -30,7 +30,7 @@ impl Streams {
             let queued = receive.window.pending;
             receive.window.grant(now, consumed, wish);
             if !queued {
-                self.owed.push_back((id, Owed::MaxData));
+                self.credit.push_back(id);
             }
         }
     }
@@ -58,7 +58,7 @@ impl Streams {
             let queued = receive.window.pending;
             receive.window.grant(now, receive.consumed(), wish);
             if !queued {
-                self.owed.push_back((id, Owed::MaxData));
+                self.credit.push_back(id);
             }
         }
     }
