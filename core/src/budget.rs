@@ -173,15 +173,16 @@ impl Account {
         budget.release(before - self.used());
     }
 
-    /// Reserves flow-control credit of `wish` bytes in all, or as much of it as there is room for; credit that grows
-    /// leaves a [`SPARE`] part of each limit to bookkeeping and to new connections. Never less than was
-    /// reserved before: credit is never revoked. Returns the credit now reserved.
+    /// Reserves flow-control credit of `wish` bytes in all, or as much of it as there is room for. Credit that grows takes
+    /// no more than half of what is left of each limit, so that late-comers grow too and data behind holes, which takes
+    /// whole blocks, finds room; and it leaves a [`SPARE`] part to bookkeeping and to new connections. Never less than
+    /// was reserved before: credit is never revoked. Returns the credit now reserved.
     pub(crate) fn reserve_credit(&mut self, budget: &mut Budget, wish: u64) -> u64 {
         let wish = usize::try_from(wish).unwrap_or(usize::MAX);
         let (own, shared) = if self.credit == 0 {
             (self.available(), budget.available())
         } else {
-            let spare = |available: usize, limit: usize| available.saturating_sub(limit / SPARE);
+            let spare = |available: usize, limit: usize| available.saturating_sub(limit / SPARE) / 2;
             (spare(self.available(), self.limit), spare(budget.available(), budget.limit))
         };
         let room = own.min(shared);

@@ -86,12 +86,12 @@ fn received_data_draws_on_the_credit_first() {
     assert_eq!(account.charge(&mut budget, 300), Ok(()));
     assert_eq!(
         account.reserve_credit(&mut budget, 400),
-        169,
-        "as far as the limit goes, with a sixteenth to spare"
+        149,
+        "half of what is left but for a sixteenth of the limit"
     );
     assert_eq!(account.charge_received(&mut budget, 71), Err(OverBudget::Connection));
     account.release_received(&mut budget, 130);
-    assert_eq!((account.used(), budget.used()), (469, 469), "credit stays reserved");
+    assert_eq!((account.used(), budget.used()), (449, 449), "credit stays reserved");
     account.close(&mut budget);
     assert_eq!(budget.used(), 0);
 }

@@ -16,7 +16,7 @@ pub(super) struct Plan {
 /// What a packet may carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// An acknowledgement, and answers about the path: not held by congestion control.
+    /// An acknowledgement, answers about the path, and credit: not held by congestion control.
     Quiet,
     /// Anything, beyond the congestion window: the probe timer fired.
     Probe,
@@ -67,6 +67,11 @@ impl Connection {
         }
     }
 
+    /// Bytes in a full packet of what is to be sent now.
+    pub(super) fn full_size(&self) -> u16 {
+        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
+    }
+
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
     pub(super) fn plan(&self, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
         if let Some(held) = self.muted() {
@@ -78,8 +83,7 @@ impl Connection {
             // Whatever has become of the path, this gets through.
             return Ok(Plan { kind: Kind::Probe, size: usize::from(path.mtu().base()).min(allowance) });
         }
-        let full = if self.datagrams.has_output() { path.largest_datagram() } else { path.packet_size };
-        let size = usize::from(full).min(allowance);
+        let size = usize::from(self.full_size()).min(allowance);
         if path.sent.growth() > room.max(MIN_RECORDS) {
             return Err(Held::Memory);
         }
@@ -93,7 +97,14 @@ impl Connection {
             return Ok(Plan { kind: Kind::Full, size });
         };
         let about_path = path.response_owed.is_some() || path.validation.challenge_due(now).is_some();
-        if path.received.is_due(now) || about_path { Ok(Plan { kind: Kind::Quiet, size }) } else { Err(held) }
+        // Else what one side sends would be held up by what fills the way back. There is little of it: credit is given for
+        // what has arrived.
+        let credit = matches!(self.state, State::Established(_)) && self.streams.owes_credit();
+        if path.received.is_due(now) || about_path || credit {
+            Ok(Plan { kind: Kind::Quiet, size })
+        } else {
+            Err(held)
+        }
     }
 
     /// Whether there is anything that congestion control has a say in.

@@ -185,12 +185,8 @@ impl Connection {
             Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
                 let memory = &mut cx.memory(&mut self.account);
-                match self.streams.on_stream(id, offset, data, fin, memory)? {
-                    Credit::Same => {}
-                    Credit::Freed => {
-                        self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
-                    }
-                    Credit::Pressed => self.streams.widen_windows(now, id, memory),
+                if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
+                    self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
                 }
             }
             Frame::ResetStream { id, code, final_size } => {

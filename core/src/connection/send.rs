@@ -19,8 +19,8 @@ use super::Connection;
 use super::plan::{Held, Kind, MIN_RECORDS, Plan};
 use super::state::State;
 
-/// Packets without anything ack-eliciting after which one gets a PING, so that the peer's acknowledgements let us
-/// forget what we acknowledged (RFC 9000 section 13.2.4).
+/// Packets without anything ack-eliciting after which one gets a PING, unless something is in flight anyway, so that the
+/// peer's acknowledgements let us forget what we acknowledged (RFC 9000 section 13.2.4).
 const QUIET_PACKETS: u32 = 16;
 /// A packet with a challenge has at least this size, so that the path is known to carry it (RFC 9000 section 8.2.1).
 const CHALLENGE_SIZE: usize = 1200;
@@ -85,7 +85,7 @@ impl Connection {
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.path.bbr.pacing_rate();
-        let mut budget = self.path.pacer.budget(now, rate, self.path.packet_size);
+        let mut budget = self.path.pacer.budget(now, rate, self.full_size());
         let mut paced = 0;
         let mut segment_size = 0;
         let mut ecn = None;
@@ -149,7 +149,7 @@ impl Connection {
         match held {
             Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
             Held::Pacer => {
-                let (rate, size) = (self.path.bbr.pacing_rate(), self.path.packet_size);
+                let (rate, size) = (self.path.bbr.pacing_rate(), self.full_size());
                 self.path.paced_until = Some(self.path.pacer.next_send(now, rate, size));
             }
             Held::Memory => self.starved = true,
@@ -168,8 +168,11 @@ impl Connection {
         let padded = self.put_path_frames(now, plan, out, end);
         if plan.kind != Kind::Quiet {
             self.put_contents(cx, plan, out, end);
+        } else if matches!(self.state, State::Established(_)) {
+            self.streams.put_credit(out, end, &mut self.path.sent);
         }
         if self.path.quiet >= QUIET_PACKETS
+            && self.path.in_flight == 0
             && out.len() == frames
             && frames > start + DATA_HEADER
             && frames < end
@@ -258,6 +261,7 @@ impl Connection {
             if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len() + 16 < end {
                 put_reserved(out, cx.rng.next_u64());
             }
+            self.streams.put_credit(out, end, &mut self.path.sent);
             self.streams.put_controls(out, end, &mut self.path.sent);
             // Some may have been queued before the handshake told what the peer takes.
             let room = usize::from(self.path.largest_datagram()) - DATA_HEADER - TAG;

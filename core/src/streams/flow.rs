@@ -2,22 +2,43 @@
 
 use crate::time::{Duration, Instant};
 
+/// How many times what passed in the last round trip a window holds, beyond what waits behind holes. Credit given now
+/// must last for what arrives in the next one, which in BBR's Startup is twice as much (draft-ietf-ccwg-bbr-06 section
+/// 2.5), and until credit is given again; and the beginning of a round has seen little of it yet.
+const AHEAD: u64 = 4;
+/// A window is told to the peer when its end has moved on by one part in so many of it.
+const STEPS: u64 = 8;
+
+/// What became of the data that a window let in, as offsets in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Usage {
+    /// Read by the application, or thrown away.
+    pub(crate) consumed: u64,
+    /// The highest received, less what the application could read and has not: what it would have consumed if it read at
+    /// once and nothing was missing.
+    pub(crate) passed: u64,
+}
+
 /// Receive credit, for a stream or a connection: how far the peer may go, and by how much ahead of the reader.
 ///
-/// The window starts small and doubles whenever a reader used half of it within two round trips, for then it may be
-/// the window that holds the sender.
+/// The window starts small and follows what passes in a round trip, so that it never is what holds a sender whose data
+/// is read at once, and stays small for a slow reader however fast the sender is. It does not shrink: credit is never
+/// taken back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Window {
     max: u64,
     size: u64,
-    updated: Option<Instant>,
+    /// When the round trip began in which it is counted what passes.
+    since: Option<Instant>,
+    /// What had passed then.
+    from: u64,
     /// A new maximum is to be sent.
     pub(crate) pending: bool,
 }
 
 impl Window {
     pub(crate) const fn new(size: u64) -> Self {
-        Self { max: size, size, updated: None, pending: false }
+        Self { max: size, size, since: None, from: 0, pending: false }
     }
 
     /// The highest offset that the peer was or is to be allowed.
@@ -30,31 +51,51 @@ impl Window {
         self.size
     }
 
-    /// The size that the window wants after `consumed` bytes were read, if half of it was used up.
-    pub(crate) fn wish(&self, now: Instant, consumed: u64, rtt: Duration, most: u64) -> Option<u64> {
-        if self.max - consumed.min(self.max) > self.size / 2 {
-            return None;
+    /// Whether [`Self::update`] has something to do.
+    pub(crate) const fn is_due(&self, usage: Usage) -> bool {
+        self.wanted(usage) > self.size || self.can_tell(usage.consumed)
+    }
+
+    /// Follows the reader and the sender. The window may grow to `most` bytes, of which `reserve` grants what there is
+    /// memory for. Returns whether there is a new maximum to send.
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        rtt: Duration,
+        usage: Usage,
+        most: u64,
+        reserve: impl FnOnce(u64) -> u64,
+    ) -> bool {
+        let wanted = self.wanted(usage);
+        if wanted > self.size {
+            let wish = wanted.saturating_add(wanted / 4).min(most);
+            if wish > self.size && self.since.is_some_and(|since| now - since < rtt) {
+                self.size = self.size.max(reserve(wish));
+            }
+            if wanted > self.size {
+                self.since = Some(now);
+                self.from = usage.passed;
+            }
         }
-        let hurried = self.updated.is_none_or(|updated| now - updated < rtt * 2);
-        Some(if hurried { (self.size * 2).min(most).max(self.size) } else { self.size })
+        let news = self.can_tell(usage.consumed);
+        if news {
+            self.max = usage.consumed.saturating_add(self.size);
+            self.pending = true;
+        }
+        news
     }
 
-    /// Whether less than a quarter is left to a peer that has sent up to `end`.
-    pub(crate) const fn is_pressed(&self, end: u64) -> bool {
-        self.max.saturating_sub(end) < self.size / 4
+    /// The size that lets the peer go on at the rate of this round trip and more.
+    const fn wanted(&self, usage: Usage) -> u64 {
+        let behind_holes = usage.passed.saturating_sub(usage.consumed);
+        let in_round = usage.passed.saturating_sub(self.from);
+        behind_holes.saturating_add(in_round.saturating_mul(AHEAD))
     }
 
-    /// The next size up.
-    pub(crate) fn wider(&self, most: u64) -> u64 {
-        self.size.saturating_mul(2).min(most).max(self.size)
-    }
-
-    /// Gives credit up to `size` bytes beyond `consumed`.
-    pub(crate) fn grant(&mut self, now: Instant, consumed: u64, size: u64) {
-        self.size = self.size.max(size);
-        self.max = self.max.max(consumed.saturating_add(self.size));
-        self.updated = Some(now);
-        self.pending = true;
+    /// Whether the window has moved far enough to tell the peer.
+    const fn can_tell(&self, consumed: u64) -> bool {
+        let more = consumed.saturating_add(self.size).saturating_sub(self.max);
+        more > 0 && more >= self.size / STEPS
     }
 }
 
@@ -77,6 +118,8 @@ pub(crate) struct Flow {
     received: u64,
     /// Sum of what was read or thrown away.
     consumed: u64,
+    /// Sum of what can be read and was not.
+    unread: u64,
     /// The peer's limit.
     peer_max: u64,
     /// Sum of the highest offsets sent.
@@ -86,7 +129,15 @@ pub(crate) struct Flow {
 
 impl Flow {
     pub(crate) const fn new(window: u64, peer_max: u64) -> Self {
-        Self { window: Window::new(window), received: 0, consumed: 0, peer_max, sent: 0, sliding: None }
+        Self {
+            window: Window::new(window),
+            received: 0,
+            consumed: 0,
+            unread: 0,
+            peer_max,
+            sent: 0,
+            sliding: None,
+        }
     }
 
     /// Flow control that gives no credit, and whose peer allows `window` bytes in flight.
@@ -160,24 +211,21 @@ impl Flow {
         self.window.max().saturating_sub(self.received)
     }
 
-    pub(crate) const fn on_received(&mut self, new: u64) {
+    /// The highest offsets grew by `new` bytes in all, and `readable` more can be read.
+    pub(crate) const fn on_received(&mut self, new: u64, readable: u64) {
         self.received = self.received.saturating_add(new);
+        self.unread = self.unread.saturating_add(readable);
     }
 
-    pub(crate) const fn on_consumed(&mut self, bytes: u64) {
+    /// `bytes` were read or thrown away, `unread` of which could have been read.
+    pub(crate) const fn on_consumed(&mut self, bytes: u64, unread: u64) {
         self.consumed = self.consumed.saturating_add(bytes);
+        self.unread = self.unread.saturating_sub(unread);
     }
 
-    /// Whether the peer has nearly used up its credit, and `backlog`, what one stream whose reader is not slow has used of
-    /// it, is most of that: what other streams have used may be waiting for their readers.
-    pub(crate) const fn is_pressed_beside(&self, backlog: u64) -> bool {
-        let others = self.received.saturating_sub(self.consumed).saturating_sub(backlog);
-        self.window.is_pressed(self.received) && others < self.window.size() / 4
-    }
-
-    /// Bytes read or thrown away so far.
-    pub(crate) const fn consumed(&self) -> u64 {
-        self.consumed
+    /// What became of the data that was received.
+    pub(crate) const fn usage(&self) -> Usage {
+        Usage { consumed: self.consumed, passed: self.received.saturating_sub(self.unread) }
     }
 }
 
@@ -234,28 +282,80 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
+    /// What became of data of which `passed` bytes came and `consumed` were read.
+    fn usage(consumed: u64, passed: u64) -> Usage {
+        Usage { consumed, passed }
+    }
+
+    /// A window after [`Window::update`], which may have as much memory as it wants.
+    fn updated(window: &mut Window, millis: u64, usage: Usage, most: u64) -> (u64, u64) {
+        window.update(at(millis), RTT, usage, most, |wish| wish);
+        (window.max(), window.size())
+    }
+
     #[test]
-    fn a_hurried_reader_doubles_the_window_up_to_the_limit() {
-        let mut window = Window::new(100);
-        assert_eq!(window.wish(at(0), 49, RTT, 300), None);
-        assert_eq!(window.wish(at(0), 50, RTT, 300), Some(200));
-        window.grant(at(0), 50, 200);
-        assert_eq!((window.max(), window.size()), (250, 200));
-        assert_eq!(window.wish(at(1), 150, RTT, 300), Some(300));
+    fn a_window_follows_what_passes_in_a_round_trip_up_to_the_limit() {
+        let mut window = Window::new(1000);
+        assert!(!window.is_due(usage(100, 100)));
+        // Nobody knows how long the first bytes took.
+        assert_eq!(updated(&mut window, 100, usage(300, 300), 10_000), (1300, 1000));
+        assert_eq!(updated(&mut window, 105, usage(500, 500), 10_000), (1500, 1000));
+        assert_eq!(updated(&mut window, 109, usage(700, 700), 10_000), (2700, 2000));
+        assert_eq!(updated(&mut window, 109, usage(900, 900), 10_000), (3900, 3000));
+        assert_eq!(updated(&mut window, 109, usage(3900, 3900), 10_000), (13_900, 10_000));
+    }
+
+    #[test]
+    fn what_waits_behind_a_hole_is_added() {
+        let mut window = Window::new(1000);
+        assert_eq!(updated(&mut window, 100, usage(0, 300), 10_000), (1000, 1000));
+        assert_eq!(updated(&mut window, 105, usage(0, 600), 10_000), (2250, 2250));
+    }
+
+    #[test]
+    fn a_steady_rate_keeps_the_window_that_suits_it() {
+        let mut window = Window::new(1000);
+        // 400 bytes in a round trip, in parts.
+        for part in 0..100 {
+            let end = 40 * (part + 1);
+            updated(&mut window, part, usage(end, end), 10_000);
+        }
+        assert!((1600..=2200).contains(&window.size()), "{window:?}");
+        assert!(window.max() - 4000 > 400 * 3, "{window:?}");
     }
 
     #[test]
     fn a_slow_reader_keeps_its_window() {
-        let mut window = Window::new(100);
-        window.grant(at(0), 50, 200);
-        assert_eq!(window.wish(at(20), 150, RTT, 300), Some(200));
+        let mut window = Window::new(1000);
+        for read in 1..50 {
+            // The sender fills the window at once, and a tenth of it is read in each round trip.
+            updated(&mut window, 10 * read, usage(100 * read, 100 * read), 10_000);
+        }
+        assert_eq!(window.size(), 1000);
+        assert!(window.max() - 4900 > 850, "{window:?}");
+    }
+
+    #[test]
+    fn without_memory_a_window_stays_as_it_is_and_does_not_ask_for_every_packet() {
+        let mut window = Window::new(1000);
+        let mut asked = 0;
+        for end in 1..=1000 {
+            let usage = usage(10 * end, 10 * end);
+            if window.is_due(usage) {
+                window.update(at(0), RTT, usage, 10_000, |_| {
+                    asked += 1;
+                    0
+                });
+            }
+        }
+        assert!(window.size() == 1000 && asked <= 40, "asked {asked} times, {window:?}");
     }
 
     #[test]
     fn credit_is_never_taken_back() {
         let mut window = Window::new(100);
-        window.grant(at(0), 100, 50);
-        assert_eq!((window.max(), window.size()), (200, 100));
+        assert_eq!(updated(&mut window, 0, usage(100, 100), 50), (200, 100));
+        assert_eq!(updated(&mut window, 0, usage(100, 150), 50), (200, 100));
         let mut flow = Flow::new(100, 70);
         flow.on_sent(70);
         assert!(!flow.on_max_data(60));

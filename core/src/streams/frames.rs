@@ -26,18 +26,11 @@ impl Streams {
         let receive = stream.receive.as_mut().ok_or(TransportError::StreamState)?;
         let progress = receive.on_stream(offset, data, fin, credit, gaps, memory)?;
         let (tell, done) = (progress.news && receive.take_awaited(), receive.is_done());
-        let waits = receive.waits_for_more();
-        let pressed = receive.is_pressed();
-        let backlog = receive.backlog();
+        let due = receive.is_credit_due();
         stream.measure(&mut self.buffers);
         self.progress(id, progress, tell, done, memory);
-        Ok(if progress.consumed > 0 {
-            Credit::Freed
-        } else if waits && (pressed || self.flow.is_pressed_beside(backlog)) {
-            Credit::Pressed
-        } else {
-            Credit::Same
-        })
+        let due = due || self.flow.window.is_due(self.flow.usage());
+        Ok(if due { Credit::Due } else { Credit::Same })
     }
 
     pub(crate) fn on_reset_stream(
@@ -65,8 +58,8 @@ impl Streams {
         done: bool,
         memory: &mut Memory<'_>,
     ) {
-        self.flow.on_received(progress.received);
-        self.flow.on_consumed(progress.consumed);
+        self.flow.on_received(progress.received, progress.readable);
+        self.flow.on_consumed(progress.consumed, progress.unread);
         if tell {
             self.events.push_back(StreamEvent::Readable(id));
         }

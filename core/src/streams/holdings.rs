@@ -57,7 +57,8 @@ impl Streams {
     /// Heap held beside blocks and stream structs, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.buffers
-            + (self.held.capacity() + self.starving.capacity()) * size_of::<StreamId>()
+            + (self.held.capacity() + self.starving.capacity() + self.credit.capacity())
+                * size_of::<StreamId>()
             + self.owed.capacity() * size_of::<(StreamId, Owed)>()
             + self.events.capacity() * size_of::<StreamEvent>()
             + self.schedule.heap_bytes()
@@ -75,6 +76,7 @@ impl Streams {
         self.held.shrink_to_fit();
         self.starving.shrink_to_fit();
         self.owed.shrink_to_fit();
+        self.credit.shrink_to_fit();
         self.events.shrink_to_fit();
         self.schedule.shrink();
         self.opening.shrink();

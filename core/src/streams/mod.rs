@@ -51,22 +51,19 @@ pub(crate) enum StreamEvent {
     Available(Direction),
 }
 
-/// A control frame that a stream owes the peer.
+/// A control frame that a stream owes the peer, beside credit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owed {
     Reset,
     Stop,
-    MaxData,
 }
 
 /// What a frame means for the credit of the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Credit {
     Same,
-    /// It left data behind that nobody will read: credit for more can be given.
-    Freed,
-    /// The credit is nearly used up, and not because the application does not read.
-    Pressed,
+    /// There may be more of it to give.
+    Due,
 }
 
 #[derive(Debug)]
@@ -142,6 +139,8 @@ pub(crate) struct Streams {
     /// Streams whose writers found no memory.
     starving: VecDeque<StreamId>,
     owed: VecDeque<(StreamId, Owed)>,
+    /// Streams whose new limit the peer is to know.
+    credit: VecDeque<StreamId>,
     events: VecDeque<StreamEvent>,
     /// Sending halves whose data, or reset, the peer does not have yet.
     undelivered: usize,
@@ -174,6 +173,7 @@ impl Streams {
             held: VecDeque::new(),
             starving: VecDeque::new(),
             owed: VecDeque::new(),
+            credit: VecDeque::new(),
             events: VecDeque::new(),
             undelivered: 0,
             ending: false,
@@ -391,7 +391,7 @@ impl Streams {
     }
 
     fn on_read(&mut self, id: StreamId, len: usize, memory: &mut Memory<'_>) {
-        self.flow.on_consumed(len as u64);
+        self.flow.on_consumed(len as u64, len as u64);
         if let Some(by_use) = self.opening.by_use_mut() {
             by_use.reception.on_gone(len as u64, len as u64);
         }
@@ -408,11 +408,12 @@ impl Streams {
             return Err(ReadError::Unsupported);
         }
         let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
+        let readable = receive.readable();
         let unread = receive.stop(code, memory).ok_or(ReadError::Closed)?;
         if receive.stop_to_send().is_some() {
             self.owed.push_back((id, Owed::Stop));
         }
-        self.flow.on_consumed(unread);
+        self.flow.on_consumed(unread, readable);
         self.reap(id, memory);
         Ok(())
     }

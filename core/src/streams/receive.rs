@@ -6,7 +6,7 @@ use crate::error::{ReadError, TransportError};
 use crate::id::ErrorCode;
 
 use super::blocks::{Memory, length};
-use super::flow::Window;
+use super::flow::{Usage, Window};
 use super::receive_buffer::{ReceiveBuffer, WriteError};
 use super::send::Delivery;
 
@@ -32,8 +32,12 @@ enum State {
 pub(crate) struct Progress {
     /// By how much the highest offset grew.
     pub(crate) received: u64,
+    /// Bytes that can be read and could not before.
+    pub(crate) readable: u64,
     /// Bytes that nobody will read any more.
     pub(crate) consumed: u64,
+    /// How many of them could have been read.
+    pub(crate) unread: u64,
     /// Whether the application has something new to look at.
     pub(crate) news: bool,
 }
@@ -106,7 +110,7 @@ impl ReceiveHalf {
         }
         match self.state {
             State::Open | State::SizeKnown(_) => {
-                let before = self.buffer.readable();
+                let before = self.readable();
                 match self.buffer.write(offset, data, memory, max_gaps) {
                     Ok(_) => {}
                     Err(WriteError::OverBudget(_) | WriteError::TooManyGaps(_)) => {
@@ -118,8 +122,9 @@ impl ReceiveHalf {
                 if fin {
                     self.state = State::SizeKnown(end);
                 }
-                let news = self.buffer.readable() > before || (first_fin && self.is_at_end());
-                Ok(Progress { received, consumed: 0, news })
+                let readable = self.readable().saturating_sub(before);
+                let news = readable > 0 || (first_fin && self.is_at_end());
+                Ok(Progress { received, readable, news, ..Progress::default() })
             }
             State::Stopped { ref mut final_size, .. } => {
                 if fin {
@@ -127,7 +132,7 @@ impl ReceiveHalf {
                 }
                 // Nothing is kept: what arrives counts as read at once.
                 self.buffer.skip_to(end);
-                Ok(Progress { received, consumed: received, news: false })
+                Ok(Progress { received, consumed: received, ..Progress::default() })
             }
             State::Reset(_) | State::Done => Ok(Progress::default()),
         }
@@ -183,7 +188,7 @@ impl ReceiveHalf {
 
     /// Bytes held, and how many of them can be read: O(gaps).
     pub(crate) fn held_and_readable(&self) -> (u64, u64) {
-        (self.buffer.held_bytes(), self.buffer.readable() as u64)
+        (self.buffer.held_bytes(), self.readable())
     }
 
     /// Applies a RESET_STREAM frame.
@@ -199,17 +204,18 @@ impl ReceiveHalf {
         if final_size > self.window.max() || received > credit {
             return Err(TransportError::FlowControl);
         }
-        let complete = matches!(self.state, State::SizeKnown(size) if self.buffer.read_end() + self.buffer.readable() as u64 == size);
+        let complete =
+            matches!(self.state, State::SizeKnown(size) if self.buffer.read_end() + self.readable() == size);
         match self.state {
             // RFC 9000 section 3.2 allows to ignore a reset after all data has arrived.
             State::SizeKnown(_) if complete => Ok(Progress::default()),
             State::Open | State::SizeKnown(_) | State::Stopped { .. } => {
-                let consumed = final_size - self.buffer.read_end();
+                let (consumed, unread) = (final_size - self.buffer.read_end(), self.readable());
                 let news = !matches!(self.state, State::Stopped { .. });
                 self.buffer.discard(memory);
                 self.buffer.skip_to(final_size);
                 self.state = if news { State::Reset(code) } else { State::Done };
-                Ok(Progress { received, consumed, news })
+                Ok(Progress { received, consumed, unread, news, ..Progress::default() })
             }
             State::Reset(_) | State::Done => Ok(Progress::default()),
         }
@@ -320,19 +326,20 @@ impl ReceiveHalf {
         }
     }
 
-    /// Whether the peer has nearly used up its credit.
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.window.is_pressed(self.buffer.end_received())
+    /// What became of the data that was received.
+    pub(crate) fn usage(&self) -> Usage {
+        let unread = self.readable();
+        Usage { consumed: self.consumed(), passed: self.buffer.end_received().saturating_sub(unread) }
     }
 
-    /// Bytes of credit used and not read: in order, or behind a hole, or the hole.
-    pub(crate) fn backlog(&self) -> u64 {
-        self.buffer.end_received().saturating_sub(self.consumed())
+    /// Bytes that can be read now.
+    pub(crate) fn readable(&self) -> u64 {
+        self.buffer.readable() as u64
     }
 
-    /// Whether the application has read what it can, or nearly: it waits for the network, not the other way round.
-    pub(crate) fn waits_for_more(&self) -> bool {
-        (self.buffer.readable() as u64) < self.window.size() / 8
+    /// Whether [`Window::update`] has something to do.
+    pub(crate) fn is_credit_due(&self) -> bool {
+        self.wants_credit() && self.window.is_due(self.usage())
     }
 
     /// Whether more credit makes sense: the peer may still have data to send.

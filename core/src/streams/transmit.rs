@@ -30,10 +30,12 @@ enum Put {
 impl Streams {
     /// Whether there is a control frame or stream data that may be sent now.
     pub(crate) fn has_output(&self) -> bool {
-        !self.owed.is_empty()
-            || !self.schedule.is_empty()
-            || self.flow.window.pending
-            || self.owes_max_streams()
+        !self.owed.is_empty() || !self.schedule.is_empty() || self.owes_credit() || self.owes_max_streams()
+    }
+
+    /// Whether the peer is to be told of more credit.
+    pub(crate) fn owes_credit(&self) -> bool {
+        self.flow.window.pending || !self.credit.is_empty()
     }
 
     fn owes_max_streams(&self) -> bool {
@@ -44,13 +46,25 @@ impl Streams {
         })
     }
 
-    /// Appends the control frames that are owed, as far as they fit below `end`.
-    pub(crate) fn put_controls(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
+    /// Appends the new limits of flow control, as far as they fit below `end`.
+    pub(crate) fn put_credit(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
         if self.flow.window.pending && out.len() + MAX_CONTROL <= end {
             put_control(out, &Control::MaxData(self.flow.window.max()));
             self.flow.window.pending = false;
             sent.push_item(Item::MaxData);
         }
+        while out.len() + MAX_CONTROL <= end {
+            let Some(id) = self.credit.pop_front() else { return };
+            let Some(receive) = self.receive_half(id) else { continue };
+            if core::mem::take(&mut receive.window.pending) && receive.wants_credit() {
+                put_control(out, &Control::MaxStreamData { id, max: receive.window.max() });
+                sent.push_item(Item::MaxStreamData(id));
+            }
+        }
+    }
+
+    /// Appends the other control frames that are owed, as far as they fit below `end`.
+    pub(crate) fn put_controls(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             if let Some(counts) = self.opening.counts_mut()
                 && let Some(max) = counts.max_streams_to_send(direction)
@@ -78,14 +92,6 @@ impl Streams {
                     put_control(out, &Control::StopSending { id, code });
                     receive.set_stop_delivery(Delivery::InFlight);
                     sent.push_item(Item::StopSending(id));
-                }
-                Owed::MaxData => {
-                    let Some(receive) = &mut stream.receive else { continue };
-                    if !core::mem::take(&mut receive.window.pending) || !receive.wants_credit() {
-                        continue;
-                    }
-                    put_control(out, &Control::MaxStreamData { id, max: receive.window.max() });
-                    sent.push_item(Item::MaxStreamData(id));
                 }
             }
         }
@@ -217,7 +223,7 @@ impl Streams {
                 if let Some(receive) = self.receive_half(id)
                     && !core::mem::replace(&mut receive.window.pending, true)
                 {
-                    self.owed.push_back((id, Owed::MaxData));
+                    self.credit.push_back(id);
                 }
                 0
             }

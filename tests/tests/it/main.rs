@@ -28,3 +28,4 @@ mod scale;
 mod stream_ends;
 mod streams;
 mod transfer;
+mod windows;
