@@ -201,14 +201,16 @@ pub struct Limits {
     /// Receive credit granted to a connection, and to each of its streams, when it opens. At least the 1,200 bytes of
     /// one packet of early data, which is sent before the limit is known, are granted. Default: 64 KiB.
     pub initial_window: u64,
-    /// The most receive credit of one connection; it grows with use. Default: 32 MiB.
+    /// The most receive credit of one connection; it grows with use, to four times what arrives in a round trip and is
+    /// read, as far as there is memory. Default: 64 MiB.
     pub max_window: u64,
-    /// The most receive credit of one stream; it grows with use. Default: 16 MiB.
+    /// The most receive credit of one stream; it grows in the same way. Default: 64 MiB, which 1 Gbit/s over 200 ms needs.
     pub max_stream_window: u64,
-    /// Bytes that one stream's writer may have accepted but not acknowledged. Default: 16 MiB.
+    /// The most bytes from the first one that the peer has not acknowledged to the last one that was written, for one stream;
+    /// what it may hold grows with the congestion window, memory is taken when something is written. Default: 64 MiB.
     pub send_buffer: u64,
     /// Gaps in the received data of one stream; a packet that would make more is dropped unacknowledged.
-    /// Default: 4,096.
+    /// Default: 16,384, one for every 4 KiB of the largest window.
     pub stream_gaps: usize,
 }
 
@@ -223,10 +225,10 @@ impl Default for Limits {
             streams_bidi: 100,
             streams_uni: 100,
             initial_window: 64 << 10,
-            max_window: 32 << 20,
-            max_stream_window: 16 << 20,
-            send_buffer: 16 << 20,
-            stream_gaps: 4_096,
+            max_window: 64 << 20,
+            max_stream_window: 64 << 20,
+            send_buffer: 64 << 20,
+            stream_gaps: 16_384,
         }
     }
 }

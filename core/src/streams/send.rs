@@ -68,6 +68,10 @@ pub(crate) struct SendCap {
     pub(crate) buffered: u64,
 }
 
+/// A writer that waits is woken when a quarter of what it may hold is free, or this many bytes: one wake-up moves many
+/// packets' worth, and the path is not idle meanwhile.
+const WAKE_ROOM: u64 = 1 << 20;
+
 /// The sending half of a stream.
 #[derive(Debug)]
 pub(crate) struct SendHalf {
@@ -300,9 +304,7 @@ impl SendHalf {
 
     /// Takes the mark that the application waits for room, if there is room below `cap` now.
     pub(crate) fn take_awaited(&mut self, cap: SendCap) -> bool {
-        // A quarter of it free before the writer is woken: one wake-up moves many packets' worth, and the path is not
-        // idle meanwhile.
-        let room = self.room(cap) >= cap.unacked / 4 || self.is_ended();
+        let room = self.room(cap) >= (cap.unacked / 4).min(WAKE_ROOM) || self.is_ended();
         room && core::mem::take(&mut self.awaited)
     }
 

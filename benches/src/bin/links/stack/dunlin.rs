@@ -14,7 +14,7 @@ pub(crate) const ALPN: &[u8] = b"links";
 const SINK_SECRET: [u8; 32] = [2; 32];
 
 /// The settings of all endpoints of the suite: the defaults, but for windows where the link holds more than the
-/// default lets a stream have in flight twice over.
+/// default lets a stream have in flight four times over.
 pub(crate) fn config(pipe: u64, windows: Windows) -> Config {
     let mut config = Config::default();
     config.alpns = vec![ALPN.to_vec()];
@@ -23,7 +23,7 @@ pub(crate) fn config(pipe: u64, windows: Windows) -> Config {
     // As large on the wire as the other, and cheaper where many gigabytes pass.
     config.aead = AeadPolicy::Aes;
     let limits = &mut config.limits;
-    if windows == Windows::Fit && 2 * pipe > limits.max_stream_window {
+    if windows == Windows::Fit && 4 * pipe > limits.max_stream_window {
         limits.max_stream_window = 4 * pipe;
         limits.max_window = 4 * pipe;
         limits.send_buffer = 4 * pipe;
