@@ -78,8 +78,7 @@ impl Connection {
             // Whatever has become of the path, this gets through.
             return Ok(Plan { kind: Kind::Probe, size: usize::from(path.mtu().base()).min(allowance) });
         }
-        let full = if self.datagrams.has_output() { path.largest_datagram() } else { path.packet_size };
-        let size = usize::from(full).min(allowance);
+        let size = usize::from(self.full_size()).min(allowance);
         if path.sent.growth() > room.max(MIN_RECORDS) {
             return Err(Held::Memory);
         }
@@ -94,6 +93,11 @@ impl Connection {
         };
         let about_path = path.response_owed.is_some() || path.validation.challenge_due(now).is_some();
         if path.received.is_due(now) || about_path { Ok(Plan { kind: Kind::Quiet, size }) } else { Err(held) }
+    }
+
+    /// The size of a full packet now, which pacing is about.
+    pub(super) fn full_size(&self) -> u16 {
+        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
     }
 
     /// Whether there is anything that congestion control has a say in.

@@ -85,7 +85,7 @@ impl Connection {
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.path.bbr.pacing_rate();
-        let mut budget = self.path.pacer.budget(now, rate, self.path.packet_size);
+        let mut budget = self.path.pacer.budget(now, rate, self.full_size());
         let mut paced = 0;
         let mut segment_size = 0;
         let mut ecn = None;
@@ -149,7 +149,7 @@ impl Connection {
         match held {
             Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
             Held::Pacer => {
-                let (rate, size) = (self.path.bbr.pacing_rate(), self.path.packet_size);
+                let (rate, size) = (self.path.bbr.pacing_rate(), self.full_size());
                 self.path.paced_until = Some(self.path.pacer.next_send(now, rate, size));
             }
             Held::Memory => self.starved = true,
