@@ -45,7 +45,9 @@ pub use crypto::keys::LabelTooLong;
 pub use crypto::{
     CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
 };
-pub use endpoint::{ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, Peer};
+pub use endpoint::{
+    ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
+};
 pub use error::{
     AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
 };

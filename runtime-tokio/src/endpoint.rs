@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, Peer, PublicKey, QotpIdentity,
-    QotpPublicKey,
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, NetworkChange, Peer, PublicKey,
+    QotpIdentity, QotpPublicKey,
 };
 use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
 use tokio::runtime::Handle;
@@ -200,6 +200,22 @@ impl Endpoint {
     #[must_use]
     pub fn qotp_public_key(&self) -> QotpPublicKey {
         *self.inner.shared.lock().engine.qotp_public_key()
+    }
+
+    /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
+    /// up. Call it whenever the system says so; the endpoint does not watch for it.
+    ///
+    /// What was lost is sent again at once, where it would wait for a timer of up to two seconds, and dials try again. Either
+    /// side of a connection may say it, the one that receives too. What waits for nothing sends nothing, and to say it in
+    /// vain, or a thousand times in a second, does no harm: see [`dunlin_core::Endpoint::network_changed`].
+    ///
+    /// The socket stays as it is. Connections outlive an outage that is shorter than [`Config::idle_timeout`]; they do not
+    /// move to another address yet.
+    pub fn network_changed(&self) {
+        let shared = &self.inner.shared;
+        let mut locked = shared.lock();
+        locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+        locked.nudge();
     }
 
     /// Closes the endpoint: refuses everything new and closes every connection with `code` and `reason`. Once their

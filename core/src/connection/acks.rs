@@ -222,6 +222,11 @@ impl Connection {
         if self.path.loss.backoff() == PERSISTENT {
             self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
         }
+        self.offer_oldest();
+    }
+
+    /// Puts what the oldest packet in flight carried up for sending again.
+    pub(super) fn offer_oldest(&mut self) {
         // Perhaps the peer has no room for the oldest packet, but for the one that carries what comes first in a stream:
         // after a while everything goes again, in the order of the streams.
         let most = if self.path.loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };

@@ -6,6 +6,7 @@ mod early;
 mod handshake;
 mod idle;
 mod mtu;
+mod network;
 mod plan;
 pub(crate) mod qotp;
 mod raw;

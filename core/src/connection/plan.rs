@@ -107,6 +107,11 @@ impl Connection {
         }
     }
 
+    /// The size of a full packet now, which pacing is about.
+    pub(super) fn full_size(&self) -> u16 {
+        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
+    }
+
     /// Whether there is anything that congestion control has a say in.
     fn has_output(&self) -> bool {
         self.ping_owed

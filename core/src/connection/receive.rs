@@ -94,8 +94,12 @@ impl Connection {
             return Disposition::Dropped(DropReason::Duplicate);
         }
         self.path.received.mark(numbered.number);
+        let missed = self.is_peer_missed(now);
         self.on_authentic(cx, now, arrival, datagram.len());
         let disposition = self.apply_packet(cx, now, numbered.number, arrival.ecn, payload);
+        if missed {
+            self.path.loss.on_peer_heard();
+        }
         self.close_if_delivered(cx, now);
         disposition
     }

@@ -4,6 +4,7 @@ mod accept;
 mod connect;
 mod events;
 mod incoming;
+mod network;
 mod qotp;
 mod slots;
 mod timers;
@@ -36,6 +37,8 @@ pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
+pub use network::NetworkChange;
+use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
 use slots::Slots;
@@ -63,6 +66,8 @@ pub struct Endpoint {
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
     timers: TimerQueue,
+    /// Of visits, after a report of the network.
+    round: Round,
 }
 
 impl fmt::Debug for Endpoint {
@@ -104,6 +109,7 @@ impl Endpoint {
             inits: HashMap::with_hasher(inits),
             qotp_ids: HashMap::with_hasher(ids),
             timers: TimerQueue::default(),
+            round: Round::default(),
         }
     }
 
@@ -199,6 +205,7 @@ impl Endpoint {
     /// Does what is due at `now`, for a bounded number of connections; stays due while there are more.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.shared.advance(now);
+        self.visit(now);
         for _ in 0..TIMERS_PER_CALL {
             let Some((_, slot)) = self.timers.next().filter(|(deadline, _)| *deadline <= now) else { return };
             self.fire(now, slot);
@@ -302,7 +309,8 @@ impl Endpoint {
         if !self.ready.is_empty() {
             Some(self.shared.now)
         } else {
-            self.timers.next().map(|(deadline, _)| deadline)
+            let timer = self.timers.next().map(|(deadline, _)| deadline);
+            timer.into_iter().chain(self.round.due(self.shared.now)).min()
         }
     }
 

@@ -34,6 +34,11 @@ impl<T> Slots<T> {
         self.slots.len() - self.free.len()
     }
 
+    /// Slots, occupied or not.
+    pub(crate) const fn places(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
     /// The handle that the next [`Slots::insert`] will return.
     pub(crate) fn vacant(&self) -> ConnectionHandle {
         match self.free.last() {

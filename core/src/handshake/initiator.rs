@@ -152,6 +152,14 @@ impl Dialling {
         Some(&sent.datagram)
     }
 
+    /// The network has changed: the next copy goes at once, and the waits begin anew. Says whether there is anything to send.
+    pub(crate) fn hurry(&mut self, now: Instant) -> bool {
+        let Flight::Sent(sent) = &mut self.flight else { return false };
+        sent.next = sent.next.min(now);
+        sent.wait = FIRST_WAIT;
+        true
+    }
+
     /// When the next copy or the end is due.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match &self.flight {

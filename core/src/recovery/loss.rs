@@ -42,7 +42,18 @@ pub(crate) struct LossDetector {
     deadline: Option<Instant>,
     last_eliciting: Instant,
     backoff: u32,
+    patience: Patience,
     probes: u8,
+}
+
+/// Whether the probe timer waits for its back-off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    Usual,
+    /// Not this time: the peer is heard again.
+    Little,
+    /// It did not the last time, and does now whatever is heard.
+    Strained,
 }
 
 impl LossDetector {
@@ -56,6 +67,7 @@ impl LossDetector {
             deadline: None,
             last_eliciting: Instant::ZERO,
             backoff: 0,
+            patience: Patience::Usual,
             probes: 0,
         }
     }
@@ -78,6 +90,7 @@ impl LossDetector {
             self.skips = skips;
         }
         self.backoff = 0;
+        self.patience = Patience::Usual;
         self.probes = 0;
         let learned = self.packet_threshold > PACKET_THRESHOLD || self.time_threshold > TIME_THRESHOLD;
         if learned && now >= self.reordered + rtt.smoothed() * REORDERING_MEMORY {
@@ -154,7 +167,28 @@ impl LossDetector {
     /// The probe timer fired.
     pub(crate) const fn on_probe_timeout(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
+        self.patience = match self.patience {
+            Patience::Little => Patience::Strained,
+            Patience::Usual | Patience::Strained => Patience::Usual,
+        };
         self.probes = PROBES;
+    }
+
+    /// What the probe timer has seen so far is of no interest any more: probes go now, and the back-off begins anew.
+    pub(crate) const fn probe_at_once(&mut self) {
+        self.backoff = 0;
+        self.patience = Patience::Usual;
+        self.probes = PROBES;
+    }
+
+    /// The peer is heard after a silence in which the probe timer fired. If it acknowledged nothing, the probes were lost,
+    /// but perhaps the next ones are not: this once the timer does without its back-off. No more than once for each time
+    /// that it does not, so that probes at most double where the path carries packets in one direction only. The
+    /// back-off itself ends with an acknowledgement (RFC 9002 section 6.2.1).
+    pub(crate) const fn on_peer_heard(&mut self) {
+        if self.backoff > 0 && matches!(self.patience, Patience::Usual) {
+            self.patience = Patience::Little;
+        }
     }
 
     /// Probes that may be sent now, past the congestion window.
@@ -168,11 +202,69 @@ impl LossDetector {
     }
 
     fn backed_off(&self, pto: Duration) -> Duration {
-        pto.saturating_mul(1 << self.backoff.min(16)).min(MAX_PROBE_TIMEOUT)
+        let backoff = if self.patience == Patience::Little { 0 } else { self.backoff.min(16) };
+        pto.saturating_mul(1 << backoff).min(MAX_PROBE_TIMEOUT)
     }
 }
 
 /// The larger of the latest and the smoothed round-trip time (RFC 9002 section 6.1.2).
 fn round_trip(rtt: &Rtt) -> Duration {
     rtt.smoothed().max(rtt.latest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PTO: Duration = Duration::from_millis(100);
+
+    /// A path that has had so many probe timeouts in a row, its probes sent at zero.
+    fn silent(timeouts: u32) -> LossDetector {
+        let mut loss = LossDetector::new();
+        (0..timeouts).for_each(|_| fire(&mut loss));
+        loss
+    }
+
+    fn fire(loss: &mut LossDetector) {
+        loss.on_probe_timeout();
+        (0..PROBES).for_each(|_| loss.on_sent(Instant::ZERO));
+    }
+
+    fn wait(loss: &LossDetector) -> Duration {
+        loss.deadline(PTO, 1).expect("the timer runs") - Instant::ZERO
+    }
+
+    #[test]
+    fn timeouts_double_the_wait_up_to_the_cap() {
+        let waits: std::vec::Vec<Duration> = (0..7).map(|timeouts| wait(&silent(timeouts))).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 20, 20].map(|times| PTO * times));
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_shortens_every_other_wait_at_most() {
+        let mut loss = silent(4);
+        for _ in 0..3 {
+            loss.on_peer_heard();
+            loss.on_peer_heard();
+            assert_eq!(wait(&loss), PTO);
+            fire(&mut loss);
+            loss.on_peer_heard();
+            assert!(wait(&loss) > PTO * 15, "not twice running");
+            fire(&mut loss);
+        }
+        assert_eq!(loss.backoff(), 10, "only an acknowledgement ends the back-off");
+        loss.on_acked(Instant::ZERO, PacketNumber(1), 0, &Rtt::new());
+        loss.on_peer_heard();
+        fire(&mut loss);
+        assert_eq!(wait(&loss), PTO * 2, "nothing was missed");
+    }
+
+    #[test]
+    fn probes_at_once_end_the_back_off() {
+        let mut loss = silent(9);
+        loss.probe_at_once();
+        assert_eq!((loss.probes(), loss.deadline(PTO, 1)), (PROBES, None), "to be sent first");
+        (0..PROBES).for_each(|_| loss.on_sent(Instant::ZERO));
+        assert_eq!((loss.backoff(), wait(&loss)), (0, PTO));
+    }
 }

@@ -431,6 +431,11 @@ impl Streams {
         self.table.values().filter_map(|stream| stream.receive.as_ref()).any(ReceiveHalf::has_unread)
     }
 
+    /// Whether there is a stream that is not over.
+    pub(crate) fn any_open(&self) -> bool {
+        !self.table.is_empty()
+    }
+
     /// The next event for the application.
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
         self.events.pop_front()

@@ -2,11 +2,13 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::time::Instant;
 
 use dunlin_tokio::{
     CloseReason, ConnectError, ConnectOptions, ConnectionError, Endpoint, ErrorCode, Identity, Peer,
     PublicKey, TransportError, dunlin_core,
 };
+use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::{Pair, TRIES, bind, config, poll_once, soon};
@@ -160,6 +162,31 @@ async fn packets_of_an_early_question() -> u64 {
     assert_eq!(echoed.unwrap(), b"early");
     assert_eq!(soon(connecting).await.unwrap().peer_identity(), Some(server.public_key()));
     accepted.stats().packets_received
+}
+
+#[tokio::test]
+async fn a_dial_is_hurried_by_word_of_the_network() {
+    let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..TRIES {
+        let client = bind(1, config());
+        let _dial = client.connect(mute.local_addr().unwrap(), Peer::Key(key(2)), b"test").unwrap();
+        // The second copy goes 250 ms after the first, and the third 500 ms after that.
+        copy_from(&client, &mute).await;
+        copy_from(&client, &mute).await;
+        let start = Instant::now();
+        client.network_changed();
+        copy_from(&client, &mute).await;
+        if start.elapsed() < Duration::from_millis(200) {
+            return;
+        }
+    }
+    panic!("the driver sleeps on");
+}
+
+/// Waits for a packet.
+async fn copy_from(client: &Endpoint, mute: &UdpSocket) {
+    let mut packet = [0; 2000];
+    while soon(mute.recv_from(&mut packet)).await.unwrap().1 != client.local_addr() {}
 }
 
 #[tokio::test]

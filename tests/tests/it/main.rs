@@ -19,6 +19,7 @@ mod loss;
 mod memory;
 mod messages;
 mod mtu;
+mod network;
 mod optimistic;
 mod packets;
 mod puppet;

@@ -344,6 +344,29 @@ fn datagrams_may_be_as_long_as_the_path_carries() {
     pair.finish();
 }
 
+/// While the largest size is tested, stream data goes in smaller packets and datagrams still count on it: the pacer waits
+/// for the one or for the other, and the world notices if it does not know for which.
+#[test]
+fn a_paced_sender_with_datagrams_waits_for_packets_of_their_size() {
+    for max in [1452, 9000] {
+        let link = LinkConfig { rate: Some(dunlin_sim::Rate::mbit(2)), ..link(max.into()) };
+        let mut transfer = Transfer::new(1, link, max, 100 << 20, true);
+        transfer.run(Duration::from_secs(4));
+        assert_eq!(transfer.path().packet_size, max);
+        transfer.set_mtu(1300);
+        let sender = transfer.sender();
+        let mut tested = 0;
+        for _ in 0..2000 {
+            transfer.pair.on_client(sender, |connection| connection.send_datagram(&[7; 300])).unwrap();
+            transfer.run(ms(1));
+            let path = transfer.path();
+            tested += u32::from(path.packet_size < path.mtu);
+        }
+        assert!(tested > 100, "{tested} ms of doubt");
+        transfer.pair.finish();
+    }
+}
+
 #[test]
 fn what_the_own_system_refuses_is_known_at_once() {
     let (receiver, seen) = Receiver::new();

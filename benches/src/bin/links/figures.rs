@@ -19,7 +19,7 @@ pub(crate) fn figures(run: &Run, scenario: &Scenario) -> BTreeMap<&'static str, 
         Kind::Plain | Kind::SlowReaders => BTreeMap::new(),
         Kind::Shared | Kind::AgainstCubic(First::Peer | First::Cubic) => sharing(run),
         Kind::Steps => steps(run, scenario),
-        Kind::Outage => outage(run, scenario),
+        Kind::Outage(_) => outage(run, scenario),
         Kind::Sender => sender(run),
     }
 }

@@ -46,11 +46,29 @@ pub(crate) struct Flow {
     pub(crate) load: Load,
 }
 
-/// What happens to a link, in both directions.
+/// What happens to a link, in both directions, or around it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     Down,
     Up,
+    /// This end of every flow is told that the network has changed.
+    Told(End),
+}
+
+/// An end of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    Source,
+    Sink,
+}
+
+impl End {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+        }
+    }
 }
 
 /// A run to be made: flows that share a link.
@@ -119,8 +137,19 @@ pub(crate) fn run(setup: &Setup) -> Run {
     let mut changes = setup.changes.iter().map(|(at, change)| (Instant::ZERO + *at, *change)).peekable();
     loop {
         while let Some((_, change)) = changes.next_if(|(at, _)| *at <= world.now()) {
-            for link in [forward, back] {
-                world.link_mut(link).configure(|config| config.down = change == Change::Down);
+            match change {
+                Change::Down | Change::Up => {
+                    for link in [forward, back] {
+                        world.link_mut(link).configure(|config| config.down = change == Change::Down);
+                    }
+                }
+                Change::Told(end) => {
+                    for (source, sink) in &ends {
+                        let told = if end == End::Source { *source } else { *sink };
+                        let now = world.now();
+                        world.node_mut(told).network_changed(now);
+                    }
+                }
             }
         }
         let change = changes.peek().map_or(deadline, |(at, _)| *at);

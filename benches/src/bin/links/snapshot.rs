@@ -26,13 +26,14 @@ const CELLS: [&str; 7] = [
 ];
 
 /// Cut to so many seconds.
-const OTHERS: [(&str, u64); 6] = [
+const OTHERS: [(&str, u64); 7] = [
     ("bursts 0.5%", 2),
     ("policer 20M", 5),
     ("wifi", 4),
     ("two flows 10M 100ms", 30),
     ("app-limited 4M of 100M", 10),
     ("outage 0.5s", 9),
+    ("outage 2s sink told", 11),
 ];
 
 fn line(out: &mut String, outcome: &Outcome) {

@@ -119,6 +119,11 @@ impl Qotp {
         }
     }
 
+    /// The network has changed: that the peer was not heard until now does not tell whether it is there.
+    pub(crate) const fn forgive_silence(&mut self) {
+        self.unheard = 0;
+    }
+
     /// The key for Data packets and replies.
     const fn key(&self) -> Option<&PacketKey> {
         match &self.phase {

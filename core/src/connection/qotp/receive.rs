@@ -86,6 +86,7 @@ impl Connection {
         self.path.received.mark(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
+        let missed = self.is_peer_missed(now);
         self.idle.on_received(now);
         if arrival.remote == self.path.remote {
             self.path.validation.on_received(datagram.len());
@@ -97,6 +98,10 @@ impl Connection {
             self.drop_ack_of_copy(&mut payload);
         }
         let applied = self.apply_qotp(cx, now, &payload);
+        // An acknowledgement alone may be what a peer without room answers our probes with.
+        if missed && payload.stream.is_some() {
+            self.path.loss.on_peer_heard();
+        }
         if let State::Qotp(qotp) = &mut self.state {
             qotp.unheard = 0;
             if applied.is_err() && qotp.acks.is_empty() {

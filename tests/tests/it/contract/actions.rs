@@ -2,7 +2,7 @@
 
 use dunlin_core::{
     ConnectError, ConnectOptions, Connection, ConnectionHandle, Direction, Duration, ErrorCode, Instant,
-    Peer, PublicKey, Role, StreamId, TrainLimit, TransportAddr, fuzzing,
+    NetworkChange, Peer, PublicKey, Role, StreamId, TrainLimit, TransportAddr, fuzzing,
 };
 use dunlin_sim::ALPN;
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ pub(super) enum Action {
     Drain(usize, TrainLimit),
     Poll(usize, Option<Duration>),
     Events(usize),
+    NetworkChanged(usize),
     Run(Duration, u8),
 }
 
@@ -247,6 +248,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         10 => (side(), limit()).prop_map(|(side, limit)| Action::Drain(side, limit)),
         1 => (side(), wait).prop_map(|(side, wait)| Action::Poll(side, wait)),
         3 => side().prop_map(Action::Events),
+        3 => side().prop_map(Action::NetworkChanged),
         12 => (1..300u64, 0..60u8).prop_map(|(millis, loss)| Action::Run(Duration::from_millis(millis), loss)),
     ]
 }
@@ -285,6 +287,11 @@ impl Action {
             Self::Poll(side, wait) => poll(duo, side, wait),
             Self::Events(side) => {
                 duo.events(side);
+            }
+            Self::NetworkChanged(side) => {
+                let now = duo.tell_time(side);
+                duo.sides[side].endpoint.network_changed(now, NetworkChange::Unspecified);
+                duo.note(&duo.sides[side].endpoint.poll_timeout());
             }
             Self::Run(span, loss) => {
                 let mut count = 0u32;

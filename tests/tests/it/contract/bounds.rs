@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use dunlin_core::{
     Arrival, Config, ConnectError, ConnectOptions, ConnectionHandle, DatagramError, Direction, Disposition,
-    DropReason, Duration, Event, Peer, ReadError, Role, StreamId, TrainLimit, WriteError,
+    DropReason, Duration, Event, NetworkChange, Peer, ReadError, Role, StreamId, TrainLimit, WriteError,
 };
 use dunlin_sim::{ALPN, config};
 
@@ -53,6 +53,37 @@ fn a_thousand_due_connections_are_served_in_turn() {
     assert_eq!(duo.sides[0].endpoint.poll_timeout(), None);
     assert_eq!(duo.sides[0].endpoint.stats().connections, 0, "all dials have failed");
     assert_eq!(duo.events(0).len(), 1000);
+}
+
+/// A report of the network concerns all connections, but one call serves some; no time has to pass for the rest.
+#[test]
+fn a_report_reaches_a_thousand_connections_in_turn() {
+    let mut settings = config();
+    settings.limits.per_endpoint = 1 << 30;
+    let mut duo = Duo::new(settings.clone(), settings);
+    for _ in 0..1000 {
+        dial(&mut duo);
+    }
+    duo.drain(0, TrainLimit::SINGLE);
+    duo.now += DELAY;
+    let rounds = 1000usize.div_ceil(TIMERS_PER_CALL);
+    for _ in 0..3 {
+        duo.wire.clear();
+        for round in 0..rounds {
+            match round {
+                0 => duo.sides[0].endpoint.network_changed(duo.now, NetworkChange::Unspecified),
+                _ => duo.fire(0),
+            }
+            let sent = duo.wire.len();
+            duo.drain(0, TrainLimit::SINGLE);
+            let left = 1000 - sent;
+            assert_eq!(duo.wire.len() - sent, left.min(TIMERS_PER_CALL), "in round {round}");
+            let due = duo.sides[0].endpoint.poll_timeout().is_some_and(|due| due <= duo.now);
+            assert_eq!(due, left > TIMERS_PER_CALL, "in round {round}");
+        }
+        // Less than the first wait of a dial.
+        duo.now += Duration::from_millis(200);
+    }
 }
 
 #[test]

@@ -169,8 +169,10 @@ impl Duo {
 
     /// Does what is due at a side until nothing is: no spin.
     pub(super) fn settle(&mut self, side: usize, limit: TrainLimit) {
+        // A report of the network also visits the places of connections that are gone.
         let connections = self.sides[side].endpoint.stats().connections as usize;
-        for _ in 0..=connections / TIMERS_PER_CALL {
+        let known = connections + self.sides[side].handles.len();
+        for _ in 0..=known / TIMERS_PER_CALL {
             self.fire(side);
             self.drain(side, limit);
         }

@@ -189,6 +189,21 @@ fn a_qotp_reader_with_little_memory_may_stall_too() {
     }
 }
 
+/// What answers its probes is no news to a sender.
+#[test]
+fn a_qotp_reader_without_room_is_probed_every_two_seconds() {
+    let mut stalled = Stalled::new(1, quick(), limited(150, 1 << 20), 250_000);
+    let client = stalled.client;
+    let mut timeouts = || {
+        stalled.pair.world.run_for(Duration::from_secs(10));
+        stalled.pair.on_client(client, |connection| connection.stats().probe_timeouts)
+    };
+    let early = timeouts();
+    assert_eq!(timeouts() - early, 5);
+    stalled.resume(Duration::from_secs(30));
+    stalled.pair.finish();
+}
+
 #[test]
 fn a_qotp_writer_that_found_no_memory_is_told_when_there_is_some() {
     for streams in [1, 3, 5] {

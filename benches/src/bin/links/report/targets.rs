@@ -6,8 +6,8 @@ use dunlin_sim::Ppm;
 
 use crate::cell::Cell;
 use crate::outcome::Outcome;
-use crate::run::Peer;
-use crate::scenario::OUTAGES;
+use crate::run::{End, Peer};
+use crate::scenario::{OUTAGES, outage_name};
 use crate::suite::Results;
 use crate::units::QueueSize;
 
@@ -265,27 +265,45 @@ fn steady(results: &Results<'_>) -> Vec<Target> {
     ]
 }
 
-/// Two round trips and 2 s: nobody tells the sender that the link is back, so a probe has to find out.
-const RESUME_MS: f64 = 2.0 * 40.0 + 2_000.0;
+/// Two round trips of the scenarios with outages.
+const TWO_TRIPS_MS: f64 = 2.0 * 40.0;
+/// Nobody tells the sender that the link is back, so a probe has to find out; the wait for one is capped.
+const UNTOLD_MS: f64 = TWO_TRIPS_MS + 2_000.0;
+/// It is told, or the receiver is and asks.
+const TOLD_MS: f64 = TWO_TRIPS_MS + 250.0;
 /// A pause that is longer than a probe timeout at its cap is a stall.
 const STALL_MS: f64 = 2_000.0;
 
 fn outages(results: &Results<'_>) -> Vec<Target> {
-    const NAME: &str = "outages of 0.5 to 60 s, not reported: data within 2 RTT + 2 s";
-    const STALL: &str = "no stall after an outage: 80 % used from 3 s on";
-    let links = OUTAGES.map(|millis| format!("outage {}s", millis as f64 / 1e3));
-    let run: Vec<_> = links.iter().filter_map(|link| results.get(link, Peer::Dunlin)).collect();
-    if run.is_empty() {
-        return [NAME, STALL].map(Target::not_run).into();
-    }
-    let get = |name| move |outcome: &&Outcome| outcome.figures.get(name).copied().unwrap_or(f64::INFINITY);
-    let list = |name: &'static str| run.iter().map(get(name)).collect::<Vec<_>>();
-    let (resumed, pauses, after) = (list("resumed_ms"), list("longest_pause_ms"), list("utilisation_after"));
-    let after: Vec<f64> = after.iter().map(|share| if share.is_finite() { *share } else { 0.0 }).collect();
-    let goes_on = pauses.iter().all(|pause| *pause <= STALL_MS) && after.iter().all(|share| *share >= 0.8);
+    const UNTOLD: &str = "outages of 0.5 to 60 s, not reported: data within 2 RTT + 2 s";
+    const SOURCE: &str = "outages reported to the sender: data within 2 RTT + 250 ms";
+    const SINK: &str = "outages reported to the receiver: data within 2 RTT + 250 ms";
+    const STALL: &str = "no stall after any of them: 80 % used from 3 s on";
+    let run = |told| OUTAGES.iter().filter_map(move |ms| results.get(&outage_name(*ms, told), Peer::Dunlin));
+    let resumed = |name, told, limit: f64| {
+        let after = |outcome: &Outcome| outcome.figures.get("resumed_ms").copied().unwrap_or(f64::INFINITY);
+        let after: Vec<f64> = run(told).map(after).collect();
+        match after.is_empty() {
+            true => Target::not_run(name),
+            false => Target::new(name, after.iter().all(|ms| *ms <= limit), format!("after {after:?} ms")),
+        }
+    };
+    let all: Vec<_> = [None, Some(End::Source), Some(End::Sink)].into_iter().flat_map(run).collect();
+    let stall = if all.is_empty() {
+        Target::not_run(STALL)
+    } else {
+        let pause =
+            |outcome: &&Outcome| outcome.figures.get("longest_pause_ms").copied().unwrap_or(f64::INFINITY);
+        let pause = all.iter().map(pause).fold(0.0, f64::max);
+        let used = all.iter().map(|outcome| figure(outcome, "utilisation_after")).fold(1.0, f64::min);
+        let text = format!("used at least {used}, pauses of {pause} ms at most");
+        Target::new(STALL, pause <= STALL_MS && used >= 0.8, text)
+    };
     vec![
-        Target::new(NAME, resumed.iter().all(|span| *span <= RESUME_MS), format!("after {resumed:?} ms")),
-        Target::new(STALL, goes_on, format!("used {after:?}, pauses {pauses:?} ms")),
+        resumed(UNTOLD, None, UNTOLD_MS),
+        resumed(SOURCE, Some(End::Source), TOLD_MS),
+        resumed(SINK, Some(End::Sink), TOLD_MS),
+        stall,
     ]
 }
 

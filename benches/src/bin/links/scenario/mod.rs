@@ -8,12 +8,12 @@ use dunlin_sim::{Duration, Instant};
 
 use crate::cell::Cell;
 use crate::link::Link;
-use crate::run::{Change, Flow, Peer, Setup};
+use crate::run::{Change, End, Flow, Peer, Setup};
 use crate::stack::{Load, Windows};
 
 use matrix::matrix;
 use special::special;
-pub(crate) use special::{AFTER, OUTAGES, STEP, UP_STEP};
+pub(crate) use special::{AFTER, OUTAGES, STEP, UP_STEP, outage_name};
 
 /// How much longer than the link alone a cell may take: what is slower is counted as what it had carried by then.
 const PATIENCE: u32 = 10;
@@ -53,8 +53,8 @@ pub(crate) enum Kind {
     AgainstCubic(First),
     /// How a change of capacity is answered.
     Steps,
-    /// How a flow goes on when the link is back.
-    Outage,
+    /// How a flow goes on when the link is back, and who is told that it is.
+    Outage(Option<End>),
     /// What the sender thinks of itself: its window and its packets.
     Sender,
     /// Connections whose applications read slowly: no flow of bulk data at all.
@@ -110,6 +110,8 @@ impl Scenario {
     pub(crate) fn suits(&self, peer: Peer) -> bool {
         match self.kind {
             Kind::SlowReaders => peer == Peer::Dunlin,
+            // quinn-proto cannot be told.
+            Kind::Outage(Some(_)) => peer == Peer::Dunlin,
             // That would be two flows of its own.
             Kind::AgainstCubic(_) => peer != Peer::QuinnCubic,
             _ => true,
@@ -138,7 +140,7 @@ impl Scenario {
             flows,
             changes: self.changes.clone(),
             limit: self.limit,
-            every: if self.kind == Kind::Outage { Duration::from_millis(1) } else { LOOK },
+            every: if matches!(self.kind, Kind::Outage(_)) { Duration::from_millis(1) } else { LOOK },
             gauges: self.kind == Kind::Sender,
         }
     }

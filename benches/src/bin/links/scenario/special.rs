@@ -6,7 +6,7 @@ use dunlin_sim::{Duration, LinkConfig, Loss, Policer, Ppm, Rate, RateTrace};
 use super::{First, Kind, Scenario, radio};
 use crate::cell::Cell;
 use crate::link::{Capacity, Link};
-use crate::run::Change;
+use crate::run::{Change, End};
 use crate::stack::{Load, Windows};
 use crate::units::QueueSize;
 
@@ -122,15 +122,26 @@ fn steady() -> Vec<Scenario> {
     ]
 }
 
-/// Links that are gone for a while.
+/// Links that are gone for a while; nobody is told when they are back, or one end is.
 fn outages() -> Vec<Scenario> {
-    let outage = |millis: u64| {
+    let outage = |millis: u64, told: Option<End>| {
         let span = MILLI * millis as u32;
         let link = Link::new(&Cell::new(Rate::mbit(20), MILLI * 40, Ppm::NEVER, QueueSize::bdp(1)));
-        let name = format!("outage {}s", span.as_secs_f64());
-        let run = Scenario::endless(&name, Kind::Outage, link, DOWN + span + AFTER);
-        let changes = vec![(DOWN, Change::Down), (DOWN + span, Change::Up)];
+        let run =
+            Scenario::endless(&outage_name(millis, told), Kind::Outage(told), link, DOWN + span + AFTER);
+        let back = told.map(|end| (DOWN + span, Change::Told(end)));
+        let changes = [(DOWN, Change::Down), (DOWN + span, Change::Up)].into_iter().chain(back).collect();
         Scenario { changes, quick: millis <= 2_000, ..run }
     };
-    OUTAGES.map(outage).into()
+    let told = [None, Some(End::Source), Some(End::Sink)];
+    told.iter().flat_map(|told| OUTAGES.map(|millis| outage(millis, *told))).collect()
+}
+
+/// The name of an outage.
+pub(crate) fn outage_name(millis: u64, told: Option<End>) -> String {
+    let seconds = millis as f64 / 1e3;
+    match told {
+        None => format!("outage {seconds}s"),
+        Some(end) => format!("outage {seconds}s {} told", end.name()),
+    }
 }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use dunlin_core::{
     AeadPolicy, Arrival, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, Identity, LocalAddr,
-    Peer, PublicKey, ReadError, StreamId, TrainLimit, TransportAddr, WriteError,
+    NetworkChange, Peer, PublicKey, ReadError, StreamId, TrainLimit, TransportAddr, WriteError,
 };
 use dunlin_sim::{Duration, Ecn, Instant, Node, Transmit};
 
@@ -161,6 +161,10 @@ impl Stack for Source {
         self.lost
     }
 
+    fn network_changed(&mut self, now: Instant) {
+        self.endpoint.network_changed(now, NetworkChange::Unspecified);
+    }
+
     fn gauges(&mut self) -> Option<Gauges> {
         let path = self.endpoint.connection(self.connection?)?.path();
         Some(Gauges { window: path.congestion.window, packet_size: path.packet_size })
@@ -242,6 +246,10 @@ impl Stack for Sink {
 
     fn lost(&self) -> bool {
         self.lost
+    }
+
+    fn network_changed(&mut self, now: Instant) {
+        self.endpoint.network_changed(now, NetworkChange::Unspecified);
     }
 
     fn gauges(&mut self) -> Option<Gauges> {

@@ -63,6 +63,9 @@ pub(crate) trait Stack: Node {
     /// Whether the connection has ended before its time.
     fn lost(&self) -> bool;
 
+    /// The system says that the network has changed. It is all the same to stacks that have no ear for it.
+    fn network_changed(&mut self, _now: Instant) {}
+
     /// How the sender is doing; `None` at a sink and while nothing is connected.
     fn gauges(&mut self) -> Option<Gauges>;
 }
