@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Bytes in a full packet of what is to be sent now.
+    /// Bytes in a full packet of what is to be sent now, which planning and pacing are about.
     pub(super) fn full_size(&self) -> u16 {
         if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
     }
@@ -105,11 +105,6 @@ impl Connection {
         } else {
             Err(held)
         }
-    }
-
-    /// The size of a full packet now, which pacing is about.
-    pub(super) fn full_size(&self) -> u16 {
-        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
     }
 
     /// Whether there is anything that congestion control has a say in.
