@@ -112,7 +112,9 @@ impl Bbr {
     /// `SetPacingRateWithGain`, section 5.6.2: before the pipe has been full it only rises.
     fn set_pacing_rate(&mut self, gain: Gain) {
         let bw = match self.phase {
-            Phase::ProbeCruise | Phase::ProbeRefill => self.loss.made_up_for(self.bw),
+            Phase::ProbeCruise | Phase::ProbeRefill if self.probe.knows_background() => {
+                self.loss.made_up_for(self.bw)
+            }
             _ => self.bw,
         };
         let rate = bw.scaled(gain).scaled(PACING_MARGIN);

@@ -10,8 +10,8 @@
 //!   was seen without a queue is remembered as background: no sender is its cause. Excessive is what exceeds 2 % plus
 //!   twice the background by more than small numbers scatter.
 //! - While there is no queue, cruising makes up for the background: a path that delivers 95 % of what it is sent is full
-//!   only with more than it delivers. Draining after a probe does not, so that loss of our own making shows itself there
-//!   as what it is.
+//!   only with more than it delivers. The first rounds of each cruise do not, and they alone tell of the background, so
+//!   that loss of our own making, at a policer above all, shows itself there as what it is.
 //! - A window that lost more than an eighth is congestion whatever came before, and teaches no background.
 //!
 //! Loss of our own making does not stay in the background for long: the response sends at the rate that was

@@ -330,11 +330,9 @@ impl Bbr {
         let queue_free = self.min_rtt.is_near(self.loss.window_rtt());
         let pressure = match phase {
             Phase::Startup if grew => Pressure::None,
-            Phase::Drain { .. } | Phase::ProbeDown | Phase::ProbeCruise
-                if !self.probe.awaits_feedback() && queue_free =>
-            {
-                Pressure::None
-            }
+            _ if !queue_free || self.probe.awaits_feedback() => Pressure::Some,
+            Phase::Drain { .. } | Phase::ProbeDown => Pressure::None,
+            Phase::ProbeCruise if self.probe.shows_background() => Pressure::None,
             _ => Pressure::Some,
         };
         let verdict = self.loss.end_round(self.max_datagram, pressure, queue_free);

@@ -91,6 +91,8 @@ pub(super) const OFFLOAD_QUANTA: u64 = 3;
 /// The shortest span of `spans`, longer than acknowledgments are delayed (25 ms by default) or bunched. This and the
 /// following are our own choice, found with the link suite.
 pub(super) const MIN_SPAN: Duration = Duration::from_millis(30);
+/// So many rounds each cycle cruises without making up for loss, to see how much there is.
+pub(super) const BACKGROUND_ROUNDS: u8 = 2;
 /// What is left of the rate when the capacity has fallen.
 pub(super) const FALLEN: Gain = Gain::percent(50);
 /// So many spans in a row prove it.

@@ -6,8 +6,8 @@
 //! earlier.
 
 use super::params::{
-    FALL_PROBE_ROUNDS, FULL_QUEUE_ROUNDS, HEADROOM, MAX_UP_PACING, PROBE_WAIT, RENO_ROUNDS, UNBOUNDED,
-    UP_PACING,
+    BACKGROUND_ROUNDS, FALL_PROBE_ROUNDS, FULL_QUEUE_ROUNDS, HEADROOM, MAX_UP_PACING, PROBE_WAIT,
+    RENO_ROUNDS, UNBOUNDED, UP_PACING,
 };
 use super::{Ack, Bbr, Phase};
 use crate::congestion::bandwidth::{Bandwidth, Gain};
@@ -55,6 +55,8 @@ pub(super) struct Probe {
     pub(super) up_acked_per_datagram: u64,
     /// Rounds since the last probe (`BBR.rounds_since_probe_up`).
     rounds_since_up: u64,
+    /// Rounds of cruising since then.
+    cruise_rounds: u8,
     /// When the cycle began (`BBR.cycle_stamp`).
     cycle_start: Instant,
     /// How long to wait at most before probing again (`BBR.bw_probe_wait`).
@@ -65,6 +67,17 @@ impl Probe {
     /// A round began.
     pub(super) fn on_round(&mut self) {
         self.rounds_since_up = self.rounds_since_up.saturating_add(1);
+        self.cruise_rounds = self.cruise_rounds.saturating_add(1);
+    }
+
+    /// Cruising has only begun, at no more than was delivered: what is lost now is the path's own loss.
+    pub(super) fn shows_background(&self) -> bool {
+        self.cruise_rounds <= BACKGROUND_ROUNDS
+    }
+
+    /// That has been seen: time to make up for it.
+    pub(super) fn knows_background(&self) -> bool {
+        self.cruise_rounds >= BACKGROUND_ROUNDS
     }
 
     /// Whether what was sent faster than the path delivers may still be on its way.
@@ -89,6 +102,7 @@ impl Bbr {
 
     /// `StartProbeBW_CRUISE`.
     pub(super) fn start_probe_cruise(&mut self) {
+        self.probe.cruise_rounds = 0;
         self.phase = Phase::ProbeCruise;
     }
 
