@@ -102,7 +102,7 @@ impl Dial {
     }
 
     /// The network has changed: the next copy goes at once, and the waits begin anew. Says whether there is anything to send.
-    fn hurry(&mut self, now: Instant) -> bool {
+    pub(super) fn hurry(&mut self, now: Instant) -> bool {
         let Some(flight) = &mut self.flight else { return false };
         flight.next = flight.next.min(now);
         flight.wait = FIRST_WAIT;
@@ -457,14 +457,6 @@ impl Connection {
 }
 
 impl Qotp {
-    /// The network has changed while we dial: see [`Dial::hurry`].
-    pub(crate) fn hurry_dial(&mut self, now: Instant) -> bool {
-        match &mut self.phase {
-            Phase::Dialling(dial) => dial.hurry(now),
-            Phase::Keyed(_) => false,
-        }
-    }
-
     const fn answering_mut(&mut self) -> Option<&mut Answering> {
         match &mut self.phase {
             Phase::Keyed(keyed) => match &mut keyed.handshake {

@@ -119,6 +119,14 @@ impl Qotp {
         }
     }
 
+    /// The network has changed while we dial: see [`Dial::hurry`].
+    pub(crate) fn hurry_dial(&mut self, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Dialling(dial) => dial.hurry(now),
+            Phase::Keyed(_) => false,
+        }
+    }
+
     /// The network has changed: that the peer was not heard until now does not tell whether it is there.
     pub(crate) const fn forgive_silence(&mut self) {
         self.unheard = 0;
