@@ -288,8 +288,8 @@ impl Connection {
         if !self.streams.is_starving() {
             return;
         }
-        self.streams.feed(self.room(cx));
-        let others_hold_it = self.account.available() >= LARGE;
+        self.streams.feed(self.account.writable().min(cx.budget.available()));
+        let others_hold_it = self.account.writable() >= LARGE;
         if self.streams.is_starving() && others_hold_it && !core::mem::replace(&mut self.awaits_memory, true)
         {
             cx.starving.push_back(self.handle);
