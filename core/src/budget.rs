@@ -12,6 +12,9 @@ const OVERDRAFT: usize = 16 << 10;
 
 /// Growing credit leaves one part in so many of each limit alone.
 const SPARE: usize = 16;
+/// Data to send leaves one part in so many of a connection's limit alone. It is less than credit leaves, so that credit
+/// cannot keep out data to send.
+const WRITE_SPARE: usize = 32;
 
 /// A limit stands in the way; nothing was charged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -123,6 +126,18 @@ impl Account {
         budget.charge(bytes)?;
         self.charged = self.charged.saturating_add(bytes);
         Ok(())
+    }
+
+    /// Bytes that can still be charged for data to send, as far as this connection goes. The rest is for what such data
+    /// could not be sent without, above all records of packets, and for streams that are opened: writers take whatever
+    /// there is.
+    pub(crate) const fn writable(&self) -> usize {
+        self.available().saturating_sub(self.limit / WRITE_SPARE)
+    }
+
+    /// As [`Self::charge`], for data to send.
+    pub(crate) fn charge_written(&mut self, budget: &mut Budget, bytes: usize) -> Result<(), OverBudget> {
+        if bytes > self.writable() { Err(OverBudget::Connection) } else { self.charge(budget, bytes) }
     }
 
     /// Gives back `bytes` of what [`Self::charge`] charged.

@@ -95,3 +95,21 @@ fn received_data_draws_on_the_credit_first() {
     account.close(&mut budget);
     assert_eq!(budget.used(), 0);
 }
+
+#[test]
+fn data_to_send_leaves_room_for_what_sends_it() {
+    let mut budget = Budget::new(10_000);
+    let mut account = Account::new(320);
+    assert_eq!(account.charge_written(&mut budget, 311), Err(OverBudget::Connection));
+    assert_eq!(account.charge_written(&mut budget, 310), Ok(()));
+    assert_eq!(account.writable(), 0);
+    assert_eq!(account.charge(&mut budget, 10), Ok(()));
+    account.release(&mut budget, 320);
+    assert_eq!(account.reserve_credit(&mut budget, 1), 1);
+    for _ in 0..20 {
+        account.reserve_credit(&mut budget, 320);
+    }
+    assert!(account.writable() >= 10, "credit keeps out data to send: {account:?}");
+    account.close(&mut budget);
+    budget.check(0);
+}

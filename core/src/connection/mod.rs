@@ -274,13 +274,23 @@ impl Connection {
         self.account.available().min(cx.budget.available())
     }
 
+    /// As [`Self::room`], before something is sent. Records of lost packets, which only tell late acknowledgements, give
+    /// way where there is no memory for another: with nothing in flight no acknowledgement would make room for it.
+    fn room_to_send(&mut self, cx: &Shared) -> usize {
+        let room = self.room(cx);
+        if self.path.sent.growth() > room.max(plan::MIN_RECORDS) {
+            self.path.sent.forget_settled();
+        }
+        room
+    }
+
     /// Tells writers that wait for memory when there is some. Where it is the endpoint that has none, it calls again.
     fn feed_streams(&mut self, cx: &mut Shared) {
         if !self.streams.is_starving() {
             return;
         }
-        self.streams.feed(self.room(cx));
-        let others_hold_it = self.account.available() >= LARGE;
+        self.streams.feed(self.account.writable().min(cx.budget.available()));
+        let others_hold_it = self.account.writable() >= LARGE;
         if self.streams.is_starving() && others_hold_it && !core::mem::replace(&mut self.awaits_memory, true)
         {
             cx.starving.push_back(self.handle);

@@ -91,7 +91,7 @@ impl Connection {
         let mut ecn = None;
         self.path.paced_until = None;
         self.starved = false;
-        let room = self.room(cx);
+        let room = self.room_to_send(cx);
         let probe = self.put_mtu_probe(cx, now, limit, budget, room, out);
         if probe.is_some() {
             return probe;

@@ -326,6 +326,13 @@ impl SentPackets {
         self.acked.remove_below(self.base);
     }
 
+    /// Forgets the oldest records, up to the first packet in flight, as long as one more packet would need more memory.
+    pub(crate) fn forget_settled(&mut self) {
+        while self.growth() > 0 && self.is_front_outstanding() == Some(false) {
+            self.forget_front();
+        }
+    }
+
     fn pop_front(&mut self) {
         let Some(front) = self.packets.pop_front() else { return };
         self.base += 1;

@@ -200,7 +200,7 @@ impl Memory<'_> {
 
     /// A block for data to send, charged with its size (the allocator's own rounding is not counted).
     pub(crate) fn take(&mut self, size: BlockSize) -> Result<Block, OverBudget> {
-        self.account.charge(self.budget, size.bytes())?;
+        self.account.charge_written(self.budget, size.bytes())?;
         Ok(self.pool.take(size))
     }
 

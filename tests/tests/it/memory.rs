@@ -2,7 +2,7 @@
 //! (What attackers can make an endpoint hold is measured under a counting allocator, in the test `alloc`.)
 
 use dunlin_core::{Config, Connection, Duration, Event};
-use dunlin_sim::{AcceptAll, LinkConfig, Pair, Receiver, Sender, config, seeds};
+use dunlin_sim::{AcceptAll, LinkConfig, Pair, QueueLimit, Receiver, Sender, config, seeds};
 
 use crate::common::{bad_line, line, ms};
 
@@ -120,5 +120,21 @@ fn a_writer_is_told_of_memory_that_another_connection_gives_back() {
     pair.on_client(first, |connection| connection.reset(held, 1u32.into()).expect("it is open"));
     pair.world.run_for(ms(1));
     assert_eq!(writable(&pair), before + 1);
+    pair.finish();
+}
+
+#[test]
+fn writers_leave_memory_for_what_sends_their_data() {
+    let link = LinkConfig { delay: ms(40), queue: QueueLimit::Bytes(1_000_000), ..line() };
+    let (receiver, seen) = Receiver::new();
+    let mut pair = Pair::with(1, link, limited(4 << 20), config(), Sender::new(40, 1 << 30), receiver);
+    let handle = pair.dial();
+    pair.world.run_for(Duration::from_secs(2));
+    let before = seen.borrow().total();
+    pair.world.run_for(Duration::from_secs(2));
+    let rate = (seen.borrow().total() - before) * 8 / 2;
+    assert!(rate > 80_000_000, "{rate} bit/s of 100 Mbit/s");
+    let opened = pair.on_client(handle, |connection| connection.open_bi());
+    assert!(opened.is_ok(), "{opened:?}");
     pair.finish();
 }

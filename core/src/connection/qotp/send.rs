@@ -83,7 +83,7 @@ impl Connection {
         let (mut paced, mut segment_size) = (0, full);
         self.path.paced_until = None;
         self.starved = false;
-        let room = self.room(cx);
+        let room = self.room_to_send(cx);
         for count in 0..limit.segments.max(1) {
             if count > 0 && out.len() - start + segment_size > most {
                 break;

@@ -19,7 +19,8 @@ impl Bench {
     fn new(limit: usize) -> Self {
         Self {
             pool: BlockPool::default(),
-            account: Account::new(limit),
+            // A part of it is not for data to send.
+            account: Account::new(limit.saturating_add(limit / 16)),
             budget: Budget::new(usize::MAX),
             buffer: SendBuffer::default(),
         }
@@ -169,7 +170,7 @@ fn apply(bench: &mut Bench, model: &mut Model, sent: &mut Vec<Chunk>, op: Op) {
             model.bytes.resize(model.bytes.len() + written, Unsent);
             if written < len.min(max) {
                 let next = block_size(block_index(model.bytes.len() as u64)).bytes();
-                assert!(bench.account.available() < next, "stopped although a block fits");
+                assert!(bench.account.writable() < next, "stopped although a block fits");
             }
             (None, None)
         }
