@@ -6,10 +6,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Duration, Endpoint, ErrorCode, Event, Instant};
+use dunlin_udp::Clock;
 use tokio::sync::Notify;
 use tracing::debug;
 
-use crate::clock::Clock;
 use crate::table::Entry;
 use crate::wake::Wakes;
 

@@ -9,9 +9,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use dunlin_core::{Duration, Instant};
+use dunlin_udp::Clock;
 use tokio::time::{Sleep, sleep};
-
-use crate::clock::Clock;
 
 use fine::FineTimer;
 
