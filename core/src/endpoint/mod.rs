@@ -344,6 +344,12 @@ impl Endpoint {
         }
     }
 
+    /// Everything that has a handle: connections, until they are forgotten, and attempts of others. For a shutdown, not
+    /// for every packet: it looks at all of them.
+    pub fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
+        self.slots.handles()
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
