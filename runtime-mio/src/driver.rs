@@ -48,20 +48,21 @@ impl Driver {
         Self::new(Endpoint::bind(address, config, identity)?).map_err(BindError::Poll)
     }
 
-    /// A driver of `endpoint`, which must not be registered elsewhere.
+    /// A driver of `endpoint`, which is registered nowhere else from now on.
     ///
     /// # Errors
-    /// The system's, if it has no more descriptors to give, or the endpoint is registered already.
+    /// The system's, if it has no more descriptors to give; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
     pub fn new(mut endpoint: Endpoint) -> io::Result<Self> {
         let poll = Poll::new()?;
+        endpoint.deregister()?;
         endpoint.register(poll.registry(), SOCKET)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self { endpoint, poll, events: Events::with_capacity(2), waker })
     }
 
     /// One turn of the loop: sends what there is to send, waits until something arrives, something is due, somebody
-    /// wakes it, or `timeout` is over (`None`: as long as it takes), and receives. Then there may be events: fetch them
-    /// all before the next turn, which sends what you make of them.
+    /// wakes it, or `timeout` is over (`None`: as long as it takes), and receives. Then there may be events. Fetch them all
+    /// before the next turn, which sends what you make of them, but does not wait if there are any left.
     ///
     /// # Errors
     /// See [`RunError`]. After [`Endpoint::close`], [`RunError::Closed`] says that all is done.

@@ -82,8 +82,8 @@ impl Endpoint {
         })
     }
 
-    /// Has `registry` watch the socket, for reading and writing. Every event with `token` is for a turn of the loop;
-    /// what it says does not matter, since a turn tries everything.
+    /// Has `registry` watch the socket. Every event with `token` is for a turn of the loop; what it says does not matter,
+    /// since a turn tries everything.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
@@ -91,12 +91,12 @@ impl Endpoint {
         self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)
     }
 
-    /// Has `registry` forget the socket. Dropping the endpoint, or closing it, does so too.
+    /// Has the registry forget the socket, if it is registered. Dropping the endpoint does so too, and so does its end.
     ///
     /// # Errors
-    /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
-    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.deregister(registry)
+    /// The system's.
+    pub fn deregister(&mut self) -> io::Result<()> {
+        self.socket.as_mut().map_or(Ok(()), Socket::deregister)
     }
 }
 
@@ -106,15 +106,15 @@ impl Endpoint {
     /// is kept until it does. Bounded work: while there is more, [`poll_timeout`](Self::poll_timeout) is zero.
     ///
     /// # Errors
-    /// [`RunError::Closed`].
+    /// [`RunError::Closed`]; [`RunError::Poll`].
     pub fn transmit(&mut self) -> Result<(), RunError> {
-        let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
+        let socket = self.socket.as_mut().ok_or(RunError::Closed)?;
         for _ in 0..TRAINS_PER_TURN {
             let now = self.clock.now();
             if !self.transmitter.load(now, &mut self.engine, &socket.udp) {
                 break;
             }
-            match socket.send(&mut self.transmitter) {
+            match socket.send(&mut self.transmitter).map_err(RunError::Poll)? {
                 Sending::Done => {}
                 Sending::Blocked => break,
                 Sending::TooLarge { connection, size } => {
@@ -131,14 +131,16 @@ impl Endpoint {
         Ok(())
     }
 
-    /// How long the loop may wait now for something to arrive; `None`: until then. What the application does later may
-    /// shorten it: ask last.
+    /// How long the loop may wait now for something to arrive; `None`: until then. Zero while there are events. What the
+    /// application does later may shorten it: ask last.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        match self.left {
-            Left::Perhaps => Some(Duration::ZERO),
-            Left::Nothing => self.deadline().map(|deadline| deadline - self.clock.now()),
+        // Whoever has closed need not look at events any more.
+        let told = self.engine.has_events() && !self.is_closed();
+        if told || self.left == Left::Perhaps {
+            return Some(Duration::ZERO);
         }
+        self.deadline().map(|deadline| deadline - self.clock.now())
     }
 
     /// When there is something to do though nothing arrives.
@@ -173,8 +175,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// What happened. Fetch it all before you wait; events are hints, and the state is asked through
-    /// [`connection`](Self::connection).
+    /// What happened. Events are hints, and the state is asked through [`connection`](Self::connection); but a loop does
+    /// not wait before they are fetched.
     pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
         loop {
             let (handle, event) = self.engine.poll_event()?;

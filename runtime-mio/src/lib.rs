@@ -93,7 +93,7 @@
 //! # Rules
 //!
 //! - Events are hints and told once: a stream is [`Event::Readable`] once until a read has found nothing, so read until
-//!   [`ReadError::Blocked`], and fetch all events before you wait.
+//!   [`ReadError::Blocked`]. A loop does not wait while there are events to fetch.
 //! - [`Endpoint::poll_timeout`] is right until something changes: ask it last.
 //! - Everything is one thread's work. From another one, [`Driver::waker`] ends the wait; a channel says what for.
 //! - The endpoint owns its socket. [`Endpoint::close`] may come twice; later calls say `Closed`.

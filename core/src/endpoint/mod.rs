@@ -319,6 +319,12 @@ impl Endpoint {
         self.shared.events.pop()
     }
 
+    /// Whether there are events: then it is not the time to sleep. [`Endpoint::poll_timeout`] does not say so.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.shared.events.is_empty()
+    }
+
     /// The next entry of the key log, if [`Config::key_log`] is on. At most 256 wait; what comes beyond is lost.
     pub fn poll_key_log(&mut self) -> Option<KeyLogEntry> {
         self.shared.key_log.pop()

@@ -64,12 +64,13 @@ fn a_closed_connection_takes_nothing_and_says_so() {
 fn who_closed_is_closing_until_the_peer_has_heard_or_had_the_time_to() {
     let (mut pair, client, server) = connected(|_| {});
     let host = pair.world.node_mut(pair.client);
-    assert!(host.endpoint.handles().eq([client]));
+    assert!(host.endpoint.handles().eq([client]) && !host.endpoint.has_events());
     pair.on_client(client, |connection| {
         assert!(!connection.is_closing());
         connection.close(1u32.into(), b"");
         assert!(connection.is_closing());
     });
+    assert!(pair.client().endpoint.has_events(), "the end");
     pair.world.run_for(ms(30));
     pair.on_client(client, |connection| assert!(connection.is_closing(), "the first CLOSE may be lost"));
     pair.on_server(server, |connection| {
