@@ -76,6 +76,27 @@ fn the_table_of_limits_has_the_defaults() {
     }
 }
 
+/// The README's promise about the loops that it lists.
+#[test]
+fn the_examples_of_loops_are_short_and_run_as_tests() {
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| [")?.split_once("/examples/"));
+    let mut listed = 0;
+    for (folder, rest) in rows {
+        let (name, _) = rest.split_once(".rs](").expect("a link to the file");
+        let code = read(&format!("{folder}/examples/{name}.rs"));
+        assert!(code.lines().count() < 150, "{name} is too long");
+        assert!(code.contains("#[test]"), "{name} is no test");
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"\ntest = true")),
+            "{name} does not run as a test"
+        );
+        listed += 1;
+    }
+    assert!(listed >= 5, "README.md lists {listed} examples");
+}
+
 /// A block of the README that names its example, `<!-- path -->` in the line above, is a part of it to the letter.
 #[test]
 fn the_readme_shows_the_examples_as_they_are() {

@@ -8,14 +8,12 @@ use dunlin_core::{
     Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, NetworkChange, Peer, PublicKey,
     QotpIdentity, QotpPublicKey,
 };
-use dunlin_udp::{BindOptions, DatagramSocket, UdpSocket};
+use dunlin_udp::{BindOptions, Clock, DatagramSocket, UdpSocket, has_aes};
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
 use crate::connecting::Connecting;
 use crate::driver::{Driver, KeyLogSink};
 use crate::error::{BindError, ConnectError};
-use crate::hardware;
 use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::state::{Phase, Shared};
@@ -106,7 +104,7 @@ impl Endpoint {
         let runtime = Handle::try_current().map_err(|error| BindError::Runtime(io::Error::other(error)))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(BindError::Random)?;
-        config.aes_hardware |= hardware::has_aes();
+        config.aes_hardware |= has_aes();
         config.key_log = key_log.is_some();
         let (local, public) = (socket.local_addr(), *identity.public());
         let engine = dunlin_core::Endpoint::new(config, identity, seed);

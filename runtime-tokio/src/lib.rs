@@ -123,13 +123,11 @@
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
 #![deny(unsafe_code)]
 
-mod clock;
 mod connecting;
 mod connection;
 mod driver;
 mod endpoint;
 mod error;
-mod hardware;
 mod incoming;
 mod link;
 mod recv_stream;

@@ -5,17 +5,13 @@ use core::task::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dunlin_core::{CloseReason, Connection, ConnectionHandle, Duration, Endpoint, ErrorCode, Event, Instant};
+use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
+use dunlin_udp::{Clock, SHUTDOWN_LIMIT};
 use tokio::sync::Notify;
 use tracing::debug;
 
-use crate::clock::Clock;
 use crate::table::Entry;
 use crate::wake::Wakes;
-
-/// How long a closed endpoint waits for its last packets. The closing period of a connection is three probe timeouts
-/// (RFC 9000 section 10.2), on most paths below a second.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
 /// What the driver and all handles of an endpoint share.
 #[derive(Debug)]

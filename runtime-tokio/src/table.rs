@@ -128,12 +128,12 @@ impl Entry {
         if self.readers.get(&id).is_some_and(|old| old.will_wake(waker)) {
             return;
         }
-        wakes.task(self.readers.insert(id, waker.clone()));
+        wakes.nobody(self.readers.insert(id, waker.clone()));
     }
 
     /// The reader is gone.
     pub(crate) fn forget_reader(&mut self, id: StreamId, wakes: &mut Wakes) {
-        wakes.task(self.readers.remove(&id));
+        wakes.nobody(self.readers.remove(&id));
     }
 
     /// The application gets a sending half.
@@ -153,7 +153,7 @@ impl Entry {
 
     /// The writer is gone.
     pub(crate) fn forget_writer(&mut self, id: StreamId, wakes: &mut Wakes) {
-        wakes.task(self.writers.remove(&id).and_then(|writer| writer.waker));
+        wakes.nobody(self.writers.remove(&id).and_then(|writer| writer.waker));
     }
 
     /// Something happened. `connection` is the engine's, unless it has forgotten it already.

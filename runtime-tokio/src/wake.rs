@@ -42,6 +42,8 @@ pub(crate) type Pick = fn(&Signals) -> &Notify;
 
 enum Wake {
     Task(Waker),
+    /// Who waits no more.
+    Nobody(Waker),
     One(Arc<Signals>, Pick),
     Closed(Arc<Signals>),
     All(Arc<Notify>),
@@ -49,14 +51,19 @@ enum Wake {
 }
 
 /// A list of those to wake. They are woken when it is dropped, which must be after the lock is released: a waker may run
-/// anything, even what takes the same lock. For the same reason no waker is dropped under the lock; those that are no
-/// longer needed are woken too, once too often at worst.
+/// anything, even what takes the same lock. For the same reason no waker is dropped under the lock.
 #[derive(Default)]
 pub(crate) struct Wakes(SmallVec<[Wake; 4]>);
 
 impl Wakes {
     pub(crate) fn task(&mut self, waker: Option<Waker>) {
         self.0.extend(waker.map(Wake::Task));
+    }
+
+    /// Drops a waker that was replaced. It must not be woken: two wakers of one task need not know that they are
+    /// ([`Waker::will_wake`]), and a task that is woken whenever it goes to sleep never does.
+    pub(crate) fn nobody(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker.map(Wake::Nobody));
     }
 
     /// One of those who wait for this signal of a connection.
@@ -85,6 +92,7 @@ impl Drop for Wakes {
         for wake in mem::take(&mut self.0) {
             match wake {
                 Wake::Task(waker) => waker.wake(),
+                Wake::Nobody(waker) => drop(waker),
                 Wake::One(signals, pick) => pick(&signals).notify_one(),
                 Wake::Closed(signals) => signals.all().into_iter().for_each(Notify::notify_waiters),
                 Wake::All(notify) => notify.notify_waiters(),
@@ -99,5 +107,5 @@ pub(crate) fn register(place: &mut Option<Waker>, waker: &Waker, wakes: &mut Wak
     if place.as_ref().is_some_and(|old| old.will_wake(waker)) {
         return;
     }
-    wakes.task(place.replace(waker.clone()));
+    wakes.nobody(place.replace(waker.clone()));
 }

@@ -2,8 +2,9 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::io;
+use std::net::UdpSocket as StdSocket;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::BindError;
 use crate::kernel::Kernel;
@@ -34,6 +35,15 @@ pub struct BufferSizes {
     pub send: usize,
 }
 
+impl BufferSizes {
+    fn of(socket: &StdSocket) -> io::Result<Self> {
+        let socket = SockRef::from(socket);
+        // Linux adds as much again for its own bookkeeping, and reports both together (socket(7), SO_RCVBUF).
+        let share = if cfg!(any(target_os = "linux", target_os = "android")) { 2 } else { 1 };
+        Ok(Self { recv: socket.recv_buffer_size()? / share, send: socket.send_buffer_size()? / share })
+    }
+}
+
 /// Below this, asking for less is no use.
 const SMALLEST_BUFFER: usize = 64 << 10;
 
@@ -61,6 +71,19 @@ impl UdpSocket {
         }
     }
 
+    /// Takes a socket that somebody else has bound, and owns it from now on. It no longer blocks; its buffers stay as
+    /// they are. The families that it speaks are those that it was bound to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn from_std(socket: StdSocket) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let dual_stack =
+            local.is_ipv6() && local.ip().is_unspecified() && !SockRef::from(&socket).only_v6()?;
+        let buffers = BufferSizes::of(&socket)?;
+        Self::new(Kernel::new(socket)?, dual_stack, buffers)
+    }
+
     fn open(address: SocketAddr, options: &BindOptions) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         let mut dual_stack = false;
@@ -71,33 +94,18 @@ impl UdpSocket {
             dual_stack = both && set.is_ok();
         }
         socket.bind(&address.into())?;
-        let buffers = BufferSizes {
-            recv: enlarge(
-                options.recv_buffer,
-                |bytes| socket.set_recv_buffer_size(bytes),
-                || socket.recv_buffer_size(),
-            )?,
-            send: enlarge(
-                options.send_buffer,
-                |bytes| socket.set_send_buffer_size(bytes),
-                || socket.send_buffer_size(),
-            )?,
-        };
-        Self::new(Kernel::new(socket.into())?, dual_stack, buffers)
+        ask(options.recv_buffer, |bytes| socket.set_recv_buffer_size(bytes));
+        ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
+        let socket = socket.into();
+        let buffers = BufferSizes::of(&socket)?;
+        Self::new(Kernel::new(socket)?, dual_stack, buffers)
     }
 }
 
-/// Asks for a buffer, for less if that is refused, and returns what there is.
-fn enlarge(
-    wanted: usize,
-    set: impl Fn(usize) -> io::Result<()>,
-    get: impl Fn() -> io::Result<usize>,
-) -> io::Result<usize> {
+/// Asks for a buffer, for less if that is refused.
+fn ask(wanted: usize, set: impl Fn(usize) -> io::Result<()>) {
     let mut bytes = wanted;
     while set(bytes).is_err() && bytes > SMALLEST_BUFFER {
         bytes /= 2;
     }
-    let got = get()?;
-    // Linux adds as much again for its own bookkeeping, and reports both together (socket(7), SO_RCVBUF).
-    Ok(if cfg!(any(target_os = "linux", target_os = "android")) { got / 2 } else { got })
 }

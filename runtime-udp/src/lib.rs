@@ -14,6 +14,11 @@
 //!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
+//! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
+//! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what the socket does not take,
+//! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`has_aes`] says what the processor can
+//! do.
+//!
 //! ```
 //! use dunlin_udp::{BindOptions, DatagramSocket, Outcome, Transmit, UdpSocket};
 //!
@@ -35,6 +40,7 @@ mod platform;
 mod send;
 mod socket;
 mod stats;
+mod steps;
 
 pub use bind::{BindOptions, BufferSizes};
 pub use error::BindError;
@@ -44,3 +50,4 @@ pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{LossCause, Outcome};
 pub use socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN, UdpSocket};
 pub use stats::SocketStats;
+pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};

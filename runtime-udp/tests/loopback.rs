@@ -274,6 +274,32 @@ fn buffers_are_as_asked_or_the_truth_is_told() {
 }
 
 #[test]
+fn a_socket_of_somebody_else_is_taken_over() {
+    for (ip, families) in [(V4, [true, false]), (V6, [false, true])] {
+        let Ok(bound) = std::net::UdpSocket::bind((ip, 0)) else { continue };
+        let local = bound.local_addr().unwrap();
+        // It hears nobody but itself.
+        bound.connect(local).unwrap();
+        let socket = UdpSocket::from_std(bound).unwrap();
+        assert_eq!(socket.local_addr(), local);
+        assert_eq!([V4, V6].map(|ip| socket.speaks(ip)), families);
+        assert!(socket.buffer_sizes().recv > 0);
+        let mut buffer = [0; 10];
+        let received = socket.try_recv(&mut [IoSliceMut::new(&mut buffer)], &mut [RecvMeta::default()]);
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn a_socket_of_somebody_else_speaks_what_it_was_bound_to() {
+    let Some(socket) = bind(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) else { return };
+    let only_v6 = !socket.speaks(V4);
+    let again = UdpSocket::from_std(socket.as_std().try_clone().unwrap()).unwrap();
+    assert_eq!((again.speaks(V4), again.speaks(V6)), (!only_v6, true));
+    assert_eq!(again.buffer_sizes(), socket.buffer_sizes());
+}
+
+#[test]
 fn bind_errors_say_what_to_do() {
     let socket = bind(V4).unwrap();
     let taken = UdpSocket::bind(socket.local_addr(), &BindOptions::default());

@@ -348,6 +348,13 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Whether we have closed and the peer may not have heard it yet: so long, about three probe timeouts, who drives
+    /// the endpoint should go on. What else is closed has nothing to say any more.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.inner.state, State::Closing(_) | State::Lingering(_))
+    }
+
     /// Whether we dialled or answered.
     #[must_use]
     pub fn role(&self) -> Role {

@@ -41,6 +41,10 @@ impl EventQueue {
         self.queue.pop_front()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether it is time to clean up.
     pub(crate) fn is_crowded(&self) -> bool {
         self.queue.len() > self.limit

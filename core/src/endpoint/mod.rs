@@ -327,6 +327,12 @@ impl Endpoint {
         self.shared.events.pop()
     }
 
+    /// Whether there are events: then it is not the time to sleep. [`Endpoint::poll_timeout`] does not say so.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.shared.events.is_empty()
+    }
+
     /// The next entry of the key log, if [`Config::key_log`] is on. At most 256 wait; what comes beyond is lost.
     pub fn poll_key_log(&mut self) -> Option<KeyLogEntry> {
         self.shared.key_log.pop()
@@ -350,6 +356,12 @@ impl Endpoint {
             }
             _ => None,
         }
+    }
+
+    /// Everything that has a handle: connections, until they are forgotten, and attempts of others. For a shutdown, not
+    /// for every packet: it looks at all of them.
+    pub fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
+        self.slots.handles()
     }
 
     /// Counters.

@@ -75,6 +75,12 @@ impl<T> Slots<T> {
         if place.generation == handle.generation { place.entry.as_mut() } else { None }
     }
 
+    /// The handles of all that is there.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = ConnectionHandle> + '_ {
+        let occupied = self.slots.iter().enumerate().filter(|(_, place)| place.entry.is_some());
+        occupied.map(|(slot, place)| ConnectionHandle { slot: slot as u32, generation: place.generation })
+    }
+
     /// The handle of what is in a slot.
     pub(crate) fn handle_at(&self, slot: u32) -> Option<ConnectionHandle> {
         self.slots.get(slot as usize).map(|place| ConnectionHandle { slot, generation: place.generation })
@@ -134,6 +140,7 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.get(second), Some(&'b'));
         assert_eq!(slots.len(), 1);
+        assert!(slots.handles().eq([second]));
     }
 
     #[test]

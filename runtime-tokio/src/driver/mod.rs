@@ -15,15 +15,15 @@ use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
-use dunlin_udp::UdpSocket;
+use dunlin_udp::{Receiver, Transmitter, UdpSocket};
 use tracing::debug;
 
 use crate::state::{Phase, Shared};
 
 pub(crate) use key_log::KeyLogSink;
-use receive::Receiver;
+use receive::receive;
 use timer::Timer;
-use transmit::Transmitter;
+use transmit::transmit;
 
 /// Batches in and trains out, taken together, after which other tasks of the thread get their turn.
 const ROUNDS_PER_TURN: usize = 8;
@@ -81,15 +81,15 @@ impl Driver {
             return Ok(Next::Stop);
         };
         for _ in 0..ROUNDS_PER_TURN {
-            let received = receiver.receive(cx, shared, socket)?;
-            let sent = transmitter.transmit(cx, shared, socket)?;
+            let received = receive(receiver, cx, shared, socket)?;
+            let sent = transmit(transmitter, cx, shared, socket)?;
             if let Some(key_log) = key_log {
                 key_log.drain(shared);
             }
             if received || sent {
                 continue;
             }
-            match rest(cx, shared, timer, transmitter.is_blocked()) {
+            match rest(cx, shared, timer, transmitter.is_loaded()) {
                 Next::Work => {}
                 next => return Ok(next),
             }

@@ -1,5 +1,11 @@
 //! How streams end, and what is left of a future that was dropped.
 
+use core::future::Future;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Waker};
+use std::sync::Arc;
+use std::task::Wake;
+
 use dunlin_tokio::{ErrorCode, ReadError, ReadToEndError, RecvStream, SendStream, WriteError};
 
 use crate::{Pair, config, poll_once, soon};
@@ -167,4 +173,34 @@ async fn a_stream_that_is_too_long_is_an_error() {
     send.write_all(&[1; 11]).await.unwrap();
     send.finish().unwrap();
     assert_eq!(soon(their_recv.read_to_end(10)).await, Err(ReadToEndError::TooLong { limit: 10 }));
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A task may have another waker each time that it is polled. If the last one were woken for that, it would never sleep.
+#[tokio::test]
+async fn who_waits_again_is_not_woken_for_it() {
+    let pair = Pair::new().await;
+    let (mut send, mut recv) = pair.dialled.open_bi().await.unwrap();
+    let wakers: [Arc<Count>; 3] = Default::default();
+    {
+        let mut buffer = [0; 1];
+        let mut reading = core::pin::pin!(recv.read(&mut buffer));
+        let mut delivered = core::pin::pin!(send.delivered());
+        for count in &wakers {
+            let waker = Waker::from(Arc::clone(count));
+            let mut cx = Context::from_waker(&waker);
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            assert!(delivered.as_mut().poll(&mut cx).is_pending());
+        }
+    }
+    assert_eq!(wakers.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [0, 0, 0]);
 }

@@ -59,6 +59,28 @@ fn a_closed_connection_takes_nothing_and_says_so() {
     pair.finish();
 }
 
+/// What a shutdown asks: whom to close, and for how long to go on.
+#[test]
+fn who_closed_is_closing_until_the_peer_has_heard_or_had_the_time_to() {
+    let (mut pair, client, server) = connected(|_| {});
+    let host = pair.world.node_mut(pair.client);
+    assert!(host.endpoint.handles().eq([client]) && !host.endpoint.has_events());
+    pair.on_client(client, |connection| {
+        assert!(!connection.is_closing());
+        connection.close(1u32.into(), b"");
+        assert!(connection.is_closing());
+    });
+    assert!(pair.client().endpoint.has_events(), "the end");
+    pair.world.run_for(ms(30));
+    pair.on_client(client, |connection| assert!(connection.is_closing(), "the first CLOSE may be lost"));
+    pair.on_server(server, |connection| {
+        assert_eq!((connection.state(), connection.is_closing()), (ConnectionState::Closed, false));
+    });
+    pair.world.run_for(Duration::from_secs(10));
+    assert_eq!(pair.client().endpoint.handles().next(), None);
+    pair.finish();
+}
+
 #[test]
 fn both_sides_may_close_at_once() {
     for seed in seeds(5) {

@@ -1,7 +1,7 @@
 //! Sleeping until a point in time.
 
-#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "portable.rs")]
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "portable.rs")]
 mod fine;
 
 use core::future::Future;
@@ -9,17 +9,13 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use dunlin_core::{Duration, Instant};
+use dunlin_udp::Clock;
 use tokio::time::{Sleep, sleep};
-
-use crate::clock::Clock;
 
 use fine::FineTimer;
 
-/// Below this, a deadline is for the fine timer: tokio's timers count in milliseconds, up to two of which they are late,
-/// and the pacer's bursts are one long.
-const FINE: Duration = Duration::from_millis(4);
-
-/// A timer that is set again and again.
+/// A timer that is set again and again: tokio's, which counts in milliseconds and is up to two of them late, and the
+/// fine one for what cannot wait so long.
 ///
 /// A deadline that moves away, as that of loss detection does with every acknowledgement, does not set it anew: the task
 /// is woken once too early instead. The clock decides, not the sleep.
@@ -30,19 +26,11 @@ pub(super) struct Timer {
     /// What `coarse` is set to; `None` if it has fired.
     coarse_until: Option<Instant>,
     fine: FineTimer,
-    /// What `fine` is set to; `None` if it has fired.
-    fine_until: Option<Instant>,
 }
 
 impl Timer {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            coarse: Box::pin(sleep(Duration::ZERO)),
-            coarse_until: None,
-            fine: FineTimer::new(),
-            fine_until: None,
-        }
+        Self { clock, coarse: Box::pin(sleep(Duration::ZERO)), coarse_until: None, fine: FineTimer::new() }
     }
 
     /// Ready if `deadline` has come at `now`; else the task is woken then, or before.
@@ -50,25 +38,11 @@ impl Timer {
         if deadline <= now {
             return Poll::Ready(());
         }
-        if deadline - now < FINE && self.poll_fine(cx, now, deadline).is_some() {
+        if deadline - now < dunlin_udp::FineTimer::RANGE && self.fine.poll(cx, now, deadline) {
             return Poll::Pending;
         }
         self.poll_coarse(cx, deadline);
         Poll::Pending
-    }
-
-    /// Has the task woken by the fine timer; `None` if there is none.
-    fn poll_fine(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> Option<()> {
-        loop {
-            if self.fine_until.is_none_or(|until| until > deadline || until <= now) {
-                self.fine.set(deadline - now)?;
-                self.fine_until = Some(deadline);
-            }
-            match self.fine.poll(cx)? {
-                Poll::Pending => return Some(()),
-                Poll::Ready(()) => self.fine_until = None,
-            }
-        }
     }
 
     /// Has the task woken by tokio's timer.

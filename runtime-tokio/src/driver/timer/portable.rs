@@ -1,8 +1,8 @@
-//! No fine timer is known here: tokio's have to do.
+//! No fine timer can be waited for here: tokio's have to do.
 
-use core::task::{Context, Poll};
+use core::task::Context;
 
-use dunlin_core::Duration;
+use dunlin_core::Instant;
 
 /// Nothing.
 #[derive(Debug)]
@@ -13,11 +13,7 @@ impl FineTimer {
         Self
     }
 
-    pub(super) const fn set(&mut self, _: Duration) -> Option<()> {
-        None
-    }
-
-    pub(super) const fn poll(&mut self, _: &mut Context<'_>) -> Option<Poll<()>> {
-        None
+    pub(super) const fn poll(&mut self, _: &mut Context<'_>, _: Instant, _: Instant) -> bool {
+        false
     }
 }

@@ -1,0 +1,214 @@
+//! Drivers on loopback: what is mio's own. What every adapter does is in `tests/adapters`.
+
+use core::time::Duration;
+use std::io::ErrorKind;
+
+use dunlin_mio::mio::{Poll, Token};
+use dunlin_mio::{
+    BindError, BindOptions, CloseReason, Config, ConnectError, ConnectOptions, ConnectionHandle, Driver,
+    Endpoint, ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
+};
+
+/// Nothing takes this long.
+const TOO_LONG: Duration = Duration::from_secs(600);
+
+/// How often something is tried that the loss of a packet can spoil.
+const TRIES: usize = 100;
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.alpns = vec![b"test".to_vec()];
+    config.connect_timeout = TOO_LONG;
+    config.idle_timeout = Some(TOO_LONG);
+    config.keep_alive = Some(Duration::from_millis(20));
+    config
+}
+
+fn driver(secret: u8) -> Driver {
+    Driver::bind("127.0.0.1:0".parse().unwrap(), config(), Identity::from_secret([secret; 32])).unwrap()
+}
+
+fn dial(client: &mut Driver, server: &Driver) -> ConnectionHandle {
+    let key = Peer::Key(*server.engine().public_key());
+    client.connect(server.local_addr(), key, b"test").unwrap()
+}
+
+/// Turns both, neither of which may wait for long, and accepts. The events of the first.
+fn turn(client: &mut Driver, server: &mut Driver) -> Vec<Event> {
+    server.run_once(Some(Duration::ZERO)).unwrap();
+    while let Some((handle, event)) = server.poll_event() {
+        if event == Event::Incoming {
+            server.accept(handle).unwrap();
+        }
+    }
+    client.run_once(Some(Duration::from_millis(1))).unwrap();
+    core::iter::from_fn(|| client.poll_event()).map(|(_, event)| event).collect()
+}
+
+/// Two drivers and the first one's end of a connection between them.
+fn connected() -> (Driver, Driver, ConnectionHandle) {
+    let (mut client, mut server) = (driver(1), driver(2));
+    let handle = dial(&mut client, &server);
+    while !turn(&mut client, &mut server).contains(&Event::Connected) {}
+    (client, server, handle)
+}
+
+#[test]
+fn another_thread_ends_the_wait() {
+    let mut driver = driver(1);
+    assert_eq!(driver.poll_timeout(), None, "nothing would ever end it");
+    for _ in 0..3 {
+        let waker = driver.waker();
+        let thread = std::thread::spawn(move || waker.wake());
+        driver.run_once(None).unwrap();
+        thread.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_turn_waits_no_longer_than_it_may() {
+    let mut driver = driver(1);
+    driver.run_once(Some(Duration::ZERO)).unwrap();
+    driver.run_once(Some(Duration::from_millis(1))).unwrap();
+    assert_eq!(driver.poll_event(), None);
+}
+
+#[test]
+fn what_is_due_ends_the_wait() {
+    let mut client = driver(1);
+    let mut options = ConnectOptions::new("127.0.0.1:9".parse::<core::net::SocketAddr>().unwrap(), b"test");
+    options.timeout = Some(Duration::from_millis(3));
+    let dial = client.connect_with(Peer::AnyKey, options).unwrap();
+    assert_eq!(client.poll_timeout(), Some(Duration::ZERO), "there is something to send");
+    let told = loop {
+        client.run_once(None).unwrap();
+        if let Some(told) = client.poll_event() {
+            break told;
+        }
+    };
+    assert_eq!(told, (dial, Event::Closed(CloseReason::NoAnswer)));
+}
+
+#[test]
+fn trains_and_codepoints_go_both_ways() {
+    const BYTES: usize = 4 << 20;
+    let (mut client, mut server, handle) = connected();
+    let stream = client.connection(handle).unwrap().open_uni().unwrap();
+    let (mut written, mut read, mut buffer) = (0, 0, vec![7; 64 << 10]);
+    let mut accepted = None;
+    while read < BYTES {
+        if written < BYTES
+            && let Ok(more) =
+                client.connection(handle).unwrap().write(stream, &buffer[..(BYTES - written).min(64 << 10)])
+        {
+            written += more;
+        }
+        client.run_once(Some(Duration::ZERO)).unwrap();
+        while client.poll_event().is_some() {}
+        server.run_once(Some(Duration::from_millis(1))).unwrap();
+        while let Some((handle, event)) = server.poll_event() {
+            if let Event::Readable(stream) = event {
+                accepted = Some((handle, stream));
+            }
+        }
+        if let Some((handle, stream)) = accepted {
+            while let Ok(more) = server.connection(handle).unwrap().read(stream, &mut buffer) {
+                read += more;
+            }
+        }
+    }
+    let packets = client.engine().stats().datagrams_sent;
+    let sends = client.socket().unwrap().stats().sends;
+    if cfg!(target_os = "linux") {
+        assert!(sends < packets, "{packets} packets in {sends} sends");
+        let ecn = server.connection(accepted.unwrap().0).unwrap().path().ecn;
+        assert!(ecn.received.ect0 > 0, "{ecn:?}");
+    }
+}
+
+#[test]
+fn a_closed_driver_is_closed_for_good() {
+    let (mut client, mut server, handle) = connected();
+    client.close(5.into(), b"enough");
+    client.close(6.into(), b"twice");
+    assert!(client.is_closed());
+    let dialled = client.connect(server.local_addr(), Peer::AnyKey, b"test");
+    assert_eq!(dialled, Err(ConnectError::Closed));
+    // Until the peer has heard of it, or has had the time to.
+    let end = loop {
+        match client.run_once(None) {
+            Ok(()) => drop(server.run_once(Some(Duration::ZERO))),
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(end, RunError::Closed));
+    assert!(client.socket().is_none());
+    assert_eq!(client.poll_event(), Some((handle, Event::Closed(CloseReason::Local { code: 5.into() }))));
+    assert_eq!(client.poll_event(), None);
+
+    assert!(matches!(client.run_once(None), Err(RunError::Closed)));
+    assert!(matches!(client.transmit(), Err(RunError::Closed)));
+    assert!(matches!(client.receive(), Err(RunError::Closed)));
+    let poll = Poll::new().unwrap();
+    assert_eq!(client.register(poll.registry(), Token(0)).unwrap_err().kind(), ErrorKind::NotConnected);
+    client.deregister().unwrap();
+    client.close(7.into(), b"three times");
+}
+
+#[test]
+fn a_peer_hears_of_a_drop() {
+    for _ in 0..TRIES {
+        let (client, mut server, _) = connected();
+        drop(client);
+        // One packet says so, and it may get lost.
+        for _ in 0..TRIES {
+            server.run_once(Some(Duration::from_millis(1))).unwrap();
+            while let Some((_, event)) = server.poll_event() {
+                if let Event::Closed(reason) = event {
+                    assert_eq!(
+                        reason,
+                        CloseReason::Peer { code: ErrorCode::default(), reason: (&b""[..]).into() }
+                    );
+                    return;
+                }
+            }
+        }
+    }
+    panic!("no peer was told");
+}
+
+#[test]
+fn a_driver_takes_a_socket_and_an_endpoint_over() {
+    let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let local = bound.local_addr().unwrap();
+    let socket = UdpSocket::from_std(bound).unwrap();
+    let identity = || Identity::from_secret([1; 32]);
+    let mut endpoint = Endpoint::with_socket(socket, config(), identity()).unwrap();
+    let poll = Poll::new().unwrap();
+    endpoint.register(poll.registry(), Token(0)).unwrap();
+    let mut driver = Driver::new(endpoint).unwrap();
+    assert_eq!(driver.local_addr(), local);
+    driver.run_once(Some(Duration::ZERO)).unwrap();
+
+    let taken = Driver::bind(local, config(), identity()).unwrap_err();
+    assert!(matches!(taken, BindError::Socket(dunlin_udp::BindError::InUse { .. })), "{taken}");
+    let other = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &BindOptions::default()).unwrap();
+    assert!(Endpoint::with_socket(other, config(), identity()).is_ok());
+}
+
+#[test]
+fn the_engine_is_at_hand() {
+    let mut settings = config();
+    settings.key_log = true;
+    let mut client =
+        Driver::bind("127.0.0.1:0".parse().unwrap(), settings, Identity::from_secret([1; 32])).unwrap();
+    let mut server = driver(2);
+    let handle = dial(&mut client, &server);
+    while !turn(&mut client, &mut server).contains(&Event::Connected) {}
+    // What opens the two messages of the handshake, and the rest.
+    let entries = core::iter::from_fn(|| client.engine_mut().poll_key_log());
+    assert_eq!(entries.count(), 3);
+    assert_eq!(client.engine().stats().connections, 1);
+    assert!(client.connection(handle).unwrap().stats().packets_received > 0);
+    assert!(client.now() > dunlin_mio::Instant::ZERO);
+}

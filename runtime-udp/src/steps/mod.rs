@@ -1,0 +1,21 @@
+//! The steps of an adapter's loop, between the engine and a socket. Waiting is left to the adapter.
+
+mod clock;
+mod hardware;
+mod receiver;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod transmitter;
+
+pub use clock::Clock;
+pub use hardware::has_aes;
+pub use receiver::{Left, Receiver};
+pub use timer::FineTimer;
+pub use transmitter::{Sending, Transmitter};
+
+use core::time::Duration;
+
+/// How long a closed endpoint waits for its last packets. The closing period of a connection is three probe timeouts
+/// (RFC 9000 section 10.2), on most paths below a second.
+pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);

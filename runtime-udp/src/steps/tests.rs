@@ -1,0 +1,173 @@
+//! Two engines, and a socket whose network is the test.
+
+use core::net::SocketAddr;
+use std::io;
+
+use dunlin_core::{
+    Arrival, Config, ConnectOptions, ConnectionHandle, Ecn, Endpoint, Event, Identity, Instant, Peer,
+    TrainLimit,
+};
+use quinn_udp::EcnCodepoint;
+
+use super::*;
+use crate::fake::FakeSocket;
+use crate::send::{LossCause, Outcome};
+use crate::socket::BATCH_SIZE;
+
+const NOW: Instant = Instant::ZERO;
+/// When the pacer lets a burst go again, of two packets.
+const LATER: Instant = Instant::from_nanos(10_000_000);
+
+fn addr(port: u16) -> SocketAddr {
+    ([192, 0, 2, 1], port).into()
+}
+
+fn endpoint(secret: u8) -> Endpoint {
+    let mut config = Config::default();
+    config.alpns = vec![b"test".to_vec()];
+    // A test of either has trains of its own.
+    config.ecn = false;
+    config.mtu_discovery.enabled = false;
+    Endpoint::new(config, Identity::from_secret([secret; 32]), [secret; 32])
+}
+
+/// An engine with a connection that stands and has as much to send as it may.
+fn busy() -> (Endpoint, ConnectionHandle) {
+    let (mut client, mut server) = (endpoint(1), endpoint(2));
+    let options = ConnectOptions::new(addr(2), b"test");
+    let handle = client.connect(NOW, Peer::Key(*server.public_key()), options).unwrap();
+    for _ in 0..4 {
+        carry(&mut client, &mut server, 1);
+        while let Some((handle, event)) = server.poll_event() {
+            if event == Event::Incoming {
+                server.incoming(handle).unwrap().accept(NOW).unwrap();
+            }
+        }
+        carry(&mut server, &mut client, 2);
+    }
+    let mut connection = client.connection(handle).unwrap();
+    let stream = connection.open_uni().unwrap();
+    connection.write(stream, &[7; 30_000]).unwrap();
+    (client, handle)
+}
+
+fn carry(from: &mut Endpoint, to: &mut Endpoint, source: u16) {
+    let mut bytes = Vec::new();
+    while let Some(transmit) = from.poll_transmit(NOW, TrainLimit::OFFLOAD, &mut bytes) {
+        for datagram in bytes.chunks_mut(transmit.segment_size) {
+            to.handle_datagram(NOW, Arrival::from_remote(addr(source)), datagram);
+        }
+        bytes.clear();
+    }
+}
+
+/// What `receiver` hands over: the port it came from, the codepoint, the bytes.
+fn handed(receiver: &mut Receiver) -> Vec<(SocketAddr, Option<Ecn>, Vec<u8>)> {
+    let mut all = Vec::new();
+    receiver.hand_over(|arrival, datagram| {
+        let dunlin_core::TransportAddr::Ip(remote) = arrival.remote else { panic!("{arrival:?}") };
+        assert_eq!(arrival.local.ip, Some(addr(9).ip()));
+        all.push((remote, arrival.ecn, datagram.to_vec()));
+    });
+    all
+}
+
+#[test]
+fn a_received_train_is_cut_into_datagrams() {
+    let (socket, mut receiver) = (FakeSocket::new(addr(9), 64), Receiver::new());
+    socket.arrive(addr(1), Some(EcnCodepoint::Ce), 2, b"aabbc");
+    socket.arrive(addr(2), None, 0, b"");
+    socket.arrive(addr(3), Some(EcnCodepoint::Ect0), 9, b"single");
+    let left = receiver.receive(&socket).unwrap();
+    assert_eq!(left, if BATCH_SIZE > 3 { Left::Nothing } else { Left::Perhaps });
+    let ce = Some(Ecn::Ce);
+    assert_eq!(
+        handed(&mut receiver),
+        [
+            (addr(1), ce, b"aa".to_vec()),
+            (addr(1), ce, b"bb".to_vec()),
+            (addr(1), ce, b"c".to_vec()),
+            (addr(2), None, Vec::new()),
+            (addr(3), Some(Ecn::Ect0), b"single".to_vec()),
+        ]
+    );
+    assert!(receiver.is_empty() && handed(&mut receiver).is_empty(), "each is handed over once");
+}
+
+#[test]
+fn a_full_batch_may_have_left_something() {
+    let (socket, mut receiver) = (FakeSocket::new(addr(9), 64), Receiver::new());
+    for _ in 0..9 {
+        socket.arrive(addr(1), None, 1, b"x");
+    }
+    assert_eq!(receiver.receive(&socket).unwrap(), Left::Perhaps);
+    assert_eq!(handed(&mut receiver).len(), 8);
+    receiver.receive(&socket).unwrap();
+    assert_eq!(handed(&mut receiver).len(), 1);
+    assert_eq!(receiver.receive(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert!(receiver.is_empty());
+}
+
+#[test]
+fn a_blocked_train_goes_on_where_it_stopped() {
+    let (mut engine, _) = busy();
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    socket.script_send(Outcome::Blocked { accepted: 1_200 });
+    socket.script_send(Outcome::Blocked { accepted: 0 });
+    assert_eq!(transmitter.send(&socket), Sending::Blocked);
+    let packets = engine.stats().datagrams_sent;
+    assert!(transmitter.is_loaded() && transmitter.load(LATER, &mut engine, &socket));
+    assert_eq!(engine.stats().datagrams_sent, packets, "no train is built before the last one is gone");
+    assert_eq!((transmitter.send(&socket), transmitter.send(&socket)), (Sending::Blocked, Sending::Done));
+    assert!(!transmitter.is_loaded());
+    let sent = socket.take_sent();
+    let bytes: Vec<u8> = sent.iter().flat_map(|train| train.contents.clone()).collect();
+    assert!(sent.len() == 2 && sent[0].contents.len() == 1_200 && bytes.len() == 2_400);
+    assert!(sent.iter().all(|train| (train.destination, train.segment_size) == (addr(2), Some(1_200))));
+    // Each datagram of a connection is another one.
+    let mut datagrams: Vec<&[u8]> = bytes.chunks(1_200).collect();
+    datagrams.sort_unstable();
+    datagrams.dedup();
+    assert_eq!(datagrams.len(), bytes.len().div_ceil(1_200));
+}
+
+#[test]
+fn a_lost_train_is_gone_and_one_that_was_too_large_says_whose_it_was() {
+    let (mut engine, connection) = busy();
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 1), Transmitter::new());
+    socket.script_send(Outcome::Lost(LossCause::NoBuffers));
+    socket.script_send(Outcome::Lost(LossCause::TooBig));
+    for expected in [Sending::Done, Sending::TooLarge { connection, size: 1_200 }] {
+        assert!(transmitter.load(LATER, &mut engine, &socket));
+        assert_eq!(transmitter.send(&socket), expected);
+        assert!(!transmitter.is_loaded());
+    }
+    assert!(socket.take_sent().is_empty());
+    assert_eq!(transmitter.send(&socket), Sending::Done, "nothing to send is no error");
+}
+
+#[test]
+fn trains_are_no_longer_than_the_socket_takes() {
+    for segments in [1, 2] {
+        let (mut engine, _) = busy();
+        let (socket, mut transmitter) = (FakeSocket::new(addr(1), segments), Transmitter::new());
+        assert!(transmitter.load(LATER, &mut engine, &socket));
+        assert_eq!(transmitter.send(&socket), Sending::Done);
+        assert_eq!(socket.take_sent()[0].contents.len(), segments * 1_200);
+    }
+}
+
+#[test]
+fn an_idle_engine_has_nothing_to_load() {
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    assert!(!transmitter.load(LATER, &mut endpoint(1), &socket));
+}
+
+#[test]
+fn the_clock_advances_and_finds_its_way_back() {
+    let clock = Clock::start();
+    let (first, second) = (clock.now(), clock.now());
+    assert!(first <= second);
+    assert!(clock.to_std(first).unwrap() <= std::time::Instant::now());
+}

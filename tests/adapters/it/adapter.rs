@@ -1,0 +1,109 @@
+//! What the scenarios need of an adapter.
+
+use core::future::Future;
+use core::net::SocketAddr;
+
+use dunlin_core::{
+    CloseReason, Config, ConnectOptions, Duration, ErrorCode, Peer, PublicKey, QotpPublicKey, Undelivered,
+    WireVersion,
+};
+
+/// Nothing takes this long unless it hangs, not even on a machine that stands still for a while.
+pub(crate) const TOO_LONG: Duration = Duration::from_secs(600);
+
+/// How a call failed, in words that all adapters share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The connection ended.
+    Lost(CloseReason),
+    /// The peer gave the stream up.
+    Reset(ErrorCode),
+    /// The peer wants no more of the stream.
+    Stopped(ErrorCode),
+    /// The connection's wire has no such thing, or its peer takes none.
+    Unsupported,
+    /// The endpoint is closed.
+    EndpointClosed,
+    /// Something else, which no scenario expects.
+    Other(String),
+}
+
+impl Fault {
+    pub(crate) fn other(error: impl core::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// An adapter, and the loop in which all endpoints of a scenario live.
+pub(crate) trait Adapter: Sized {
+    type Node: Node;
+
+    /// Runs a scenario to its end.
+    fn run<F: Future<Output = ()>>(scenario: impl FnOnce(Self) -> F);
+
+    /// Binds an endpoint.
+    fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> Self::Node;
+}
+
+/// An endpoint.
+pub(crate) trait Node {
+    type Link: Link;
+
+    fn local_addr(&self) -> SocketAddr;
+    fn public_key(&self) -> PublicKey;
+    fn qotp_public_key(&self) -> QotpPublicKey;
+    /// Dials, and waits until the connection stands.
+    async fn connect(&self, peer: Peer, options: ConnectOptions) -> Result<Self::Link, Fault>;
+    /// Accepts whoever dials next, and waits until the connection stands.
+    async fn accept(&self) -> Result<Self::Link, Fault>;
+    /// Refuses whoever dials next.
+    async fn refuse(&self, code: ErrorCode);
+    fn close(&self, code: ErrorCode, reason: &[u8]);
+    /// Waits until the endpoint has closed and its socket with it.
+    async fn closed(&self);
+}
+
+/// A connection. It is not dropped before its scenario is done with it, since adapters differ in what that does.
+pub(crate) trait Link {
+    type Send: Send;
+    type Recv: Recv;
+
+    fn wire(&self) -> WireVersion;
+    async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
+    async fn open_uni(&self) -> Result<Self::Send, Fault>;
+    async fn accept_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
+    async fn accept_uni(&self) -> Result<Self::Recv, Fault>;
+    fn max_datagram(&self) -> Option<usize>;
+    fn send_datagram(&self, data: &[u8]) -> Result<(), Fault>;
+    /// A datagram that is there already.
+    fn read_datagram(&self) -> Option<Vec<u8>>;
+    fn close(&self, code: ErrorCode, reason: &[u8]);
+    async fn close_graceful(&self, code: ErrorCode, reason: &[u8]) -> Undelivered;
+    async fn closed(&self) -> CloseReason;
+}
+
+/// The half of a stream that is written to.
+pub(crate) trait Send {
+    async fn write_all(&mut self, data: &[u8]) -> Result<(), Fault>;
+    fn finish(&mut self) -> Result<(), Fault>;
+    fn reset(&mut self, code: ErrorCode) -> Result<(), Fault>;
+    /// Waits until the peer's transport has everything.
+    async fn delivered(&mut self) -> Result<(), Fault>;
+}
+
+/// The half of a stream that is read from.
+pub(crate) trait Recv {
+    /// Zero bytes: the end of the stream.
+    async fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault>;
+    fn stop(&mut self, code: ErrorCode);
+
+    async fn read_to_end(&mut self) -> Result<Vec<u8>, Fault> {
+        let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            match self.read(&mut piece).await? {
+                0 => return Ok(all),
+                read => all.extend_from_slice(&piece[..read]),
+            }
+        }
+    }
+}
