@@ -23,8 +23,8 @@ const FREE_LARGE: usize = 96;
 /// The longest that a stream can be, in bytes: the sum of offset and length is at most this (RFC 9000 section 19.8).
 pub(super) const MAX_LEN: u64 = (1 << 62) - 1;
 /// A queue of at most this many entries keeps its room however empty it is, so that a stream that breathes does not
-/// allocate each time.
-const KEPT_ENTRIES: usize = 16;
+/// allocate each time: with blocks of 16 KiB, what waits behind a hole for 80 ms at 100 Mbit/s.
+const KEPT_ENTRIES: usize = 64;
 
 /// Which of the two sizes a block has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
