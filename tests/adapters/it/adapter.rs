@@ -65,8 +65,8 @@ pub(crate) trait Node {
 
 /// A connection. It is not dropped before its scenario is done with it, since adapters differ in what that does.
 pub(crate) trait Link {
-    type Send: Send;
-    type Recv: Recv;
+    type Send: SendHalf;
+    type Recv: RecvHalf;
 
     fn wire(&self) -> WireVersion;
     async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
@@ -83,7 +83,7 @@ pub(crate) trait Link {
 }
 
 /// The half of a stream that is written to.
-pub(crate) trait Send {
+pub(crate) trait SendHalf {
     async fn write_all(&mut self, data: &[u8]) -> Result<(), Fault>;
     fn finish(&mut self) -> Result<(), Fault>;
     fn reset(&mut self, code: ErrorCode) -> Result<(), Fault>;
@@ -92,7 +92,7 @@ pub(crate) trait Send {
 }
 
 /// The half of a stream that is read from.
-pub(crate) trait Recv {
+pub(crate) trait RecvHalf {
     /// Zero bytes: the end of the stream.
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault>;
     fn stop(&mut self, code: ErrorCode);

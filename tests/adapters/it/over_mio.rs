@@ -18,7 +18,7 @@ use dunlin_mio::{
     RunError, StreamId, Undelivered, WireVersion, WriteError,
 };
 
-use crate::adapter::{Adapter, Fault, Link, Node, Recv, Send, TOO_LONG};
+use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
 
 /// A loop of one thread, with all endpoints in one `Poll`.
 pub(crate) struct Mio(Rc<RefCell<Loop>>);
@@ -318,7 +318,7 @@ fn write_fault(error: WriteError) -> Option<Fault> {
     }
 }
 
-impl Send for Half {
+impl SendHalf for Half {
     async fn write_all(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         while !data.is_empty() {
             let written = self.on.until(|view| match view.write(self.id, data) {
@@ -350,7 +350,7 @@ impl Send for Half {
     }
 }
 
-impl Recv for Half {
+impl RecvHalf for Half {
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
         let read = self.on.until(|view| match view.read(self.id, out) {
             Ok(read) => Some(Ok(read)),

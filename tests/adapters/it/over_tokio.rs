@@ -11,7 +11,7 @@ use dunlin_tokio::{
     Undelivered, WireVersion, WriteError,
 };
 
-use crate::adapter::{Adapter, Fault, Link, Node, Recv, Send, TOO_LONG};
+use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
 
 /// A runtime of one thread.
 pub(crate) struct Tokio;
@@ -119,7 +119,7 @@ impl Link for Connection {
     }
 }
 
-impl Send for SendStream {
+impl SendHalf for SendStream {
     async fn write_all(&mut self, data: &[u8]) -> Result<(), Fault> {
         Ok(Self::write_all(self, data).await?)
     }
@@ -137,7 +137,7 @@ impl Send for SendStream {
     }
 }
 
-impl Recv for RecvStream {
+impl RecvHalf for RecvStream {
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
         Ok(Self::read(self, out).await?.unwrap_or(0))
     }

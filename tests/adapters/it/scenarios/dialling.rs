@@ -6,7 +6,7 @@ use dunlin_core::{CloseReason, ConnectOptions, ErrorCode, Identity, Peer, Transp
 use tokio::join;
 
 use super::{BRIEF, any, config, pattern, to};
-use crate::adapter::{Adapter, Fault, Link, Node, Recv, Send};
+use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf};
 
 fn brief(mut options: ConnectOptions) -> ConnectOptions {
     options.timeout = Some(BRIEF);

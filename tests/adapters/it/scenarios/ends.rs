@@ -4,7 +4,7 @@ use dunlin_core::{CloseReason, Peer, Undelivered};
 use tokio::join;
 
 use super::{Pair, any, config, pattern, to};
-use crate::adapter::{Adapter, Fault, Link, Node, Recv, Send};
+use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf};
 
 fn by_peer(code: u32, reason: &'static [u8]) -> CloseReason {
     CloseReason::Peer { code: code.into(), reason: reason.into() }

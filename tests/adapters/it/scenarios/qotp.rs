@@ -4,7 +4,7 @@ use dunlin_core::{CloseReason, Config, ConnectOptions, Duration, Peer, Undeliver
 use tokio::join;
 
 use super::{BRIEF, LinkOf, any, config, meet, pattern};
-use crate::adapter::{Adapter, Fault, Link, Node, Recv, Send};
+use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf};
 
 /// Without PINGs: they name stream 0, which the peer then takes for opened.
 fn quiet() -> Config {

@@ -5,10 +5,10 @@ use sha2::{Digest, Sha256};
 use tokio::join;
 
 use super::{LinkOf, Pair, TRIES, any, config, meet, pattern};
-use crate::adapter::{Adapter, Fault, Link, Recv, Send};
+use crate::adapter::{Adapter, Fault, Link, RecvHalf, SendHalf};
 
 /// Sends back what comes, until its end.
-async fn echo(mut send: impl Send, mut recv: impl Recv) {
+async fn echo(mut send: impl SendHalf, mut recv: impl RecvHalf) {
     let mut piece = vec![0; 64 << 10];
     loop {
         match recv.read(&mut piece).await.unwrap() {
