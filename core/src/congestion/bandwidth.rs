@@ -56,7 +56,7 @@ impl Bandwidth {
     }
 
     /// This rate times `numerator / denominator`; the denominator is not zero.
-    pub(crate) fn over(self, numerator: u64, denominator: u64) -> Self {
+    pub(crate) fn fraction(self, numerator: u64, denominator: u64) -> Self {
         Self(mul_div(self.0, numerator, denominator))
     }
 

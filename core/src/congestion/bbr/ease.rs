@@ -42,7 +42,7 @@ impl Ease {
 
     /// A probe begins: from most of the way down.
     pub(super) fn on_probe(&mut self, max_bw: Bandwidth) {
-        self.bound = self.bound.map(|bound| bound.over(3, 4).saturating_add(max_bw.over(1, 4)));
+        self.bound = self.bound.map(|bound| bound.fraction(7, 8).saturating_add(max_bw.fraction(1, 8)));
     }
 
     /// A queue stood for another span of `rate`. After so many `spans` it is enough.
@@ -73,6 +73,7 @@ impl Bbr {
             // The queue of our own probe takes longer than that.
             (Phase::ProbeDown, true) => self.ease.on_queue(span.rate, max_bw, EASE_DOWN_SPANS),
             (Phase::ProbeCruise, false) => self.ease.on_free(max_bw),
+            (Phase::ProbeDown, false) => self.ease.queued_spans = 0,
             (Phase::ProbeRefill | Phase::ProbeUp, false) => self.ease.end(),
             _ => {}
         }

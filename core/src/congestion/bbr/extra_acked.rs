@@ -47,7 +47,8 @@ impl ExtraAcked {
     }
 
     /// The path has changed: what was learned says nothing.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.restart(now);
         self.max.reset(0);
     }
 

@@ -9,6 +9,7 @@ use super::Bbr;
 use super::params::{FALL_SPANS, FALLEN};
 use super::spans::Span;
 use crate::congestion::bandwidth::Bandwidth;
+use crate::time::Instant;
 
 /// The watch for a fall.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,24 +42,24 @@ impl Fall {
 
 impl Bbr {
     /// Takes in a span. Forgets the estimate if the path proves to carry much less. Returns whether it did.
-    pub(super) fn check_fall(&mut self, span: Span) -> bool {
+    pub(super) fn check_fall(&mut self, now: Instant, span: Span) -> bool {
         let slow = self.phase.is_probe_bw() && span.queued && span.rate < self.bw.scaled(FALLEN);
         self.fall.slow_spans = if slow { self.fall.slow_spans.saturating_add(1) } else { 0 };
         let fallen = self.fall.slow_spans >= FALL_SPANS;
         if fallen {
-            self.capacity_fell(span.rate);
+            self.capacity_fell(now, span.rate);
         }
         fallen
     }
 
     /// The path carries no more than `rate` now.
-    fn capacity_fell(&mut self, rate: Bandwidth) {
+    fn capacity_fell(&mut self, now: Instant, rate: Bandwidth) {
         self.fall = Fall { slow_spans: 0, samples_from: self.sampler.delivered(), is_news: true };
         self.max_bw.reset(rate);
         self.judged_bw = rate;
         self.short_term.reset_bounds();
         self.ease.end();
-        self.extra_acked.forget();
+        self.extra_acked.forget(now);
         self.enter_drain();
     }
 }

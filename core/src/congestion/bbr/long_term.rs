@@ -42,6 +42,8 @@ impl Bbr {
             Feedback::Stopping if round_started => {
                 self.probe.is_sample = false;
                 self.probe.feedback = Feedback::None;
+                // What was lost until now is the probe's doing.
+                self.loss.restart();
                 if self.phase.is_probe_bw() {
                     if !ack.sample.app_limited {
                         self.max_bw.advance();

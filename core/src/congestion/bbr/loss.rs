@@ -15,7 +15,7 @@
 //! - A window that lost more than an eighth is congestion whatever came before, and teaches no background.
 //!
 //! Loss of our own making does not stay in the background for long: the response sends at the rate that was
-//! delivered, so the next windows are clean and push it out.
+//! delivered, so the next windows are clean. A window that loses far less than the background lowers it in any phase.
 
 use crate::congestion::bandwidth::Bandwidth;
 use crate::time::Duration;
@@ -31,6 +31,8 @@ const SCATTER_DATAGRAMS: u64 = 2;
 const HEAVY_DIVISOR: u64 = 8;
 /// A judgement needs at least this many datagrams.
 const MIN_DATAGRAMS: u64 = 32;
+/// Where the background would cost this many datagrams, less than half of that is one chance in a hundred (Poisson).
+const TELLING_DATAGRAMS: u64 = 16;
 /// The background is an average over about this many windows.
 const BACKGROUND_WINDOWS: u64 = 8;
 
@@ -118,12 +120,20 @@ impl LossJudge {
             true => Verdict::Excessive,
             false => Verdict::Tolerable,
         };
-        if pressure == Pressure::None && window.lost <= window.total / HEAVY_DIVISOR {
+        let teaches = pressure == Pressure::None && window.lost <= window.total / HEAVY_DIVISOR;
+        if teaches || self.is_far_below_background(window, max_datagram) {
             let decay = |old: u64, new: u64| (old - old / BACKGROUND_WINDOWS).saturating_add(new);
             self.background.lost = decay(self.background.lost, window.lost);
             self.background.total = decay(self.background.total, window.total);
         }
         verdict
+    }
+
+    /// Whether so little was lost that the background cannot be what it was, whatever else was going on: less than half,
+    /// where that is no accident.
+    fn is_far_below_background(&self, window: Tally, max_datagram: u64) -> bool {
+        let expected = (window.total / 1000).saturating_mul(self.background_permille());
+        expected >= TELLING_DATAGRAMS * max_datagram && window.lost < expected / 2
     }
 
     /// Whether `lost` out of `volume` bytes is more than the path's own loss explains (`IsInflightTooHigh`, section
@@ -159,7 +169,7 @@ impl LossJudge {
     /// to do without.
     pub(super) fn made_up_for(&self, rate: Bandwidth) -> Bandwidth {
         match self.queue_free {
-            true => rate.over(1000, 1000 - self.background_permille().min(999)),
+            true => rate.fraction(1000, 1000 - self.background_permille().min(999)),
             false => rate,
         }
     }

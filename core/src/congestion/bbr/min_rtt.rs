@@ -4,7 +4,7 @@
 //! path has just shown itself without a queue, and a ProbeRTT, which costs up to a tenth of the throughput of a long
 //! path, could show no more. Flows that share a standing queue see no such sample and probe as the draft has it.
 
-use super::params::{MIN_RTT_WINDOW, NEAR_DIVISOR, PROBE_RTT_INTERVAL, QUEUED_DIVISOR};
+use super::params::{LEAST_QUEUE, MIN_RTT_WINDOW, NEAR_DIVISOR, PROBE_RTT_INTERVAL, QUEUED_DIVISOR};
 use crate::time::{Duration, Instant};
 
 /// An RTT sample and when it was taken.
@@ -41,6 +41,7 @@ impl MinRtt {
             && rtt <= model.rtt + model.rtt / NEAR_DIVISOR
         {
             model.at = now;
+            self.expired = false;
             self.probe = Some(Stamped { rtt: probe.rtt.min(rtt), at: now });
         }
         if self.model.is_none_or(|model| probe.rtt < model.rtt || now > model.at + MIN_RTT_WINDOW) {
@@ -48,10 +49,13 @@ impl MinRtt {
         }
     }
 
-    /// ProbeRTT has ended: the next one is due an interval from now.
-    pub(super) fn reschedule_probe(&mut self, now: Instant) {
+    /// ProbeRTT has ended: the next one is due an interval from now. What it has seen is the minimum, also where that is
+    /// longer than it was: the draft waits for another five seconds, in which a route that has become longer would look
+    /// like a queue that somebody else fills.
+    pub(super) fn end_probe(&mut self, now: Instant) {
         if let Some(probe) = &mut self.probe {
             probe.at = now;
+            self.model = Some(*probe);
         }
     }
 
@@ -65,9 +69,9 @@ impl MinRtt {
         self.compare(rtt, |rtt, min| rtt <= min + min / NEAR_DIVISOR)
     }
 
-    /// Whether `rtt` is so long that there was a queue.
+    /// Whether `rtt` is so long as if there was a queue.
     pub(super) fn is_queued(&self, rtt: Option<Duration>) -> bool {
-        self.compare(rtt, |rtt, min| rtt >= min + min / QUEUED_DIVISOR)
+        self.compare(rtt, |rtt, min| rtt > min + (min / QUEUED_DIVISOR).max(LEAST_QUEUE))
     }
 
     fn compare(&self, rtt: Option<Duration>, is: impl Fn(Duration, Duration) -> bool) -> bool {

@@ -300,7 +300,7 @@ impl Bbr {
         self.short_term.finish_ack(&ack.sample);
         self.marks.end_ack();
         if let Some(span) = self.end_span(ack)
-            && !self.check_fall(span)
+            && !self.check_fall(ack.now, span)
         {
             self.update_ease(span);
         }

@@ -63,6 +63,8 @@ pub(super) const NEAR_DIVISOR: u32 = 16;
 /// A sample shows a queue if it is longer than the minimum RTT by at least one part in this many: that of ProbeBW_UP's
 /// pacing gain after one round.
 pub(super) const QUEUED_DIVISOR: u32 = 4;
+/// But at least by this, which bursts of our own pacing take.
+pub(super) const LEAST_QUEUE: Duration = Duration::from_millis(1);
 /// `BBR.ProbeRTTInterval` (section 2.16.2).
 pub(super) const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// `BBR.ProbeRTTDuration` (section 2.16.2).

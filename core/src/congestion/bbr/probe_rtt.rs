@@ -61,7 +61,7 @@ impl Bbr {
         if now <= until {
             return;
         }
-        self.min_rtt.reschedule_probe(now);
+        self.min_rtt.end_probe(now);
         self.restore_window();
         self.short_term.reset_bounds();
         if self.full_pipe.was_reached() {

@@ -26,12 +26,12 @@ pub(super) struct Spans {
 pub(super) struct Span {
     /// The mean rate of delivery.
     pub(super) rate: Bandwidth,
-    /// Every packet has waited in a queue.
+    /// Every packet has waited in a queue, and the application was not the one that made it slow.
     pub(super) queued: bool,
 }
 
 impl Bbr {
-    /// Takes in an ACK. Returns the span that ends with it, unless the application made it slow.
+    /// Takes in an ACK. Returns the span that ends with it.
     pub(super) fn end_span(&mut self, ack: &Ack) -> Option<Span> {
         let least = self.min_rtt.get()?.max(MIN_SPAN);
         let spans = &mut self.spans;
@@ -45,6 +45,6 @@ impl Bbr {
         let next = Spans { since: ack.now, delivered, rtt: None, app_limited: false };
         let ended = core::mem::replace(spans, next);
         let rate = Bandwidth::from_transfer(delivered.saturating_sub(ended.delivered), elapsed)?;
-        (!ended.app_limited).then(|| Span { rate, queued: self.min_rtt.is_queued(ended.rtt) })
+        Some(Span { rate, queued: !ended.app_limited && self.min_rtt.is_queued(ended.rtt) })
     }
 }

@@ -8,6 +8,7 @@ impl Bbr {
     /// `EnterStartup`.
     pub(super) fn enter_startup(&mut self) {
         self.phase = Phase::Startup;
+        self.ease.end();
     }
 
     /// `CheckStartupDone`: the bandwidth has reached its plateau.
