@@ -1,6 +1,6 @@
 //! The whole controller on a modelled link.
 
-mod link;
+pub(crate) mod link;
 
 use crate::congestion::CongestionPhase;
 use crate::congestion::bandwidth::Bandwidth;

@@ -1,8 +1,8 @@
 //! Window and pacing rate, driven by hand.
 
 use super::hand::{Hand, MTU, RTT};
-use crate::congestion::bandwidth::Bandwidth;
-use crate::congestion::bbr::Bbr;
+use crate::congestion::bandwidth::{Bandwidth, Gain};
+use crate::congestion::bbr::{Bbr, CongestionPhase};
 use crate::time::{Duration, Instant};
 
 #[test]
@@ -43,4 +43,24 @@ fn persistent_congestion_leaves_one_datagram_until_an_ack_restores_the_window() 
     hand.now += RTT;
     hand.ack(1, RTT);
     assert!(hand.bbr.window() > before / 2, "{} {before}", hand.bbr.window());
+}
+
+/// A path of `count` packets each `rtt`, cruising; what one BDP takes in flight there.
+fn one_bdp(count: usize, rtt: Duration) -> u64 {
+    let mut hand = Hand::new();
+    hand.rtt = rtt;
+    (0..8).for_each(|_| hand.round(count));
+    hand.round_until(count, CongestionPhase::ProbeCruise);
+    hand.bbr.inflight_at(hand.bbr.bw, Gain::UNIT)
+}
+
+#[test]
+fn a_slow_link_gets_no_room_for_offload_and_a_short_path_does() {
+    // A packet takes 2 ms: three aggregates of two packets each would leave one waiting.
+    assert_eq!(one_bdp(5, RTT), 5000);
+    assert_eq!(one_bdp(3, RTT), 4000, "the least that keeps a pipe full");
+    // 20 packets each millisecond, paced at 99 %: what three milliseconds take.
+    assert_eq!(one_bdp(20, RTT / 10), 3 * 19_800);
+    assert_eq!(one_bdp(500, RTT / 10), 500_000);
+    assert_eq!(one_bdp(50, RTT / 100), 3 * 65_536, "an aggregate has at most 64 KiB");
 }

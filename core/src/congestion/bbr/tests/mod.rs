@@ -1,6 +1,8 @@
 //! The controller driven by hand, by topic; here what holds for all of it.
 
 mod control;
+mod ease;
+mod fall;
 mod hand;
 mod long_term;
 mod loss;

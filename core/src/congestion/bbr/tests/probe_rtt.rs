@@ -23,6 +23,23 @@ fn probe_rtt_is_due_after_five_seconds_without_a_sample_near_the_minimum() {
 }
 
 #[test]
+fn a_sample_near_the_minimum_now_and_then_makes_probe_rtt_needless() {
+    let mut hand = Hand::cruising();
+    let start = hand.now;
+    while hand.now - start < Duration::from_secs(30) {
+        // Four seconds at 1.1 times the minimum, a moment at 1.06.
+        hand.rtt = RTT + RTT / 10;
+        for _ in 0..360 {
+            hand.round(110);
+            assert_ne!(hand.phase(), CongestionPhase::ProbeRtt);
+        }
+        hand.rtt = RTT + RTT / 17;
+        hand.round(106);
+    }
+    assert_eq!(hand.bbr.snapshot().min_rtt, Some(RTT));
+}
+
+#[test]
 fn probe_rtt_before_the_pipe_was_full_leads_back_to_startup() {
     let mut hand = Hand::new();
     hand.rounds(&[10, 20]);
