@@ -55,17 +55,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_leaves_one_value_that_goes_with_the_next_slot() {
+    fn a_reset_leaves_nothing_of_either_slot() {
         let mut filter = WindowedMax::<u64>::default();
         filter.update(9);
         filter.advance();
         filter.update(8);
         filter.reset(2);
         assert_eq!(filter.get(), 2);
-        filter.update(1);
-        assert_eq!(filter.get(), 2);
         filter.advance();
-        assert_eq!(filter.get(), 1);
+        assert_eq!(filter.get(), 2);
+        filter.update(3);
+        assert_eq!(filter.get(), 3);
     }
 
     proptest! {

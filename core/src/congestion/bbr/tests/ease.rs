@@ -4,7 +4,7 @@ use super::hand::{Hand, MTU, RTT};
 use super::per_round;
 use crate::congestion::bandwidth::Bandwidth;
 use crate::congestion::bbr::CongestionPhase;
-use crate::congestion::tests::link::{Link, Network};
+use crate::congestion::tests::link::{self, Link, Network};
 use crate::time::Duration;
 use std::vec::Vec;
 
@@ -144,7 +144,7 @@ fn a_flow_alone_on_a_path_never_gives_way() {
         for (rtt, permille) in [5, 40, 200].into_iter().flat_map(|rtt| [0, 10, 50].map(|loss| (rtt, loss))) {
             for (quarters, seed) in [2, 4, 16].into_iter().flat_map(|q| seeds.clone().map(move |s| (q, s))) {
                 let mut link = Link::new(rate, Duration::from_millis(rtt), permille);
-                link.queue = (link.rate.bytes_in(link.rtt) * quarters / 4).max(16 * u64::from(MTU));
+                link.queue = (link.rate.bytes_in(link.rtt) * quarters / 4).max(16 * u64::from(link::MTU));
                 let mut network = Network::seeded(link, seed);
                 for _ in 0..secs * 100 {
                     network.run(Duration::from_millis(10));
@@ -154,5 +154,18 @@ fn a_flow_alone_on_a_path_never_gives_way() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn giving_way_on_a_slow_link_does_not_fill_its_queue() {
+    // So short a path is full with less than the least window: a queue stands always.
+    for (rate, rtt) in [(1, 5), (1, 20), (3, 5), (5, 5)] {
+        let mut network = Network::new(Link::new(rate, Duration::from_millis(rtt), 0));
+        network.run(Duration::from_secs(3));
+        let used = network.measure(Duration::from_secs(10));
+        let queue = network.measured.queue_p95();
+        let bound = network.link.rate.time_for(8 * u64::from(link::MTU));
+        assert!(queue <= bound && used >= 97, "{rate} Mbit/s, {rtt} ms: {queue:?}, {used} %");
     }
 }
