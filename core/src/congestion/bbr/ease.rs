@@ -79,3 +79,93 @@ impl Bbr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The estimate.
+    const MAX: Bandwidth = rate(10_000);
+
+    const fn rate(bytes_per_sec: u64) -> Bandwidth {
+        Bandwidth::from_bytes_per_sec(bytes_per_sec)
+    }
+
+    /// As many spans with a queue as it takes while cruising, each at the rate that is left.
+    fn give_way(ease: &mut Ease) {
+        let left = ease.of(MAX);
+        (0..EASE_SPANS).for_each(|_| ease.on_queue(left, MAX, EASE_SPANS));
+    }
+
+    #[test]
+    fn the_rate_gives_way_by_a_step_after_so_many_spans_in_a_row() {
+        let mut ease = Ease::default();
+        (1..EASE_SPANS).for_each(|_| ease.on_queue(rate(9000), MAX, EASE_SPANS));
+        assert!(!ease.is_active());
+        ease.on_free(MAX);
+        (1..EASE_SPANS).for_each(|_| ease.on_queue(rate(9000), MAX, EASE_SPANS));
+        assert!(!ease.is_active(), "one span without a queue and they count anew");
+        ease.on_queue(rate(8000), MAX, EASE_SPANS);
+        assert_eq!(ease.of(MAX), rate(9000 * 92 / 100), "of the best of them");
+        (1..EASE_SPANS).for_each(|_| ease.on_queue(rate(7000), MAX, EASE_SPANS));
+        assert_eq!(ease.of(MAX), rate(8280));
+        ease.on_queue(rate(7000), MAX, EASE_SPANS);
+        assert_eq!(ease.of(MAX), rate(6440), "the best counts anew too");
+    }
+
+    #[test]
+    fn faster_delivery_does_not_raise_the_rate_while_a_queue_stands() {
+        let mut ease = Ease::default();
+        give_way(&mut ease);
+        (0..EASE_SPANS).for_each(|_| ease.on_queue(MAX, MAX, EASE_SPANS));
+        assert_eq!(ease.of(MAX), rate(9200));
+    }
+
+    #[test]
+    fn it_never_falls_below_half_of_the_estimate() {
+        let mut ease = Ease::default();
+        let mut steps = 0;
+        while ease.of(MAX) > rate(5000) {
+            let before = ease.of(MAX);
+            give_way(&mut ease);
+            assert!(ease.of(MAX) < before && ease.of(MAX) >= rate(5000), "{ease:?}");
+            steps += 1;
+        }
+        assert_eq!(steps, 9);
+        (0..10).for_each(|_| give_way(&mut ease));
+        assert_eq!(ease.of(MAX), rate(5000));
+        (0..EASE_SPANS).for_each(|_| ease.on_queue(rate(1), MAX, EASE_SPANS));
+        assert_eq!(ease.of(MAX), rate(5000));
+    }
+
+    #[test]
+    fn it_comes_back_by_a_twenty_fifth_each_span_until_nothing_holds_it() {
+        let mut ease = Ease::default();
+        ease.on_free(MAX);
+        assert!(!ease.is_active());
+        (0..2).for_each(|_| give_way(&mut ease));
+        let back = [8464, 8802, 9154, 9520, 9900];
+        for left in back {
+            assert_eq!(ease.of(MAX), rate(left));
+            ease.on_free(MAX);
+        }
+        assert!(!ease.is_active());
+    }
+
+    #[test]
+    fn a_probe_starts_a_quarter_of_the_way_up_and_only_if_the_rate_had_given_way() {
+        let mut ease = Ease::default();
+        ease.on_probe(MAX);
+        assert!(!ease.is_active());
+        give_way(&mut ease);
+        ease.on_probe(MAX);
+        assert_eq!(ease.of(MAX), rate(9400));
+    }
+
+    #[test]
+    fn a_bound_above_the_rate_binds_nothing() {
+        let mut ease = Ease::default();
+        give_way(&mut ease);
+        assert_eq!(ease.of(rate(3000)), rate(3000));
+    }
+}

@@ -234,6 +234,41 @@ mod tests {
     }
 
     #[test]
+    fn the_background_is_made_up_for_unless_the_last_window_saw_a_queue() {
+        let rate = Bandwidth::from_bytes_per_sec(950_000);
+        let full = Bandwidth::from_bytes_per_sec(1_000_000);
+        let mut judge = LossJudge::default();
+        assert_eq!(judge.made_up_for(rate), rate);
+        window(&mut judge, 50, 1000, Pressure::None);
+        assert_eq!(judge.made_up_for(rate), full);
+        judge.on_delivered(100 * MTU, None);
+        judge.end_round(MTU, Pressure::Some, false);
+        assert_eq!(judge.made_up_for(rate), rate);
+        judge.on_delivered(10 * MTU, None);
+        assert_eq!(judge.end_round(MTU, Pressure::Some, true), Verdict::Pending);
+        assert_eq!(judge.made_up_for(rate), rate, "the window is not over");
+        judge.on_delivered(30 * MTU, None);
+        judge.end_round(MTU, Pressure::Some, true);
+        assert_eq!(judge.made_up_for(rate), full);
+    }
+
+    #[test]
+    fn a_window_remembers_its_smallest_rtt_until_it_is_judged() {
+        let mut judge = LossJudge::default();
+        for rtt in [None, Some(30), Some(20), None, Some(25)] {
+            judge.on_delivered(10 * MTU, rtt.map(Duration::from_millis));
+        }
+        assert_eq!(judge.window_rtt(), Some(Duration::from_millis(20)));
+        judge.end_round(MTU, Pressure::None, true);
+        assert_eq!(judge.window_rtt(), None);
+        judge.on_delivered(10 * MTU, Some(Duration::from_millis(40)));
+        judge.end_round(MTU, Pressure::None, true);
+        assert_eq!(judge.window_rtt(), Some(Duration::from_millis(40)), "too small to be judged");
+        judge.restart();
+        assert_eq!(judge.window_rtt(), None);
+    }
+
+    #[test]
     fn the_volume_at_the_threshold_lies_within_the_packet() {
         let judge = LossJudge::default();
         // 2 % of 99 kB, two datagrams and one for the scatter are 4.98 kB; 4.9 kB were lost before.

@@ -119,4 +119,63 @@ mod tests {
         min.update(secs(11), ms(30));
         assert_eq!(min.get(), ms(30));
     }
+
+    #[test]
+    fn a_sample_near_the_minimum_keeps_it_and_postpones_the_probe() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(160));
+        min.update(secs(4), ms(170));
+        min.update(secs(9), ms(180));
+        assert_eq!((min.get(), min.is_probe_due()), (ms(160), false), "one in sixteen is near");
+        min.update(secs(10), ms(180));
+        assert!(min.is_probe_due());
+        min.update(secs(14), ms(180));
+        assert_eq!(min.get(), ms(160));
+        min.update(secs(15), ms(180));
+        assert_eq!(min.get(), ms(180), "nothing near for ten seconds");
+
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(160));
+        min.update(secs(4), ms(171));
+        min.update(secs(6), ms(180));
+        assert!(min.is_probe_due(), "a little more than one in sixteen is not");
+    }
+
+    #[test]
+    fn a_near_sample_neither_raises_the_minimum_nor_hides_a_lower_one() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(160));
+        min.update(secs(6), ms(200));
+        assert!(min.is_probe_due());
+        min.update(secs(7), ms(165));
+        assert_eq!((min.get(), min.is_probe_due()), (ms(160), false));
+        min.update(secs(8), ms(150));
+        assert_eq!(min.get(), ms(150));
+        // Near the new minimum; the old one would have been as good.
+        min.update(secs(12), ms(159));
+        min.update(secs(21), ms(200));
+        assert_eq!(min.get(), ms(150));
+    }
+
+    #[test]
+    fn the_minimum_does_not_drift_upwards_with_samples_near_it() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(160));
+        for i in 1..=5000 {
+            min.update(secs(i), ms(160 + i % 11));
+            assert_eq!((min.get(), min.is_probe_due()), (ms(160), false));
+        }
+    }
+
+    #[test]
+    fn near_and_queued_leave_a_gap_between_them() {
+        let mut min = MinRtt::default();
+        assert!(!min.is_near(ms(1)) && !min.is_queued(ms(1000)), "nothing to compare with");
+        min.update(secs(0), ms(160));
+        let near = [100, 160, 170, 171, 199, 200, 1000].map(|rtt| min.is_near(ms(rtt)));
+        let queued = [100, 160, 170, 171, 199, 200, 1000].map(|rtt| min.is_queued(ms(rtt)));
+        assert_eq!(near, [true, true, true, false, false, false, false]);
+        assert_eq!(queued, [false, false, false, false, false, true, true]);
+        assert!(!min.is_near(None) && !min.is_queued(None));
+    }
 }

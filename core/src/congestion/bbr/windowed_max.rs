@@ -54,6 +54,20 @@ mod tests {
         assert_eq!(filter.get(), 3);
     }
 
+    #[test]
+    fn a_reset_leaves_nothing_of_either_slot() {
+        let mut filter = WindowedMax::<u64>::default();
+        filter.update(9);
+        filter.advance();
+        filter.update(8);
+        filter.reset(2);
+        assert_eq!(filter.get(), 2);
+        filter.advance();
+        assert_eq!(filter.get(), 2);
+        filter.update(3);
+        assert_eq!(filter.get(), 3);
+    }
+
     proptest! {
         /// Against the model: the maximum of the values in the last two slots that had any.
         #[test]

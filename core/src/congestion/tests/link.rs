@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::vec::Vec;
 
 /// Every datagram is this long, in bytes.
-pub(super) const MTU: u16 = 1400;
+pub(crate) const MTU: u16 = 1400;
 const SIZE: u64 = MTU as u64;
 /// A packet is lost when one sent this much later is acknowledged (RFC 9002 section 6.1.1).
 const PACKET_THRESHOLD: u64 = 3;
@@ -18,23 +18,26 @@ const MAX_ACK_DELAY: Duration = Duration::from_millis(5);
 
 /// The network between both ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    pub(super) rate: Bandwidth,
-    pub(super) rtt: Duration,
+pub(crate) struct Link {
+    pub(crate) rate: Bandwidth,
+    pub(crate) rtt: Duration,
     /// The queue of the bottleneck, in bytes.
-    pub(super) queue: u64,
+    pub(crate) queue: u64,
     /// Packets that are lost at random ahead of the bottleneck, in thousandths.
-    pub(super) loss_permille: u64,
+    pub(crate) loss_permille: u64,
     /// How late the sender's pacing timer fires.
-    pub(super) timer_slack: Duration,
+    pub(crate) timer_slack: Duration,
+    /// The bottleneck is a policer: a token bucket as large as the queue, which drops what exceeds the rate and holds
+    /// nothing back.
+    pub(crate) polices: bool,
 }
 
 impl Link {
     /// A link of `megabits` per second with a queue of one BDP, at least 32 packets.
-    pub(super) fn new(megabits: u64, rtt: Duration, loss_permille: u64) -> Self {
+    pub(crate) fn new(megabits: u64, rtt: Duration, loss_permille: u64) -> Self {
         let rate = Bandwidth::from_bytes_per_sec(megabits * 125_000);
         let queue = rate.bytes_in(rtt).max(32 * SIZE);
-        Self { rate, rtt, queue, loss_permille, timer_slack: Duration::ZERO }
+        Self { rate, rtt, queue, loss_permille, timer_slack: Duration::ZERO, polices: false }
     }
 }
 
@@ -54,14 +57,14 @@ struct Packet {
 }
 
 /// Sender, link and receiver.
-pub(super) struct Network {
-    pub(super) link: Link,
-    pub(super) now: Instant,
-    pub(super) bbr: Bbr,
+pub(crate) struct Network {
+    pub(crate) link: Link,
+    pub(crate) now: Instant,
+    pub(crate) bbr: Bbr,
     pacer: Pacer,
     rtt: Rtt,
     /// Bytes that the application still has to send.
-    pub(super) backlog: u64,
+    pub(crate) backlog: u64,
     packets: VecDeque<Packet>,
     /// The number of the first of `packets`.
     first: u64,
@@ -78,25 +81,25 @@ pub(super) struct Network {
     ack_due: Option<Instant>,
     to_sender: VecDeque<(Instant, u64)>,
     random: u64,
-    pub(super) measured: Measured,
+    pub(crate) measured: Measured,
 }
 
 /// What has happened since the last call of `measure`.
 #[derive(Default)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Bytes that reached the receiver.
-    pub(super) delivered: u64,
+    pub(crate) delivered: u64,
     /// Packets handed to the network.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// Packets that found the queue full.
-    pub(super) overflowed: u64,
+    pub(crate) overflowed: u64,
     /// What each packet found ahead of it in the queue, as time in microseconds.
     queue_micros: Vec<u32>,
 }
 
 impl Measured {
     /// The queueing delay that 95 % of the packets stayed below.
-    pub(super) fn queue_p95(&mut self) -> Duration {
+    pub(crate) fn queue_p95(&mut self) -> Duration {
         self.queue_micros.sort_unstable();
         let index = self.queue_micros.len() * 95 / 100;
         Duration::from_micros(self.queue_micros.get(index).copied().unwrap_or(0).into())
@@ -105,12 +108,12 @@ impl Measured {
 
 impl Network {
     /// A connection about to send without end.
-    pub(super) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link) -> Self {
         Self::seeded(link, 7)
     }
 
     /// The same with another seed for the losses and the probes.
-    pub(super) fn seeded(link: Link, seed: u64) -> Self {
+    pub(crate) fn seeded(link: Link, seed: u64) -> Self {
         Self {
             link,
             now: Instant::ZERO + Duration::from_secs(1_000),
@@ -138,7 +141,7 @@ impl Network {
     }
 
     /// Lets `duration` pass.
-    pub(super) fn run(&mut self, duration: Duration) {
+    pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         self.send();
         while let Some(next) = self.next_event()
@@ -152,7 +155,7 @@ impl Network {
     }
 
     /// Forgets what was measured, then lets `duration` pass. Returns the share of the link that was used, in percent.
-    pub(super) fn measure(&mut self, duration: Duration) -> u64 {
+    pub(crate) fn measure(&mut self, duration: Duration) -> u64 {
         self.measured = Measured::default();
         self.run(duration);
         self.measured.delivered * 100 / self.link.rate.bytes_in(duration)
@@ -229,10 +232,12 @@ impl Network {
             self.measured.overflowed += 1;
             return true;
         }
-        self.measured.queue_micros.push(u32::try_from(wait.as_micros()).unwrap());
         self.busy_until = self.busy_until.max(self.now) + self.link.rate.time_for(SIZE);
+        let (wait, leaves) =
+            if self.link.polices { (Duration::ZERO, self.now) } else { (wait, self.busy_until) };
+        self.measured.queue_micros.push(u32::try_from(wait.as_micros()).unwrap());
         let number = self.first + self.packets.len() as u64;
-        self.to_receiver.push_back((self.busy_until + self.link.rtt / 2, number));
+        self.to_receiver.push_back((leaves + self.link.rtt / 2, number));
         false
     }
 

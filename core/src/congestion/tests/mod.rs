@@ -1,6 +1,8 @@
 //! The whole controller on a modelled link.
 
-mod link;
+mod changes;
+pub(crate) mod link;
+mod policer;
 
 use crate::congestion::CongestionPhase;
 use crate::congestion::bandwidth::Bandwidth;
