@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_starts_a_quarter_of_the_way_up_and_only_if_the_rate_had_given_way() {
+    fn a_probe_starts_an_eighth_of_the_way_up_and_only_if_the_rate_had_given_way() {
         let mut ease = Ease::default();
         ease.on_probe(MAX);
         assert!(!ease.is_active());
         give_way(&mut ease);
         ease.on_probe(MAX);
-        assert_eq!(ease.of(MAX), rate(9400));
+        assert_eq!(ease.of(MAX), rate(9300));
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
     fn what_was_learned_of_another_path_is_forgotten_at_once() {
         let mut extra = ExtraAcked::default();
         extra.update(ms(10), 20_000, RATE, 1 << 20);
-        extra.forget();
+        extra.forget(ms(20));
         assert_eq!(extra.get(), 0);
         extra.update(ms(1000), 100, RATE, 1 << 20);
         assert_eq!(extra.get(), 100);

@@ -172,10 +172,28 @@ mod tests {
         let mut min = MinRtt::default();
         assert!(!min.is_near(ms(1)) && !min.is_queued(ms(1000)), "nothing to compare with");
         min.update(secs(0), ms(160));
-        let near = [100, 160, 170, 171, 199, 200, 1000].map(|rtt| min.is_near(ms(rtt)));
-        let queued = [100, 160, 170, 171, 199, 200, 1000].map(|rtt| min.is_queued(ms(rtt)));
+        let near = [100, 160, 170, 171, 200, 201, 1000].map(|rtt| min.is_near(ms(rtt)));
+        let queued = [100, 160, 170, 171, 200, 201, 1000].map(|rtt| min.is_queued(ms(rtt)));
         assert_eq!(near, [true, true, true, false, false, false, false]);
         assert_eq!(queued, [false, false, false, false, false, true, true]);
         assert!(!min.is_near(None) && !min.is_queued(None));
+    }
+
+    #[test]
+    fn a_queue_takes_a_millisecond_at_least() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), Some(Duration::ZERO));
+        assert_eq!([0, 1, 2].map(|rtt| min.is_queued(ms(rtt))), [false, false, true]);
+    }
+
+    #[test]
+    fn what_a_probe_has_seen_is_the_minimum_at_once_also_if_it_is_longer() {
+        let mut min = MinRtt::default();
+        min.update(secs(0), ms(40));
+        min.update(secs(6), ms(80));
+        min.update(secs(6), ms(60));
+        assert_eq!(min.get(), ms(40));
+        min.end_probe(secs(6));
+        assert_eq!((min.get(), min.is_queued(ms(60))), (ms(60), false));
     }
 }

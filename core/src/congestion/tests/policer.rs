@@ -5,8 +5,8 @@ use super::ms;
 use crate::congestion::CongestionPhase;
 use std::format;
 
-/// Runs a policer with a bucket of so many milliseconds. Returns how many of a thousand packets it drops while cruising
-/// between 10 and 20 seconds, and the share of its rate that is used, in percent.
+/// Runs a policer with a bucket of so many milliseconds. Returns how many of a thousand packets it drops
+/// between two probes from 10 to 20 seconds on, and the share of its rate that is used, in percent.
 fn cruising(rate: u64, rtt: u64, bucket: u64, seed: u64) -> (u64, u64) {
     let mut link = Link::new(rate, ms(rtt), 0);
     link.queue = link.rate.bytes_in(ms(bucket)).max(5 * u64::from(MTU));
@@ -18,7 +18,7 @@ fn cruising(rate: u64, rtt: u64, bucket: u64, seed: u64) -> (u64, u64) {
         let phase = network.bbr.snapshot().phase;
         network.measure(ms(1));
         delivered += network.measured.delivered;
-        if phase == CongestionPhase::ProbeCruise {
+        if matches!(phase, CongestionPhase::ProbeCruise | CongestionPhase::ProbeDown) {
             sent += network.measured.sent;
             dropped += network.measured.overflowed;
         }

@@ -102,8 +102,8 @@ fn flat_rounds(hand: &mut Hand, micros: u64) -> u32 {
 #[test]
 fn a_probe_that_only_fills_a_queue_ends_after_two_rounds_and_without_one_after_three() {
     assert_eq!(flat_rounds(&mut Hand::probing_up(), 10_000), 3);
-    assert_eq!(flat_rounds(&mut Hand::probing_up(), 12_400), 3);
-    assert_eq!(flat_rounds(&mut Hand::probing_up(), 12_500), 2, "a quarter above the minimum");
+    assert_eq!(flat_rounds(&mut Hand::probing_up(), 12_500), 3);
+    assert_eq!(flat_rounds(&mut Hand::probing_up(), 12_600), 2, "more than a quarter above the minimum");
 }
 
 #[test]
