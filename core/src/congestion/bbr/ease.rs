@@ -42,7 +42,7 @@ impl Ease {
 
     /// A probe begins: from most of the way down.
     pub(super) fn on_probe(&mut self, max_bw: Bandwidth) {
-        self.bound = self.bound.map(|bound| bound.fraction(7, 8).saturating_add(max_bw.fraction(1, 8)));
+        self.bound = self.bound.map(|bound| bound.fraction(5, 6).saturating_add(max_bw.fraction(1, 6)));
     }
 
     /// A queue stood for another span of `rate`. After so many `spans` it is enough.
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_starts_an_eighth_of_the_way_up_and_only_if_the_rate_had_given_way() {
+    fn a_probe_starts_a_sixth_of_the_way_up_and_only_if_the_rate_had_given_way() {
         let mut ease = Ease::default();
         ease.on_probe(MAX);
         assert!(!ease.is_active());
         give_way(&mut ease);
         ease.on_probe(MAX);
-        assert_eq!(ease.of(MAX), rate(9300));
+        assert_eq!(ease.of(MAX), rate(9332));
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn the_next_probe_starts_between_the_rate_that_was_left_and_the_estimate() {
         round(&mut hand);
     }
     assert_eq!(hand.phase(), CongestionPhase::ProbeRefill);
-    assert_eq!(rate(&hand), left * 7 / 8 + per_round(100) / 8);
+    assert_eq!(rate(&hand), left * 5 / 6 + per_round(100) / 6);
 }
 
 #[test]
