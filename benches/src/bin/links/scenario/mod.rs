@@ -13,7 +13,7 @@ use crate::stack::{Load, Windows};
 
 use matrix::matrix;
 use special::special;
-pub(crate) use special::{AFTER, OUTAGES, STEP, UP_STEP, outage_name};
+pub(crate) use special::{AFTER, OUTAGES, REPEATS, STEP, UP_STEP, outage_name, repeat_name};
 
 /// How much longer than the link alone a cell may take: what is slower is counted as what it had carried by then.
 const PATIENCE: u32 = 10;
@@ -40,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) limit: Duration,
     /// Links that go down and come up.
     pub(crate) changes: Vec<(Duration, Change)>,
+    /// Added to the seed. Shares are a matter of chance, so what is judged by them is run with several seeds.
+    pub(crate) repeat: u64,
 }
 
 /// What is looked at beside utilisation, queue and loss.
@@ -84,6 +86,7 @@ impl Scenario {
             load: Load::Bulk(cell.bytes),
             limit: cell.link_time() * PATIENCE + GRACE + cell.rtt * GRACE_TRIPS,
             changes: Vec::new(),
+            repeat: 0,
         }
     }
 
@@ -99,6 +102,7 @@ impl Scenario {
             load: Load::Endless,
             limit,
             changes: Vec::new(),
+            repeat: 0,
         }
     }
 
@@ -112,6 +116,7 @@ impl Scenario {
             Kind::SlowReaders => peer == Peer::Dunlin,
             // quinn-proto cannot be told.
             Kind::Outage(Some(_)) => peer == Peer::Dunlin,
+            _ if self.repeat > 0 => peer == Peer::Dunlin,
             // That would be two flows of its own.
             Kind::AgainstCubic(_) => peer != Peer::QuinnCubic,
             _ => true,
@@ -132,7 +137,7 @@ impl Scenario {
             _ => vec![flow(peer, Duration::ZERO)],
         };
         Setup {
-            seed,
+            seed: seed + self.repeat,
             forward: self.link.forward.clone(),
             back: self.link.back.clone(),
             pipe: self.link.pipe(),

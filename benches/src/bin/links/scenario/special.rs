@@ -23,6 +23,8 @@ pub(crate) const DOWN: Duration = Duration::from_secs(5);
 pub(crate) const AFTER: Duration = Duration::from_secs(15);
 /// How long the link is down, in milliseconds.
 pub(crate) const OUTAGES: [u64; 5] = [500, 2_000, 8_000, 25_000, 60_000];
+/// How many seeds the shares of two flows are judged by.
+pub(crate) const REPEATS: u64 = 5;
 
 fn base(queue: QueueSize) -> Link {
     Link::new(&Cell::new(Rate::mbit(100), MILLI * 40, Ppm::NEVER, queue))
@@ -86,8 +88,27 @@ fn changing() -> Vec<Scenario> {
     ]
 }
 
-/// Two flows over one bottleneck.
+/// Two flows over one bottleneck, each with some seeds more.
 fn shared() -> Vec<Scenario> {
+    let again = |scenario: Scenario| {
+        let repeats = (1..REPEATS).map(|repeat| Scenario {
+            name: repeat_name(&scenario.name, repeat),
+            repeat,
+            quick: false,
+            ..scenario.clone()
+        });
+        let repeats: Vec<_> = repeats.collect();
+        [scenario].into_iter().chain(repeats)
+    };
+    shared_once().into_iter().flat_map(again).collect()
+}
+
+/// The name of a scenario that is run again with another seed.
+pub(crate) fn repeat_name(name: &str, repeat: u64) -> String {
+    if repeat == 0 { name.into() } else { format!("{name} +{repeat}") }
+}
+
+fn shared_once() -> Vec<Scenario> {
     let two = |name, kind, link| Scenario::endless(name, kind, link, SECOND * 65);
     let small = Link::new(&Cell::new(Rate::mbit(10), MILLI * 100, Ppm::NEVER, QueueSize::bdp(1)));
     let cubic = Kind::AgainstCubic;
