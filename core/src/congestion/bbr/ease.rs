@@ -1,12 +1,14 @@
 //! Giving way to others: slowing down while a queue stands that cruising should not leave.
 //!
-//! A flow alone on a path cruises without a queue. Where a queue stands all the same, for several round trips, another flow
-//! fills it, or the estimate is too high. The draft then sends on at its estimate until two probing cycles have passed, and
-//! with a queue of one BDP takes five sixths of the link from a flow of CUBIC, which cannot push the queue any further.
+//! A flow alone on a path cruises without a queue. Where a queue stands all the same, for several round trips, another
+//! flow fills it, or the estimate is too high. The draft then sends on at its estimate until two probing cycles have
+//! passed, and with a queue of one BDP takes five sixths of the link from a flow of CUBIC, which cannot push the queue
+//! any further.
 //!
-//! Here the rate goes down to a little less than what was delivered, again and again until the queue is gone, but not below
-//! half of the estimate, so that a flow that only ever fills queues cannot drive us out. While no queue stands it comes back.
-//! The next probe starts from near the rate that this has led to, not from the estimate, for that was one flow's alone.
+//! Here the rate goes down to a little less than what was delivered, again and again until the queue is gone, but not
+//! below half of the estimate, so that a flow that only ever fills queues cannot drive us out. While no queue stands it
+//! comes back. The next probe starts from near the rate that this has led to, not from the estimate, for that was one
+//! flow's alone.
 
 use super::params::{EASE, EASE_DOWN_SPANS, EASE_FLOOR, EASE_SPANS, UNEASE};
 use super::spans::Span;

@@ -1,9 +1,9 @@
 //! When the path carries much less than it did: a route has changed, a radio link fades.
 //!
-//! In the draft the bandwidth filter keeps the old maximum for two probing cycles, some five seconds, in which the sender
-//! fills whatever queue there is. Here several spans in a row at less than half of the estimate, in each of which a queue
-//! stood, are proof enough: the sender offers more than is carried. The maximum is forgotten, the queue drained, and then
-//! it is looked at once whether the capacity is back, because fades are short.
+//! In the draft the bandwidth filter keeps the old maximum for two probing cycles, some five seconds, in which the
+//! sender fills whatever queue there is. Here several spans in a row at less than half of the estimate, in each of
+//! which a queue stood, are proof enough: the sender offers more than is carried. The maximum is forgotten, the queue
+//! drained, and then it is looked at once whether the capacity is back, because fades are short.
 
 use super::Bbr;
 use super::params::{FALL_SPANS, FALLEN};
@@ -19,24 +19,24 @@ pub(super) struct Fall {
     /// Rate samples of packets that were sent when less than this was delivered stem from before the fall.
     samples_from: u64,
     /// No probe has been made since.
-    is_news: bool,
+    is_unprobed: bool,
 }
 
 impl Fall {
-    /// Whether a rate sample of a packet that was sent when `prior_delivered` bytes were delivered is of the path as it is
-    /// now.
+    /// Whether a rate sample of a packet that was sent when `prior_delivered` bytes were delivered is of the path as it
+    /// is now.
     pub(super) fn admits(&self, prior_delivered: u64) -> bool {
         prior_delivered >= self.samples_from
     }
 
     /// Whether the capacity has fallen and not been probed since.
-    pub(super) fn is_news(&self) -> bool {
-        self.is_news
+    pub(super) fn is_unprobed(&self) -> bool {
+        self.is_unprobed
     }
 
     /// A probe begins.
     pub(super) fn on_probe(&mut self) {
-        self.is_news = false;
+        self.is_unprobed = false;
     }
 }
 
@@ -54,7 +54,7 @@ impl Bbr {
 
     /// The path carries no more than `rate` now.
     fn capacity_fell(&mut self, now: Instant, rate: Bandwidth) {
-        self.fall = Fall { slow_spans: 0, samples_from: self.sampler.delivered(), is_news: true };
+        self.fall = Fall { slow_spans: 0, samples_from: self.sampler.delivered(), is_unprobed: true };
         self.max_bw.reset(rate);
         self.judged_bw = rate;
         self.short_term.reset_bounds();

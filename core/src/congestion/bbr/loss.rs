@@ -129,8 +129,8 @@ impl LossJudge {
         verdict
     }
 
-    /// Whether so little was lost that the background cannot be what it was, whatever else was going on: less than half,
-    /// where that is no accident.
+    /// Whether so little was lost that the background cannot be what it was, whatever else was going on: less than
+    /// half, where that is no accident.
     fn is_far_below_background(&self, window: Tally, max_datagram: u64) -> bool {
         let expected = (window.total / 1000).saturating_mul(self.background_permille());
         expected >= TELLING_DATAGRAMS * max_datagram && window.lost < expected / 2

@@ -49,9 +49,9 @@ impl MinRtt {
         }
     }
 
-    /// ProbeRTT has ended: the next one is due an interval from now. What it has seen is the minimum, also where that is
-    /// longer than it was: the draft waits for another five seconds, in which a route that has become longer would look
-    /// like a queue that somebody else fills.
+    /// ProbeRTT has ended: the next one is due an interval from now. What it has seen is the minimum, also where that
+    /// is longer than it was: the draft waits for another five seconds, in which a route that has become longer would
+    /// look like a queue that somebody else fills.
     pub(super) fn end_probe(&mut self, now: Instant) {
         if let Some(probe) = &mut self.probe {
             probe.at = now;

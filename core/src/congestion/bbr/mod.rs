@@ -351,8 +351,8 @@ impl Bbr {
         self.end_mark_round(now, phase, grew);
     }
 
-    /// `UpdateACKAggregation`, section 5.5.9. What is expected is what the path delivers, not what of it we leave to others
-    /// for a while: against that the excess would grow without end.
+    /// `UpdateACKAggregation`, section 5.5.9. What is expected is what the path delivers, not what of it we leave to
+    /// others for a while: against that the excess would grow without end.
     fn update_extra_acked(&mut self, ack: &Ack) {
         self.extra_acked.update(ack.now, ack.sample.newly_acked, self.max_bw.get(), self.control.window);
     }

@@ -36,8 +36,8 @@ pub(super) const HEADROOM: Gain = Gain::percent(15);
 pub(super) const FULL_PIPE_GROWTH: Gain = Gain::percent(125);
 /// Rounds without that growth after which it is (section 5.3.1.2).
 pub(super) const FULL_PIPE_ROUNDS: u8 = 3;
-/// The same in a probe that has filled a queue: one round for its packets to arrive, one to see that they are no faster.
-/// Our own choice.
+/// The same in a probe that has filled a queue: one round for its packets to arrive, one to see that they are no
+/// faster. Our own choice.
 pub(super) const FULL_QUEUE_ROUNDS: u8 = 2;
 /// Rounds after which Drain ends in any case (section 5.3.2).
 pub(super) const DRAIN_ROUNDS: u64 = 3;

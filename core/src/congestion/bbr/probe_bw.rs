@@ -1,9 +1,9 @@
 //! ProbeBW: the cycle of slowing down, cruising, refilling and probing upwards (draft-ietf-ccwg-bbr-06 section
 //! 5.3.3). What its samples do to the long-term bound is in `long_term`.
 //!
-//! Two things differ from the draft. A probe that finds more and meets no queue doubles its excess each round, so that a path that has
-//! become ten times faster is found within some ten rounds, not thirty. And a probe that has filled a queue ends a round
-//! earlier.
+//! Two things differ from the draft. A probe that finds more and meets no queue doubles its excess each round, so that
+//! a path that has become ten times faster is found within some ten rounds, not thirty. And a probe that has filled a
+//! queue ends a round earlier.
 
 use super::params::{
     BACKGROUND_ROUNDS, FALL_PROBE_ROUNDS, FULL_QUEUE_ROUNDS, HEADROOM, MAX_UP_PACING, PROBE_WAIT,
@@ -75,7 +75,7 @@ impl Probe {
         self.cruise_rounds <= BACKGROUND_ROUNDS
     }
 
-    /// That has been seen: time to make up for it.
+    /// That has been seen: time to make up for it. In the last of those rounds both hold: making up shows a round trip later.
     pub(super) fn knows_background(&self) -> bool {
         self.cruise_rounds >= BACKGROUND_ROUNDS
     }
@@ -155,7 +155,7 @@ impl Bbr {
 
     /// `IsTimeToProbeBW`, section 5.3.3.8: after 2 to 3 seconds, or as often as Reno would.
     fn is_time_to_probe(&self, now: Instant) -> bool {
-        let most = if self.fall.is_news() { FALL_PROBE_ROUNDS } else { RENO_ROUNDS };
+        let most = if self.fall.is_unprobed() { FALL_PROBE_ROUNDS } else { RENO_ROUNDS };
         let reno_rounds = (self.target_inflight() / self.max_datagram.max(1)).min(most);
         now > self.probe.cycle_start + self.probe.wait || self.probe.rounds_since_up >= reno_rounds
     }
@@ -181,8 +181,8 @@ impl Bbr {
         self.full_pipe.is_full_now() || (queued && self.full_pipe.is_flat_for(FULL_QUEUE_ROUNDS))
     }
 
-    /// A round of probing has arrived, met no queue, and was delivered faster by at least half of what it was sent faster:
-    /// the path has more than this gain finds within a few rounds.
+    /// A round of probing has arrived, met no queue, and was delivered faster by at least half of what it was sent
+    /// faster: the path has more than this gain finds within a few rounds.
     fn has_room_for_more(&self, ack: &Ack) -> bool {
         self.round.started()
             && self.probe.feedback == Feedback::Arriving

@@ -1,7 +1,7 @@
 //! How fast acknowledgments come, in spans of one RTT, and whether a queue stood all the while.
 //!
-//! The bandwidth filter knows the best of several seconds. What `fall` and `ease` need is the mean of the last moment: it
-//! does not scatter upwards, as single rate samples do where acknowledgments come in bunches.
+//! The bandwidth filter knows the best of several seconds. What `fall` and `ease` need is the mean of the last moment:
+//! it does not scatter upwards, as single rate samples do where acknowledgments come in bunches.
 
 use super::params::MIN_SPAN;
 use super::{Ack, Bbr};

@@ -150,7 +150,7 @@ fn a_flow_alone_on_a_path_never_gives_way() {
                     network.run(Duration::from_millis(10));
                     let run = (rate, rtt, permille, quarters, seed, network.now);
                     assert!(!network.bbr.ease.is_active(), "{run:?} {:?}", network.bbr.ease);
-                    assert!(!network.bbr.fall.is_news(), "{run:?}");
+                    assert!(!network.bbr.fall.is_unprobed(), "{run:?}");
                 }
             }
         }
