@@ -154,12 +154,22 @@ impl Datagrams {
         !self.outgoing.lens.is_empty()
     }
 
+    /// The length of the next datagram's frame.
+    pub(crate) fn next_frame(&self) -> Option<usize> {
+        self.next().map(|(_, frame)| frame)
+    }
+
+    /// The lengths of the next datagram and of its frame.
+    fn next(&self) -> Option<(usize, usize)> {
+        let len = usize::from(*self.outgoing.lens.front()?);
+        Some((len, datagram_header_len(len) + len))
+    }
+
     /// Appends DATAGRAM frames below `end`. Returns how many.
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) -> u64 {
         let mut count = 0;
-        while let Some(&len) = self.outgoing.lens.front() {
-            let len = usize::from(len);
-            if out.len() + datagram_header_len(len) + len > end {
+        while let Some((len, frame)) = self.next() {
+            if out.len() + frame > end {
                 break;
             }
             put_datagram_header(out, len);
@@ -172,11 +182,7 @@ impl Datagrams {
 
     /// Drops the oldest datagram if it can never be sent in a packet with `room` bytes.
     pub(crate) fn drop_oversized(&mut self, room: usize) -> bool {
-        let oversized = self.outgoing.lens.front().is_some_and(|len| {
-            let len = usize::from(*len);
-            datagram_header_len(len) + len > room
-        });
-        oversized && self.outgoing.drop_oldest()
+        self.next_frame().is_some_and(|frame| frame > room) && self.outgoing.drop_oldest()
     }
 
     /// Takes the mark that the application waits for room, if there is room.

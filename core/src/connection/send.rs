@@ -128,7 +128,10 @@ impl Connection {
             if count == 0 {
                 segment_size = built.len;
             }
-            if built.len < plan.size.max(segment_size) || self.path.ecn.is_test_sent() {
+            let is_short = built.len < plan.size.max(segment_size);
+            if is_short && !(count == 0 && self.has_datagram_for(segment_size))
+                || self.path.ecn.is_test_sent()
+            {
                 break;
             }
         }
@@ -136,6 +139,11 @@ impl Connection {
             self.path.pacer.on_sent(now, paced, rate);
         }
         if segment_size == 0 { None } else { Some((segment_size, ecn)) }
+    }
+
+    /// Whether the next datagram fits into a packet of this size: a train of them may be of smaller packets than full ones.
+    fn has_datagram_for(&self, size: usize) -> bool {
+        self.datagrams.next_frame().is_some_and(|frame| DATA_HEADER + frame + TAG <= size)
     }
 
     fn rotate_keys(&mut self, now: Instant) {

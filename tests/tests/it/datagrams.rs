@@ -1,9 +1,9 @@
 //! Unreliable datagrams: bounded queues, sizes, and what is lost stays lost.
 
-use dunlin_core::{Config, ConnectionHandle, DatagramError, Duration, Event, Overflow};
+use dunlin_core::{Config, ConnectionHandle, DatagramError, Duration, Event, Overflow, TrainLimit};
 use dunlin_sim::{AcceptAll, LinkConfig, Loss, Pair, Ppm, Rate, Receiver, config};
 
-use crate::common::{at, drop_if, line, ms, patterned, quick};
+use crate::common::{at, drop_if, hand_in, line, ms, patterned, quick};
 
 fn connected(link: LinkConfig, ours: Config, theirs: Config) -> (Pair, ConnectionHandle, ConnectionHandle) {
     let mut pair = Pair::with(1, link, ours, theirs, AcceptAll, AcceptAll);
@@ -52,6 +52,51 @@ fn datagrams_arrive_whole_and_in_order_on_a_good_line() {
     assert_eq!((stats.datagrams_sent, stats.datagrams_dropped), (9, 0));
     assert_eq!(pair.on_server(server, |connection| connection.stats().datagrams_received), 9);
     pair.finish();
+}
+
+/// Else each would cost a system call.
+#[test]
+fn datagrams_smaller_than_a_packet_leave_in_one_train() {
+    // Reserved frames would make packets of different lengths.
+    let mut plain = config();
+    plain.reserved_frames = false;
+    plain.mtu_discovery.enabled = false;
+    let near = LinkConfig { delay: Duration::from_micros(100), ..LinkConfig::default() };
+    let (mut pair, client, server) = connected(near, plain.clone(), plain);
+    // Once the path is known the pacer lets several go at once.
+    pair.on_client(client, |connection| {
+        let id = connection.open_uni().unwrap();
+        connection.write(id, &vec![1; 2_000_000]).unwrap();
+        connection.finish(id).unwrap();
+    });
+    pair.world.run_for(ms(1_000));
+    pair.on_client(client, |connection| {
+        for len in [700, 700, 700, 700, 650, 700] {
+            connection.send_datagram(&vec![1; len]).unwrap();
+        }
+    });
+    let now = pair.world.now();
+    let node = pair.client;
+    let mut out = Vec::new();
+    let mut trains = Vec::new();
+    while let Some(transmit) =
+        pair.world.node_mut(node).endpoint.poll_transmit(now, TrainLimit::OFFLOAD, &mut out)
+    {
+        trains.push((transmit.len, transmit.segment_size));
+    }
+    let packet = trains[0].1;
+    assert!((700..750).contains(&packet), "{trains:?}");
+    assert_eq!(trains, [(packet * 5 - 50, packet), (packet, packet)], "a shorter one ends a train");
+    let (local, remote, node) = (pair.server_addr, pair.client_addr, pair.server);
+    let mut rest = &out[..];
+    for (len, segment_size) in trains {
+        let (train, others) = rest.split_at(len);
+        for datagram in train.chunks(segment_size) {
+            hand_in(&mut pair.world, node, local, remote, datagram);
+        }
+        rest = others;
+    }
+    assert_eq!(read_all(&mut pair, server).len(), 6);
 }
 
 #[test]
