@@ -1,12 +1,20 @@
 //! The small numbers that name things: connections, packets, paths, streams.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 /// An 8-byte connection id: the routing field that every packet carries at offset 1 (WIRE.md sections 1 and 7).
 ///
 /// The side that receives a packet has chosen the id in it; the first byte names the receiver's shard.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId(pub(crate) [u8; 8]);
+
+/// As one number: it is looked up for each packet.
+impl Hash for ConnectionId {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(u64::from_le_bytes(self.0));
+    }
+}
 
 impl ConnectionId {
     /// Length on the wire, in bytes.

@@ -18,6 +18,7 @@ mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
+mod hash;
 mod id;
 mod inspect;
 #[doc(hidden)]

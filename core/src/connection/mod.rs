@@ -145,7 +145,7 @@ impl Connection {
         remote: TransportAddr,
         local_id: ConnectionId,
     ) -> Option<Self> {
-        let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.hasher());
+        let (window, hasher) = (cx.config.limits.granted_window(), cx.rng.number_hasher());
         let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
         let mut connection =
             Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)?;

@@ -5,8 +5,8 @@ use alloc::collections::VecDeque;
 use hashbrown::HashSet;
 
 use crate::event::Event;
+use crate::hash::KeyedState;
 use crate::id::Direction;
-use crate::rng::KeyedState;
 
 use super::ConnectionHandle;
 

@@ -23,10 +23,11 @@ use crate::connection::Connection;
 use crate::connection::view;
 use crate::crypto::{Identity, QotpIdentity, QotpPublicKey};
 use crate::event::Event;
+use crate::hash::{KeyedState, NumberState};
 use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
 use crate::path::addr::{Arrival, TrainLimit, Transmit};
-use crate::rng::{KeyedState, Rng};
+use crate::rng::Rng;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason, EndpointStats};
 use crate::streams::blocks::{BlockPool, LARGE};
@@ -60,7 +61,7 @@ pub struct Endpoint {
     slots: Slots<Entry>,
     ready: ReadyQueue,
     /// By the connection id in packets to us.
-    ids: HashMap<ConnectionId, u32, KeyedState>,
+    ids: HashMap<ConnectionId, u32, NumberState>,
     /// By the digest of the Init that started them.
     inits: HashMap<[u8; 32], u32, KeyedState>,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
@@ -85,7 +86,7 @@ impl Endpoint {
     pub fn new(config: Config, identity: Identity, seed: [u8; 32]) -> Self {
         let config = config.clamped();
         let mut rng = Rng::new(identity.secret(), &seed);
-        let (ids, inits, events) = (rng.hasher(), rng.hasher(), rng.hasher());
+        let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
@@ -107,7 +108,7 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             ids: HashMap::with_hasher(ids),
             inits: HashMap::with_hasher(inits),
-            qotp_ids: HashMap::with_hasher(ids),
+            qotp_ids: HashMap::with_hasher(inits),
             timers: TimerQueue::default(),
             round: Round::default(),
         }

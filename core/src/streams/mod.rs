@@ -27,8 +27,8 @@ use hashbrown::HashMap;
 
 use crate::config::Limits;
 use crate::error::{OpenError, ReadError, WriteError};
+use crate::hash::NumberState;
 use crate::id::{Direction, ErrorCode, Role, StreamId};
-use crate::rng::KeyedState;
 use crate::wire::params::TransportParams;
 
 use blocks::{MAX_LEN, Memory};
@@ -124,7 +124,7 @@ struct Settings {
 #[derive(Debug)]
 pub(crate) struct Streams {
     settings: Settings,
-    table: HashMap<StreamId, Box<Stream>, KeyedState>,
+    table: HashMap<StreamId, Box<Stream>, NumberState>,
     opening: Opening,
     flow: Flow,
     /// The peer's initial limits per stream.
@@ -150,7 +150,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// No streams yet. `window` is the receive credit that the connection starts with.
-    pub(crate) fn new(role: Role, limits: &Limits, announce: bool, hasher: KeyedState) -> Self {
+    pub(crate) fn new(role: Role, limits: &Limits, announce: bool, hasher: NumberState) -> Self {
         let peer = TransportParams::DEFAULT;
         Self {
             settings: Settings {

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use crate::config::Limits;
 use crate::error::{OpenError, ReadError};
+use crate::hash::NumberState;
 use crate::id::{Role, StreamId};
 use crate::recovery::sent::Item;
-use crate::rng::KeyedState;
 use crate::wire::params::TransportParams;
 
 use super::blocks::Memory;
@@ -41,7 +41,7 @@ enum Turn {
 
 impl Streams {
     /// No streams yet, on a connection that speaks QOTP. `limits.streams_bidi` holds for each side.
-    pub(crate) fn by_use(role: Role, limits: &Limits, announce: bool, hasher: KeyedState) -> Self {
+    pub(crate) fn by_use(role: Role, limits: &Limits, announce: bool, hasher: NumberState) -> Self {
         let mut streams = Self::new(role, limits, announce, hasher);
         let reception = Reception::new(RECEIVE_CAPACITY.min(limits.max_window));
         streams.opening = Opening::ByUse(Box::new(ByUse::new(limits.streams_bidi, reception)));

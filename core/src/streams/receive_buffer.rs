@@ -6,7 +6,9 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::blocks::{Block, MAX_LEN, Memory, Place, block_index, block_indices, block_size, length, shrink};
+use super::blocks::{
+    Block, MAX_LEN, Memory, Place, block_index, block_indices, block_range, block_size, length, shrink,
+};
 use crate::budget::OverBudget;
 use crate::ranges::{RangeSet, TooManyGaps};
 
@@ -65,6 +67,10 @@ impl ReceiveBuffer {
         let end = offset.saturating_add(data.len() as u64);
         if end > MAX_LEN {
             return Err(WriteError::BeyondMaximum);
+        }
+        if offset == self.contiguous_end && self.ahead.is_empty() && self.blocks.append(offset, data) {
+            self.contiguous_end = end;
+            return Ok(Received { new_bytes: data.len(), end_advanced: data.len() as u64 });
         }
         let range = offset.max(self.contiguous_end)..end;
         if range.is_empty() {
@@ -249,6 +255,22 @@ impl Blocks {
             Some(last) if last.index > index => self.held.binary_search_by_key(&index, |held| held.index),
             _ => Err(self.held.len()),
         }
+    }
+
+    /// Copies `data` to `offset` if the last block has room for all of it, which is how data mostly arrives.
+    fn append(&mut self, offset: u64, data: &[u8]) -> bool {
+        let Some(last) = self.held.back_mut() else { return false };
+        let range = offset..offset.saturating_add(data.len() as u64);
+        let block = block_range(last.index);
+        if range.start < block.start || block.end < range.end {
+            return false;
+        }
+        let (_, room) = last.block.part_mut(last.index, &range);
+        let fits = room.len() == data.len();
+        if fits {
+            room.copy_from_slice(data);
+        }
+        fits
     }
 
     /// Copies `data` to `offset`, which is covered.

@@ -7,9 +7,9 @@ use alloc::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::hash::KeyedState;
 use crate::id::StreamId;
 use crate::recovery::sent::Item;
-use crate::rng::KeyedState;
 
 /// How an acknowledgement names a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

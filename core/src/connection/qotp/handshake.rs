@@ -267,7 +267,7 @@ impl Connection {
         let mut limits = cx.config.limits.clone();
         // A window in which no packet fits would let nothing through, ever.
         limits.max_window = limits.max_window.max(2 * u64::from(cx.config.qotp.mtu));
-        let streams = Streams::by_use(role, &limits, cx.config.announce_streams, cx.rng.hasher());
+        let streams = Streams::by_use(role, &limits, cx.config.announce_streams, cx.rng.number_hasher());
         let state = State::Qotp(qotp);
         let mut connection = Self::new(cx, now, handle, role, state, streams, 0, local, remote, id)?;
         connection.be_qotp(cx, now);

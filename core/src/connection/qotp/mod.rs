@@ -15,8 +15,8 @@ use core::fmt;
 
 use crate::crypto::QotpPublicKey;
 use crate::crypto::qotp::packet::{Epochs, PacketKey};
+use crate::hash::KeyedState;
 use crate::recovery::sent::Item;
-use crate::rng::KeyedState;
 use crate::streams::Streams;
 use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::PacketType;

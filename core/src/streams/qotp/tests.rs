@@ -34,8 +34,8 @@ fn id(number: u32) -> StreamId {
     StreamId::qotp(number)
 }
 
-fn hasher() -> KeyedState {
-    Rng::new(&[1; 32], &[2; 32]).hasher()
+fn hasher() -> NumberState {
+    Rng::new(&[1; 32], &[2; 32]).number_hasher()
 }
 
 impl Side {
