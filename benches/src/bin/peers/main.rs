@@ -1,0 +1,92 @@
+//! dunlin beside other transports, over loopback sockets.
+//!
+//! `cargo run --release -p dunlin-benches --features peers --bin peers [-- --quick | --only NAME | --help]`; what is run
+//! and how it is measured: benches/README.md.
+
+mod args;
+mod grid;
+mod load;
+mod pattern;
+mod process;
+mod report;
+mod roles;
+mod run;
+mod sample;
+mod setup;
+mod stack;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use grid::{Peer, SCENARIOS, Scenario};
+use report::{Results, table};
+use run::{Cell, Plan};
+use setup::Contact;
+
+fn main() -> ExitCode {
+    match run_as_told(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_as_told(args: &Args) -> io::Result<ExitCode> {
+    match &args.command {
+        Some(Command::Serve(job)) => roles::server(*job).map(|()| ExitCode::SUCCESS),
+        Some(Command::Load { job, server, proof, pid }) => {
+            let proof = roles::from_hex(proof).ok_or_else(|| io::Error::other("no hexadecimal digits"))?;
+            let sample = roles::client(*job, Contact { addr: *server, proof }, *pid)?;
+            println!("{}", serde_json::to_string(&sample).map_err(io::Error::other)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        None => compare(args),
+    }
+}
+
+fn compare(args: &Args) -> io::Result<ExitCode> {
+    let scenarios: Vec<&'static Scenario> =
+        SCENARIOS.iter().filter(|scenario| wanted(scenario, args)).collect();
+    if scenarios.is_empty() {
+        return Err(io::Error::other("no scenario has such a name; --list names them all"));
+    }
+    if args.list {
+        scenarios.iter().for_each(|scenario| println!("{:<14} {}", scenario.name, scenario.title));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = Plan {
+        cells: cells(&scenarios, args),
+        runs: args.runs.unwrap_or(if args.quick { 3 } else { 5 }),
+        millis: args.millis.unwrap_or(if args.quick { 1000 } else { 2000 }),
+        pure: args.pure.clone(),
+    };
+    let rows = plan.run();
+    let results = Results { rows: &rows };
+    println!("{}\n{}", table::table(&results), table::LEGEND);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(scenario: &Scenario, args: &Args) -> bool {
+    let named = |name: &String| match name.strip_suffix('=') {
+        Some(name) => scenario.name == name,
+        None => scenario.name.contains(name.as_str()),
+    };
+    (scenario.quick || !args.quick) && (args.only.is_empty() || args.only.iter().any(named))
+}
+
+fn cells(scenarios: &[&'static Scenario], args: &Args) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for scenario in scenarios {
+        let chosen = |peer: &Peer| args.peer.is_empty() || args.peer.contains(peer);
+        for peer in Peer::ALL.into_iter().filter(|peer| chosen(peer) && peer.suits(scenario)) {
+            let aeads = peer.aeads().iter().filter(|aead| args.aead.is_empty() || args.aead.contains(aead));
+            cells.extend(aeads.map(|aead| Cell { scenario, aead: *aead, peer }));
+        }
+    }
+    cells
+}
