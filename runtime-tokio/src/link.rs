@@ -52,7 +52,7 @@ impl Link {
 
     /// How the connection ended, if it did.
     pub(crate) fn end<'a>(&self, locked: &'a mut Locked<'_>) -> Option<&'a End> {
-        locked.connection(self.handle).1?.end.as_ref()
+        locked.connection(self.handle).1?.end.as_deref()
     }
 
     /// Why the connection ended. Asked when the engine does not know it any more, or says that it is closed.

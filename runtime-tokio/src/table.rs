@@ -99,7 +99,8 @@ struct Writer {
 pub(crate) struct Entry {
     pub(crate) signals: Arc<Signals>,
     pub(crate) handshake: Handshake,
-    pub(crate) end: Option<End>,
+    /// Boxed: as long as a connection lives it has none.
+    pub(crate) end: Option<Box<End>>,
     /// Who waits for the handshake.
     connecting: Option<Waker>,
     /// Who waits to read.
@@ -134,6 +135,7 @@ impl Entry {
     /// The reader is gone.
     pub(crate) fn forget_reader(&mut self, id: StreamId, wakes: &mut Wakes) {
         wakes.nobody(self.readers.remove(&id));
+        self.shrink();
     }
 
     /// The application gets a sending half.
@@ -154,6 +156,15 @@ impl Entry {
     /// The writer is gone.
     pub(crate) fn forget_writer(&mut self, id: StreamId, wakes: &mut Wakes) {
         wakes.nobody(self.writers.remove(&id).and_then(|writer| writer.waker));
+        self.shrink();
+    }
+
+    /// A connection without streams holds nothing for them.
+    fn shrink(&mut self) {
+        if self.readers.is_empty() && self.writers.is_empty() {
+            self.readers.shrink_to_fit();
+            self.writers.shrink_to_fit();
+        }
     }
 
     /// Something happened. `connection` is the engine's, unless it has forgotten it already.
@@ -210,11 +221,11 @@ impl Entry {
 
     fn on_closed(&mut self, reason: CloseReason, connection: Option<&mut Connection<'_>>, wakes: &mut Wakes) {
         let connection = connection.as_deref();
-        self.end = Some(End {
+        self.end = Some(Box::new(End {
             reason,
             undelivered: connection.map_or_else(Undelivered::default, Connection::undelivered),
             last: connection.map(|connection| (connection.stats(), connection.path())),
-        });
+        }));
         wakes.task(self.connecting.take());
         for (_, waker) in self.readers.drain() {
             wakes.task(Some(waker));

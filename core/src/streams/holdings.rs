@@ -6,8 +6,9 @@ use super::blocks::Memory;
 use super::flow::Reception;
 use super::{Owed, PLACE_COST, STREAM_COST, Stream, StreamEvent, Streams};
 
-/// Queues and room in the table beyond this many bytes are given back when the connection rests.
-const KEEP: usize = 1 << 10;
+/// Queues and room in the table beyond this many bytes are given back when the connection rests: an idle one is to be
+/// small, and one that has rested for a second does not mind a few allocations.
+const KEEP: usize = 64;
 
 impl Streams {
     /// Forgets a stream that is done in both directions.

@@ -68,7 +68,11 @@ impl Schedule {
 
     /// Gives the room back that a busier time needed.
     pub(crate) fn shrink(&mut self) {
-        self.levels.iter_mut().for_each(|level| level.1.shrink_to_fit());
+        self.levels.retain_mut(|(_, waiting)| {
+            waiting.shrink_to_fit();
+            !waiting.is_empty()
+        });
+        self.levels.shrink_to_fit();
     }
 
     /// Heap held, in bytes.
