@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::path::addr::TrainLimit;
+use crate::shard::Shard;
 use crate::time::Duration;
 use crate::wire::header::MIN_INIT;
 
@@ -14,6 +15,9 @@ pub struct Config {
     pub alpns: Vec<Vec<u8>>,
     /// What peers may make us hold.
     pub limits: Limits,
+    /// Which of the endpoints behind a port this one is. Default: the only one. [`Config::for_shard`] sets it, with a part
+    /// of the limits; adapters do that by themselves.
+    pub shard: Shard,
     /// A connection without a packet from the peer for this long is closed. The smaller of both sides' values counts;
     /// `None` leaves it to the peer. Default: 90 s.
     pub idle_timeout: Option<Duration>,
@@ -62,6 +66,7 @@ impl Default for Config {
         Self {
             alpns: Vec::new(),
             limits: Limits::default(),
+            shard: Shard::default(),
             idle_timeout: Some(Duration::from_secs(90)),
             keep_alive: None,
             connect_timeout: Duration::from_secs(5),
@@ -98,6 +103,22 @@ impl Config {
     #[must_use]
     pub const fn accept_qotp(mut self, accept: bool) -> Self {
         self.qotp.accept = accept;
+        self
+    }
+
+    /// These settings for one of several endpoints that share a port, where they were made for all of them together.
+    ///
+    /// What [`Limits`] promises for an endpoint holds for all shards together: each gets its part of `per_endpoint`,
+    /// `connections` and `half_open` (at least one of each). A part that one does not use is of no use to the others. All
+    /// other limits are those of a connection, and stay.
+    #[must_use]
+    pub fn for_shard(mut self, shard: Shard) -> Self {
+        let limits = &mut self.limits;
+        limits.per_endpoint = shard.part(limits.per_endpoint);
+        // No part is larger than the whole.
+        limits.connections = shard.part(limits.connections.into()) as u32;
+        limits.half_open = shard.part(limits.half_open.into()) as u32;
+        self.shard = shard;
         self
     }
 

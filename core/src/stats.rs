@@ -1,5 +1,8 @@
 //! Counters, always on. They only grow; rates are differences.
 
+use core::array;
+use core::iter::Sum;
+
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -102,6 +105,27 @@ impl EndpointStats {
 
     pub(crate) const fn count_drop(&mut self, reason: DropReason) {
         self.dropped[reason.index()] += 1;
+    }
+}
+
+/// What the shards of a port have counted, together.
+impl Sum for EndpointStats {
+    fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
+        shards.fold(Self::default(), |sum, shard| Self {
+            datagrams_received: sum.datagrams_received + shard.datagrams_received,
+            datagrams_sent: sum.datagrams_sent + shard.datagrams_sent,
+            bytes_received: sum.bytes_received + shard.bytes_received,
+            bytes_sent: sum.bytes_sent + shard.bytes_sent,
+            dropped: array::from_fn(|reason| sum.dropped[reason] + shard.dropped[reason]),
+            aead_operations: sum.aead_operations + shard.aead_operations,
+            x25519_operations: sum.x25519_operations + shard.x25519_operations,
+            timers_fired: sum.timers_fired + shard.timers_fired,
+            packets_planned: sum.packets_planned + shard.packets_planned,
+            dials: sum.dials + shard.dials,
+            incoming: sum.incoming + shard.incoming,
+            memory_used: sum.memory_used + shard.memory_used,
+            connections: sum.connections + shard.connections,
+        })
     }
 }
 

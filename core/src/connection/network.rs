@@ -1,6 +1,8 @@
 //! Not to wait for a timer when there is word from outside: the network was reported to have changed, or the peer is
 //! heard again.
 
+use crate::id::Role;
+use crate::path::addr::LocalAddr;
 use crate::time::Instant;
 
 use super::Connection;
@@ -11,7 +13,12 @@ impl Connection {
     ///
     /// Round-trip time and congestion control keep what they know. If the path is the same, that is what it is worth; if it
     /// is another one, its probes will show.
+    ///
+    /// A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to.
     pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
+        if self.role == Role::Initiator {
+            self.path.local = LocalAddr::default();
+        }
         match &mut self.state {
             State::Dialling(dialling) => dialling.hurry(now),
             State::Qotp(qotp) if qotp.is_dialling() => qotp.hurry_dial(now),

@@ -81,7 +81,7 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint. `seed` must be fresh from the system's random generator for every endpoint.
+    /// An endpoint. `seed` must be fresh from the system's random generator for every endpoint, and for every shard of one.
     #[must_use]
     pub fn new(config: Config, identity: Identity, seed: [u8; 32]) -> Self {
         let config = config.clamped();
@@ -148,11 +148,13 @@ impl Endpoint {
         self.shared.config.alpns = alpns;
     }
 
-    /// A connection id that is not in use.
+    /// A connection id of this shard that is not in use.
     fn fresh_id(&mut self) -> ConnectionId {
         loop {
-            let id = ConnectionId::from_bytes(self.shared.rng.bytes());
-            if !self.ids.contains_key(&id) {
+            let drawn = ConnectionId::from_bytes(self.shared.rng.bytes());
+            if let Some(id) = self.shared.config.shard.claim(drawn)
+                && !self.ids.contains_key(&id)
+            {
                 return id;
             }
         }

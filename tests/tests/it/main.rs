@@ -26,6 +26,7 @@ mod puppet;
 mod qotp;
 mod rekey;
 mod scale;
+mod shards;
 mod stream_ends;
 mod streams;
 mod transfer;

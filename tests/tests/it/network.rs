@@ -342,3 +342,20 @@ fn after_a_false_report_the_back_off_begins_anew() {
     assert!(pair.now() - Instant::ZERO > Duration::from_secs(50));
     pair.finish();
 }
+
+#[test]
+fn a_dialler_lets_the_system_choose_its_address_anew() {
+    let mut pair = Pair::new(1, line());
+    let (client, server) = pair.connect();
+    for (node, handle, kept) in [(pair.client, client, None), (pair.server, server, Some(pair.server_addr.ip()))]
+    {
+        let now = pair.now();
+        let endpoint = &mut pair.world.node_mut(node).endpoint;
+        let mut connection = endpoint.connection(handle).unwrap();
+        let stream = connection.open(Direction::Unidirectional).unwrap();
+        connection.write(stream, b"where from?").unwrap();
+        endpoint.network_changed(now, NetworkChange::Unspecified);
+        let transmit = endpoint.poll_transmit(now, TrainLimit::OFFLOAD, &mut Vec::new()).unwrap();
+        assert_eq!(transmit.local.ip, kept);
+    }
+}
