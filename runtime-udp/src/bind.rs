@@ -85,6 +85,20 @@ impl UdpSocket {
     }
 
     fn open(address: SocketAddr, options: &BindOptions) -> io::Result<Self> {
+        let unbound = Unbound::new(address)?;
+        unbound.socket.bind(&address.into())?;
+        unbound.finish(options)
+    }
+}
+
+/// A socket of the right family.
+pub(crate) struct Unbound {
+    pub(crate) socket: Socket,
+    dual_stack: bool,
+}
+
+impl Unbound {
+    pub(crate) fn new(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         let mut dual_stack = false;
         if address.is_ipv6() {
@@ -93,12 +107,17 @@ impl UdpSocket {
             let set = socket.set_only_v6(!both);
             dual_stack = both && set.is_ok();
         }
-        socket.bind(&address.into())?;
+        Ok(Self { socket, dual_stack })
+    }
+
+    /// The socket, which was bound meanwhile.
+    pub(crate) fn finish(self, options: &BindOptions) -> io::Result<UdpSocket> {
+        let Self { socket, dual_stack } = self;
         ask(options.recv_buffer, |bytes| socket.set_recv_buffer_size(bytes));
         ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
         let socket = socket.into();
         let buffers = BufferSizes::of(&socket)?;
-        Self::new(Kernel::new(socket)?, dual_stack, buffers)
+        UdpSocket::new(Kernel::new(socket)?, dual_stack, buffers)
     }
 }
 

@@ -12,6 +12,9 @@
 //! counted ([`Outcome::Lost`], [`SocketStats`]). Where it refuses to segment, the same train goes out one by one in the
 //! same call, and offload is left off.
 //!
+//! Several sockets can share a port, a [`SocketGroup`], among which Linux's kernel hands datagrams out by the connection
+//! id in them: one for each engine, on as many cores.
+//!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
 //! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
@@ -38,6 +41,7 @@ mod fake;
 mod kernel;
 mod platform;
 mod send;
+mod shards;
 mod socket;
 mod stats;
 mod steps;
@@ -48,6 +52,7 @@ pub use error::BindError;
 pub use fake::{FakeSocket, SentTrain};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{LossCause, Outcome};
+pub use shards::SocketGroup;
 pub use socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN, UdpSocket};
 pub use stats::SocketStats;
 pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};

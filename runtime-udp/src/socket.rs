@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::io::{self, IoSliceMut};
 use std::net::UdpSocket as StdSocket;
+use std::sync::Arc;
 
 use quinn_udp::{RecvMeta, Transmit};
 
@@ -60,6 +61,8 @@ pub struct UdpSocket {
     buffers: BufferSizes,
     offload: Offload,
     counters: Counters,
+    /// All sockets of its group, which keeps its order as long as none of them is closed.
+    pub(crate) group: Option<Arc<[StdSocket]>>,
 }
 
 /// The families of a socket.
@@ -80,7 +83,7 @@ impl UdpSocket {
             SocketAddr::V6(_) => Speaks::V6,
         };
         let offload = Offload::new(kernel.state(|state| state.max_gso_segments()));
-        Ok(Self { kernel, local, speaks, buffers, offload, counters: Counters::default() })
+        Ok(Self { kernel, local, speaks, buffers, offload, counters: Counters::default(), group: None })
     }
 
     /// The socket inside, to wait for readiness and to set options on. Reading from it or writing to it directly loses

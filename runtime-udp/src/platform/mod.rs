@@ -13,6 +13,12 @@ mod options;
 
 pub(crate) use options::stop_timestamps;
 
+#[cfg_attr(target_os = "linux", path = "linux_steering.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "no_steering.rs")]
+mod steering;
+
+pub(crate) use steering::{may_share_port, steer};
+
 /// The driver cannot compute the checksums that segmentation offload needs.
 pub(crate) fn is_io_error(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| numbers::IO.contains(&number))

@@ -4,7 +4,8 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use dunlin_core::{
-    CloseReason, ConnectionHandle, ConnectionStats, Duration, Event, Instant, NetworkChange, Peer,
+    CloseReason, ConnectionHandle, ConnectionStats, Direction, Duration, Event, Instant, NetworkChange, Peer,
+    TrainLimit,
 };
 use dunlin_sim::{AcceptAll, LinkConfig, Pair, QueueLimit, Rate, Received, Receiver, Sender, config, seeds};
 
@@ -347,7 +348,8 @@ fn after_a_false_report_the_back_off_begins_anew() {
 fn a_dialler_lets_the_system_choose_its_address_anew() {
     let mut pair = Pair::new(1, line());
     let (client, server) = pair.connect();
-    for (node, handle, kept) in [(pair.client, client, None), (pair.server, server, Some(pair.server_addr.ip()))]
+    for (node, handle, kept) in
+        [(pair.client, client, None), (pair.server, server, Some(pair.server_addr.ip()))]
     {
         let now = pair.now();
         let endpoint = &mut pair.world.node_mut(node).endpoint;

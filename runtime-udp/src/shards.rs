@@ -1,0 +1,195 @@
+//! The sockets of one port, among which the kernel hands datagrams out by the first byte of their connection id.
+
+use core::net::SocketAddr;
+use std::io;
+use std::net::UdpSocket as StdSocket;
+use std::sync::Arc;
+
+use dunlin_core::Shard;
+
+use crate::bind::{BindOptions, Unbound};
+use crate::error::BindError;
+use crate::platform;
+use crate::socket::{DatagramSocket, UdpSocket};
+
+/// One socket for each shard of a port, in their order ([`dunlin_core::Shard`]).
+///
+/// Linux's kernel hands each datagram to the shard that its connection id names, wherever it comes from: without a lock,
+/// without a table, and without a word between the threads that read. Elsewhere, or where the kernel refuses, a group has
+/// one socket, and [`shards`](Self::shards) says so.
+///
+/// The port belongs to the group: it cannot be bound if any other socket has it. But once it is bound, another process
+/// *of the same user* may join it, if it asks for that by `SO_REUSEPORT`, and what the kernel hands to it is lost to us.
+/// Programs that do not trust each other belong to different users.
+///
+/// Where the kernel puts datagrams together that came from a network card one after the other (GRO), it looks at the
+/// source and the destination only: several connections *between the same two ports* may be put together, and all go to
+/// the shard of the first one. The others take that for loss and send again. Peers of many addresses or ports never meet
+/// with that, nor does what crosses no network card.
+#[derive(Debug)]
+pub struct SocketGroup {
+    /// At least one.
+    sockets: Vec<UdpSocket>,
+    refused: Option<io::Error>,
+}
+
+/// How sockets share a port and are chosen among: the system's ways, or a test's.
+#[derive(Clone, Copy)]
+struct Ways {
+    may_share_port: fn(&socket2::Socket, bool) -> io::Result<()>,
+    steer: fn(&StdSocket, u8) -> io::Result<()>,
+}
+
+const SYSTEM: Ways = Ways { may_share_port: platform::may_share_port, steer: platform::steer };
+
+impl SocketGroup {
+    /// Binds a socket for each of `shards` shards to `address`; at least 1 and at most 64 is used. For what is said of
+    /// addresses and options, see [`UdpSocket::bind`]; the options are those of each socket.
+    ///
+    /// # Errors
+    /// What is in the way of one socket, and what to do about it. What is in the way of several is no error: see
+    /// [`refused`](Self::refused).
+    pub fn bind(address: SocketAddr, options: &BindOptions, shards: u8) -> Result<Self, BindError> {
+        let shards = shards.clamp(1, Shard::MAX_COUNT);
+        Self::bind_by(SYSTEM, address, options, shards).map_err(|error| BindError::new(address, error))
+    }
+
+    fn bind_by(ways: Ways, address: SocketAddr, options: &BindOptions, shards: u8) -> io::Result<Self> {
+        let first = Unbound::new(address)?;
+        // It does not share its port yet, so that whoever has it is in the way.
+        first.socket.bind(&address.into())?;
+        let others = if shards > 1 { Others::bind(ways, &first, address, options, shards) } else { Ok(None) };
+        let (others, refused) = match others {
+            Ok(others) => (others, None),
+            Err(error) => {
+                // Where it cannot be switched on it need not be switched off.
+                let _ = (ways.may_share_port)(&first.socket, false);
+                (None, Some(error))
+            }
+        };
+        let mut sockets = vec![first.finish(options)?];
+        if let Some(Others { members, group }) = others {
+            sockets.extend(members);
+            for socket in &mut sockets {
+                socket.group = Some(Arc::clone(&group));
+            }
+        }
+        Ok(Self { sockets, refused })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn shards(&self) -> u8 {
+        // There are at most 64.
+        self.sockets.len() as u8
+    }
+
+    /// The address that they are bound to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.sockets[0].local_addr()
+    }
+
+    /// Why there is one socket where more were asked for, if it is so: [`io::ErrorKind::Unsupported`] where the system
+    /// has no such thing.
+    #[must_use]
+    pub fn refused(&self) -> Option<&io::Error> {
+        self.refused.as_ref()
+    }
+}
+
+/// A group of one.
+impl From<UdpSocket> for SocketGroup {
+    fn from(socket: UdpSocket) -> Self {
+        Self { sockets: vec![socket], refused: None }
+    }
+}
+
+/// The sockets, in the order of their shards. The kernel's group stays whole until the last one is closed: what comes for
+/// one that is gone waits unread, and the others' datagrams still come to them.
+impl IntoIterator for SocketGroup {
+    type Item = UdpSocket;
+    type IntoIter = std::vec::IntoIter<UdpSocket>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.sockets.into_iter()
+    }
+}
+
+/// All sockets of a group but the first, and a descriptor of every one.
+struct Others {
+    members: Vec<UdpSocket>,
+    group: Arc<[StdSocket]>,
+}
+
+impl Others {
+    fn bind(
+        ways: Ways,
+        first: &Unbound,
+        address: SocketAddr,
+        options: &BindOptions,
+        shards: u8,
+    ) -> io::Result<Option<Self>> {
+        (ways.may_share_port)(&first.socket, true)?;
+        let local = first.socket.local_addr()?;
+        let mut members = Vec::with_capacity(usize::from(shards));
+        // The kernel numbers them as they are bound.
+        for _ in 1..shards {
+            let member = Unbound::new(address)?;
+            (ways.may_share_port)(&member.socket, true)?;
+            member.socket.bind(&local)?;
+            members.push(member.finish(options)?);
+        }
+        let mut group = vec![StdSocket::from(first.socket.try_clone()?)];
+        for member in &members {
+            group.push(member.as_std().try_clone()?);
+        }
+        // Only now is it a group for the kernel.
+        (ways.steer)(&group[0], shards)?;
+        Ok(Some(Self { members, group: group.into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any() -> SocketAddr {
+        ([127, 0, 0, 1], 0).into()
+    }
+
+    fn refuse_to_share(_: &socket2::Socket, may: bool) -> io::Result<()> {
+        if may { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+
+    fn refuse_to_steer(_: &StdSocket, _: u8) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    #[test]
+    fn where_the_system_refuses_there_is_one_socket_and_the_reason() {
+        for (ways, reason) in [
+            (Ways { may_share_port: refuse_to_share, ..SYSTEM }, io::ErrorKind::Unsupported),
+            (Ways { steer: refuse_to_steer, ..SYSTEM }, io::ErrorKind::PermissionDenied),
+        ] {
+            let group = SocketGroup::bind_by(ways, any(), &BindOptions::default(), 4).unwrap();
+            assert_eq!(group.shards(), 1);
+            if cfg!(target_os = "linux") {
+                assert_eq!(group.refused().map(io::Error::kind), Some(reason));
+            }
+            // Nor does anybody share its port.
+            let again = SocketGroup::bind(group.local_addr(), &BindOptions::default(), 2);
+            assert!(matches!(again, Err(BindError::InUse { .. })));
+        }
+    }
+
+    #[test]
+    fn one_shard_is_one_socket() {
+        let group = SocketGroup::bind(any(), &BindOptions::default(), 0).unwrap();
+        assert_eq!((group.shards(), group.refused().is_none()), (1, true));
+        let local = group.local_addr();
+        let sockets: Vec<UdpSocket> = group.into_iter().collect();
+        assert!(sockets[0].group.is_none());
+        assert_eq!(sockets[0].local_addr(), local);
+    }
+}
