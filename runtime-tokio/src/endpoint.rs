@@ -1,24 +1,24 @@
-//! The endpoint: one socket, one identity, any number of connections.
+//! The endpoint: one address, one identity, any number of connections.
 
 use core::net::SocketAddr;
-use std::io;
-use std::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, KeyLogEntry, NetworkChange, Peer, PublicKey,
-    QotpIdentity, QotpPublicKey,
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
+    QotpPublicKey,
 };
-use dunlin_udp::{BindOptions, Clock, DatagramSocket, UdpSocket, has_aes};
-use tokio::runtime::Handle;
+use dunlin_udp::SocketGroup;
+use tokio::sync::Notify;
 
+use crate::builder::Builder;
 use crate::connecting::Connecting;
-use crate::driver::{Driver, KeyLogSink};
-use crate::error::{BindError, ConnectError};
+use crate::error::{BindError, ConnectError, RebindError};
 use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::state::{Phase, Shared};
 
-/// One UDP socket, one identity, any number of connections, to dial and to be dialled. Clones are handles of the same
+/// One address, one identity, any number of connections, to dial and to be dialled. Clones are handles of the same
 /// endpoint.
 ///
 /// When the last handle is dropped, the endpoint closes with code 0, as by [`Endpoint::close`]: connections do not
@@ -30,15 +30,29 @@ pub struct Endpoint {
 
 #[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
-    local: SocketAddr,
+    /// At least one.
+    shards: Arc<[Arc<Shared>]>,
+    /// Somebody dials one of them.
+    incoming: Arc<Notify>,
+    /// Dials so far, which the shards take in turn; and looks for attempts, which begin with each in turn.
+    dials: AtomicUsize,
+    accepts: AtomicUsize,
+    local: Mutex<SocketAddr>,
     public: PublicKey,
 }
 
+impl Inner {
+    /// The shards, beginning with the one whose turn it is.
+    fn in_turn(&self, turn: &AtomicUsize) -> impl Iterator<Item = &Arc<Shared>> {
+        let first = turn.fetch_add(1, Relaxed) % self.shards.len();
+        let (later, sooner) = self.shards.split_at(first);
+        sooner.iter().chain(later)
+    }
+}
+
 impl Endpoint {
-    /// An endpoint on `addr` (port 0: any that is free), with the system's defaults for the socket. What
-    /// [`Config::aes_hardware`] says is completed by what this machine's processor says; [`Config::key_log`] is on with
-    /// [`Endpoint::with_key_log`] only.
+    /// An endpoint on `addr` (port 0: any that is free), with all else as it is by default: the short form of
+    /// [`Endpoint::builder`].
     ///
     /// # Errors
     /// See [`BindError`].
@@ -46,72 +60,22 @@ impl Endpoint {
     /// # Panics
     /// As tokio does, if the runtime's I/O or time driver is not enabled.
     pub fn bind(addr: SocketAddr, config: Config, identity: Identity) -> Result<Self, BindError> {
-        Self::bind_with(addr, config, identity, &BindOptions::default())
+        Self::builder().config(config).bind(addr, identity)
     }
 
-    /// An endpoint on `addr` with these options for its socket.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    ///
-    /// # Panics
-    /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn bind_with(
-        addr: SocketAddr,
-        config: Config,
-        identity: Identity,
-        options: &BindOptions,
-    ) -> Result<Self, BindError> {
-        Self::with_socket(UdpSocket::bind(addr, options)?, config, identity)
+    /// An endpoint of which more is to be said: shards, options of the socket, where the secrets go.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
-    /// An endpoint on a socket that is bound already.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    ///
-    /// # Panics
-    /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
-        Self::start(socket, config, identity, None)
-    }
-
-    /// The same, and the secrets of every connection go to `key_log`, as [`Config::key_log`] has it: whoever gets them
-    /// reads everything that is sent. For finding out what went wrong, with a capture and `dunlin decrypt`.
-    ///
-    /// The endpoint's task calls `key_log`, a few times for each connection, and waits for it: it must be quick.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    ///
-    /// # Panics
-    /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn with_key_log(
-        socket: UdpSocket,
-        config: Config,
-        identity: Identity,
-        key_log: impl FnMut(KeyLogEntry) + Send + 'static,
-    ) -> Result<Self, BindError> {
-        Self::start(socket, config, identity, Some(KeyLogSink::new(key_log)))
-    }
-
-    fn start(
-        socket: UdpSocket,
-        mut config: Config,
-        identity: Identity,
-        key_log: Option<KeyLogSink>,
-    ) -> Result<Self, BindError> {
-        let runtime = Handle::try_current().map_err(|error| BindError::Runtime(io::Error::other(error)))?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(BindError::Random)?;
-        config.aes_hardware |= has_aes();
-        config.key_log = key_log.is_some();
-        let (local, public) = (socket.local_addr(), *identity.public());
-        let engine = dunlin_core::Endpoint::new(config, identity, seed);
-        let shared = Arc::new(Shared::new(engine, Clock::start()));
-        let driver = Driver::new(Arc::clone(&shared), socket, key_log).map_err(BindError::Runtime)?;
-        runtime.spawn(driver);
-        Ok(Self { inner: Arc::new(Inner { shared, local, public }) })
+    pub(crate) fn new(
+        shards: Arc<[Arc<Shared>]>,
+        incoming: Arc<Notify>,
+        local: SocketAddr,
+        public: PublicKey,
+    ) -> Self {
+        let (dials, accepts, local) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(local));
+        Self { inner: Arc::new(Inner { shards, incoming, dials, accepts, local, public }) }
     }
 
     /// Dials `peer` at `remote`, offering the application protocol `alpn`.
@@ -146,7 +110,7 @@ impl Endpoint {
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect_with(&self, peer: Peer, options: ConnectOptions) -> Result<Connecting, ConnectError> {
-        let shared = &self.inner.shared;
+        let shared = self.inner.in_turn(&self.inner.dials).next().ok_or(ConnectError::EndpointClosed)?;
         let mut locked = shared.lock();
         if locked.phase != Phase::Open {
             return Err(ConnectError::EndpointClosed);
@@ -158,19 +122,21 @@ impl Endpoint {
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
     /// an endpoint whose [`Config::alpns`] are empty, except in QOTP where [`Config::accept_qotp`] is on.
     pub async fn accept(&self) -> Option<Incoming> {
-        let shared = &self.inner.shared;
+        let inner = &self.inner;
         loop {
-            let notified = shared.incoming.notified();
-            {
+            let notified = inner.incoming.notified();
+            let mut open = false;
+            for shared in inner.in_turn(&inner.accepts) {
                 let mut locked = shared.lock();
                 if let Some(incoming) = Incoming::next(shared, &mut locked) {
                     // There may be more for the next one who waits.
-                    locked.wakes.one_of(&shared.incoming);
+                    locked.wakes.one_of(&inner.incoming);
                     return Some(incoming);
                 }
-                if locked.phase != Phase::Open {
-                    return None;
-                }
+                open |= locked.phase == Phase::Open;
+            }
+            if !open {
+                return None;
             }
             notified.await;
         }
@@ -178,9 +144,11 @@ impl Endpoint {
 
     /// Sets the application protocols that are accepted from now on, best first.
     pub fn set_alpns(&self, alpns: Vec<Vec<u8>>) {
-        let mut locked = self.inner.shared.lock();
-        if locked.phase == Phase::Open {
-            locked.engine.set_alpns(alpns);
+        for shared in &*self.inner.shards {
+            let mut locked = shared.lock();
+            if locked.phase == Phase::Open {
+                locked.engine.set_alpns(alpns.clone());
+            }
         }
     }
 
@@ -190,14 +158,16 @@ impl Endpoint {
     /// Call it before the first [`Endpoint::accept`] or dial. Who dialled even earlier, with the right key, is heard when
     /// its first packet comes again.
     pub fn set_qotp_identity(&self, identity: QotpIdentity) {
-        self.inner.shared.lock().engine.set_qotp_identity(identity);
+        for shared in &*self.inner.shards {
+            shared.lock().engine.set_qotp_identity(identity.clone());
+        }
     }
 
     /// Our key on QOTP's wire, for peers that are to reach us with data in their first packet. It is never the native
     /// one, and proves nothing.
     #[must_use]
     pub fn qotp_public_key(&self) -> QotpPublicKey {
-        *self.inner.shared.lock().engine.qotp_public_key()
+        *self.inner.shards[0].lock().engine.qotp_public_key()
     }
 
     /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
@@ -207,48 +177,71 @@ impl Endpoint {
     /// side of a connection may say it, the one that receives too. What waits for nothing sends nothing, and to say it in
     /// vain, or a thousand times in a second, does no harm: see [`dunlin_core::Endpoint::network_changed`].
     ///
-    /// The socket stays as it is. Connections outlive an outage that is shorter than [`Config::idle_timeout`]; they do not
-    /// move to another address yet.
+    /// The socket stays as it is; [`Endpoint::rebind`] puts another one in its place. Connections outlive an outage that is
+    /// shorter than [`Config::idle_timeout`]; they do not move to another address yet.
     pub fn network_changed(&self) {
-        let shared = &self.inner.shared;
-        let mut locked = shared.lock();
-        locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
-        locked.nudge();
+        for shared in &*self.inner.shards {
+            let mut locked = shared.lock();
+            locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+            locked.nudge();
+        }
+    }
+
+    /// Puts another socket, or group of sockets, in the place of the one that there is, keeps all connections, and does what
+    /// [`Endpoint::network_changed`] does. For an interface that comes and goes, or a system that takes its sockets back
+    /// from a program that sleeps. What waits unread in the old socket is lost, and is sent again.
+    ///
+    /// Connections do not move to another address yet: peers go on sending to where they sent before. So the new socket has
+    /// the old one's address, or something on the way, a NAT or a relay, makes up for it.
+    ///
+    /// The drivers take the sockets over in their next turn. Where the runtime does not take one, the endpoint closes, as it
+    /// does when a socket fails.
+    ///
+    /// # Errors
+    /// See [`RebindError`]; nothing has changed then.
+    pub fn rebind(&self, sockets: impl Into<SocketGroup>) -> Result<(), RebindError> {
+        let (sockets, shards) = (sockets.into(), &self.inner.shards);
+        if sockets.shards() != shards.len() {
+            return Err(RebindError::Shards { sockets: sockets.shards(), shards: shards.len() });
+        }
+        if shards.iter().any(|shared| shared.lock().phase != Phase::Open) {
+            return Err(RebindError::Closed);
+        }
+        *self.local() = sockets.local_addr();
+        for (shared, socket) in shards.iter().zip(sockets) {
+            shared.lock().rebind(socket);
+        }
+        Ok(())
     }
 
     /// Closes the endpoint: refuses everything new and closes every connection with `code` and `reason`. Once their
     /// peers have heard of it or have had the time to, at most 3 seconds later, the socket is closed;
     /// [`Endpoint::wait_idle`] waits for that. Closing again does nothing; later calls say that the endpoint is closed.
     pub fn close(&self, code: ErrorCode, reason: &[u8]) {
-        self.inner.shared.lock().close_all(code, reason);
+        self.inner.close(code, reason);
     }
 
     /// Waits until there is no connection: all have ended, and their peers have heard of it or have had the time to.
     /// After [`Endpoint::close`] it waits for the socket to be closed.
     pub async fn wait_idle(&self) {
-        let shared = &self.inner.shared;
-        loop {
-            let notified = shared.idle.notified();
-            {
-                let mut locked = shared.lock();
-                let done = match locked.phase {
-                    Phase::Open => locked.is_idle(),
-                    Phase::Closing { .. } => false,
-                    Phase::Stopped => true,
-                };
-                if done {
-                    return;
-                }
-                locked.await_idle();
+        // While it waited for one shard, another may have got a connection.
+        let mut waited = true;
+        while waited {
+            waited = false;
+            for shared in &*self.inner.shards {
+                waited |= shared.wait_idle().await;
             }
-            notified.await;
         }
     }
 
     /// The address that the socket is bound to.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.local
+        *self.local()
+    }
+
+    fn local(&self) -> MutexGuard<'_, SocketAddr> {
+        self.inner.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Our public key, by which others dial us.
@@ -257,15 +250,35 @@ impl Endpoint {
         &self.inner.public
     }
 
-    /// Counters.
+    /// How many shards there are. It may be 1 where more were asked for: see [`Builder::shards`].
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.inner.shards.len()
+    }
+
+    /// Counters, of all shards together.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        self.inner.shared.lock().engine.stats()
+        self.shard_stats().into_iter().sum()
+    }
+
+    /// Counters of each shard.
+    #[must_use]
+    pub fn shard_stats(&self) -> Vec<EndpointStats> {
+        self.inner.shards.iter().map(|shared| shared.lock().engine.stats()).collect()
+    }
+}
+
+impl Inner {
+    fn close(&self, code: ErrorCode, reason: &[u8]) {
+        for shared in &*self.shards {
+            shared.lock().close_all(code, reason);
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.lock().close_all(ErrorCode::default(), b"");
+        self.close(ErrorCode::default(), b"");
     }
 }

@@ -15,9 +15,28 @@ pub enum BindError {
     /// The system has no randomness to give.
     #[error("the system's random generator does not answer")]
     Random(#[source] getrandom::Error),
-    /// Not called from within a tokio runtime, or the runtime does not take the socket.
-    #[error("an endpoint must be bound within a tokio runtime")]
+    /// Not called from within a tokio runtime, the runtime does not take the socket, or there is no thread to be had.
+    #[error(
+        "an endpoint must be bound within a tokio runtime, and the system must have room for its drivers"
+    )]
     Runtime(#[source] io::Error),
+}
+
+/// Why an endpoint keeps the socket that it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum RebindError {
+    /// The endpoint is closed.
+    #[error("the endpoint is closed")]
+    Closed,
+    /// There must be one socket for each shard.
+    #[error("{sockets} sockets for {shards} shards: bind a group of as many as `Endpoint::shards` says")]
+    Shards {
+        /// How many sockets were given.
+        sockets: usize,
+        /// How many shards the endpoint has.
+        shards: usize,
+    },
 }
 
 /// Why a dial did not even start.

@@ -109,12 +109,30 @@
 //!
 //! # How it works
 //!
-//! The protocol is [`dunlin_core`]'s, which knows no socket and no clock; the socket is [`dunlin_udp`]'s. One task per
-//! endpoint, the driver, receives in batches and sends in trains, with one system call each. Engine and tables are
-//! behind one lock, which the driver holds for one batch in or one train out; calls of the application copy under it.
-//! No lock is held across a wait or a system call, and no waker runs under it. The driver runs on the runtime on which
-//! the endpoint was bound, and all of an endpoint's work is done there and where its handles are used: one endpoint is
-//! about one processor core's worth of work. More endpoints use more cores.
+//! The protocol is [`dunlin_core`]'s, which knows no socket and no clock; the socket is [`dunlin_udp`]'s. One task, the
+//! driver, receives in batches and sends in trains, with one system call each. Engine and tables are behind one lock,
+//! which the driver holds for one batch in or one train out; calls of the application copy under it. No lock is held
+//! across a wait or a system call, and no waker runs under it. The driver runs on the runtime on which the endpoint was
+//! bound, and all work is done there and where its handles are used.
+//!
+//! That is about one processor core's worth of work. An endpoint can be made of several such *shards* behind its one
+//! address ([`Builder::shards`]), which share nothing on the way of a packet; on Linux, where the kernel hands each packet
+//! to the shard of its connection.
+//!
+//! ```
+//! use dunlin_tokio::{Config, Endpoint, Identity};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let config = Config::default();
+//! let cores = std::thread::available_parallelism()?.get();
+//! let identity = Identity::from_secret([1; 32]);
+//! let server = Endpoint::builder().config(config).shards(cores).bind("127.0.0.1:0".parse()?, identity)?;
+//! // Where the system has no such thing, there is one.
+//! println!("{} shards", server.shards());
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Features
 //!
@@ -123,6 +141,7 @@
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
 #![deny(unsafe_code)]
 
+mod builder;
 mod connecting;
 mod connection;
 mod driver;
@@ -136,12 +155,13 @@ mod state;
 mod table;
 mod wake;
 
+pub use builder::Builder;
 pub use connecting::{Candidate, Connecting};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{
     BindError, ConnectError, ConnectionError, DatagramError, ExportError, OpenError, ReadError,
-    ReadToEndError, WriteError,
+    ReadToEndError, RebindError, WriteError,
 };
 pub use incoming::Incoming;
 pub use recv_stream::RecvStream;
@@ -155,4 +175,4 @@ pub use dunlin_core::{
     QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered,
     WireVersion,
 };
-pub use dunlin_udp::{self, BindOptions, UdpSocket};
+pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};

@@ -1,4 +1,4 @@
-//! The one lock of an endpoint, and what is behind it.
+//! The one lock of a shard, and what is behind it.
 
 use core::ops::{Deref, DerefMut};
 use core::task::Waker;
@@ -6,25 +6,25 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
-use dunlin_udp::{Clock, SHUTDOWN_LIMIT};
+use dunlin_udp::{Clock, SHUTDOWN_LIMIT, UdpSocket};
 use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::table::Entry;
 use crate::wake::Wakes;
 
-/// What the driver and all handles of an endpoint share.
+/// What the driver of a shard and all handles of its connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) clock: Clock,
-    /// Somebody dials.
+    /// Somebody dials this shard, or another one of the endpoint.
     pub(crate) incoming: Arc<Notify>,
     /// Nothing is left to do, or the endpoint has closed.
-    pub(crate) idle: Arc<Notify>,
+    idle: Arc<Notify>,
 }
 
-/// The life of an endpoint.
+/// The life of an endpoint, as far as a shard knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     Open,
@@ -53,10 +53,12 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// Somebody waits for `Shared::idle`.
     idle_awaited: bool,
+    /// For the driver, in the place of the one that it has.
+    socket: Option<UdpSocket>,
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Endpoint, clock: Clock) -> Self {
+    pub(crate) fn new(engine: Endpoint, clock: Clock, incoming: &Arc<Notify>) -> Self {
         let state = State {
             engine,
             phase: Phase::Open,
@@ -66,12 +68,35 @@ impl Shared {
             closing: VecDeque::new(),
             driver: None,
             idle_awaited: false,
+            socket: None,
         };
         Self {
             state: Mutex::new(state),
             clock,
-            incoming: Arc::new(Notify::new()),
+            incoming: Arc::clone(incoming),
             idle: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Waits until there is no connection; after a close, until the driver has stopped. `false`: there was no need to wait.
+    pub(crate) async fn wait_idle(&self) -> bool {
+        let mut waited = false;
+        loop {
+            let notified = self.idle.notified();
+            {
+                let mut locked = self.lock();
+                let done = match locked.phase {
+                    Phase::Open => locked.is_idle(),
+                    Phase::Closing { .. } => false,
+                    Phase::Stopped => true,
+                };
+                if done {
+                    return waited;
+                }
+                locked.idle_awaited = true;
+            }
+            notified.await;
+            waited = true;
         }
     }
 
@@ -128,6 +153,19 @@ impl Locked<'_> {
     pub(crate) fn nudge(&mut self) {
         let driver = self.state.driver.take();
         self.wakes.task(driver);
+    }
+
+    /// The driver gets another socket, unless it is on its way out.
+    pub(crate) fn rebind(&mut self, socket: UdpSocket) {
+        if self.phase == Phase::Open {
+            self.socket = Some(socket);
+            self.nudge();
+        }
+    }
+
+    /// The socket that the driver is to have, if it is another one.
+    pub(crate) fn take_socket(&mut self) -> Option<UdpSocket> {
+        self.socket.take()
     }
 
     /// Hands over what the engine has to tell.
@@ -202,6 +240,7 @@ impl Locked<'_> {
         };
         self.end_all(code, b"");
         self.phase = Phase::Stopped;
+        self.socket = None;
         self.wakes.all_of(&self.shared.incoming);
         self.wakes.all_of(&self.shared.idle);
         let driver = self.driver.take();
@@ -235,6 +274,11 @@ impl State {
         self.incoming.pop_front()
     }
 
+    /// Whether another socket waits for the driver.
+    pub(crate) const fn is_rebound(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// The driver goes to sleep.
     pub(crate) fn put_driver_to_sleep(&mut self, driver: Waker) {
         self.driver = Some(driver);
@@ -248,11 +292,6 @@ impl State {
             self.closing.pop_front();
         }
         self.open == 0 && self.closing.is_empty()
-    }
-
-    /// Somebody is about to wait for `Shared::idle`.
-    pub(crate) fn await_idle(&mut self) {
-        self.idle_awaited = true;
     }
 }
 

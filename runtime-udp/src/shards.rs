@@ -49,8 +49,8 @@ impl SocketGroup {
     /// # Errors
     /// What is in the way of one socket, and what to do about it. What is in the way of several is no error: see
     /// [`refused`](Self::refused).
-    pub fn bind(address: SocketAddr, options: &BindOptions, shards: u8) -> Result<Self, BindError> {
-        let shards = shards.clamp(1, Shard::MAX_COUNT);
+    pub fn bind(address: SocketAddr, options: &BindOptions, shards: usize) -> Result<Self, BindError> {
+        let shards = shards.clamp(1, Shard::MAX_COUNT.into()) as u8;
         Self::bind_by(SYSTEM, address, options, shards).map_err(|error| BindError::new(address, error))
     }
 
@@ -79,9 +79,8 @@ impl SocketGroup {
 
     /// How many there are.
     #[must_use]
-    pub fn shards(&self) -> u8 {
-        // There are at most 64.
-        self.sockets.len() as u8
+    pub fn shards(&self) -> usize {
+        self.sockets.len()
     }
 
     /// The address that they are bound to.

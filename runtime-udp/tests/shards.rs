@@ -12,7 +12,7 @@ use dunlin_udp::{
     Transmit, UdpSocket,
 };
 
-fn bind(address: &str, shards: u8) -> (SocketAddr, Vec<UdpSocket>) {
+fn bind(address: &str, shards: usize) -> (SocketAddr, Vec<UdpSocket>) {
     let group = SocketGroup::bind(address.parse().unwrap(), &BindOptions::default(), shards).unwrap();
     assert_eq!(group.shards(), shards, "{:?}", group.refused());
     (group.local_addr(), group.into_iter().collect())
@@ -40,7 +40,7 @@ fn drain(socket: &UdpSocket) -> Vec<Vec<u8>> {
 #[test]
 fn byte_1_names_the_socket_wherever_a_datagram_comes_from() {
     for count in [2, 3, 7, 64] {
-        let (address, sockets) = bind("127.0.0.1:0", count);
+        let (address, sockets) = bind("127.0.0.1:0", count.into());
         for source in 0..4 {
             let sender = StdSocket::bind("127.0.0.1:0").unwrap();
             for first in 0..=u8::MAX {

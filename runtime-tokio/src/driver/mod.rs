@@ -1,4 +1,4 @@
-//! The driver: the one task of an endpoint that owns the socket.
+//! The driver: the one task of a shard, which owns its socket.
 //!
 //! It receives a batch, hands it to the engine, sends the trains that the engine builds, and sleeps until something
 //! arrives, a task has something to send, or the engine's deadline comes. The lock is held for one batch in or one train
@@ -15,6 +15,7 @@ use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
+use dunlin_core::{ErrorCode, NetworkChange};
 use dunlin_udp::{Receiver, Transmitter, UdpSocket};
 use tracing::debug;
 
@@ -47,6 +48,8 @@ impl Socket {
 #[derive(Debug)]
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    /// Of the whole endpoint.
+    shards: Arc<[Arc<Shared>]>,
     socket: Option<Socket>,
     receiver: Receiver,
     transmitter: Transmitter,
@@ -63,11 +66,19 @@ enum Next {
 }
 
 impl Driver {
-    /// A driver of `udp`, which hands what the engine logs to `key_log`. Must be called within a runtime.
-    pub(crate) fn new(shared: Arc<Shared>, udp: UdpSocket, key_log: Option<KeyLogSink>) -> io::Result<Self> {
+    /// The driver of the shard `index`, with its socket, which hands what the engine logs to `key_log`. Must be called within
+    /// a runtime.
+    pub(crate) fn new(
+        shards: Arc<[Arc<Shared>]>,
+        index: usize,
+        udp: UdpSocket,
+        key_log: Option<KeyLogSink>,
+    ) -> io::Result<Self> {
+        let shared = Arc::clone(&shards[index]);
         let timer = Timer::new(shared.clock);
         Ok(Self {
             shared,
+            shards,
             socket: Some(Socket::new(udp)?),
             receiver: Receiver::new(),
             transmitter: Transmitter::new(),
@@ -77,9 +88,10 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
-        let Self { shared, socket: Some(socket), receiver, transmitter, timer, key_log } = self else {
+        let Self { shared, socket: Some(socket), receiver, transmitter, timer, key_log, .. } = self else {
             return Ok(Next::Stop);
         };
+        rebind(shared, socket)?;
         for _ in 0..ROUNDS_PER_TURN {
             let received = receive(receiver, cx, shared, socket)?;
             let sent = transmit(transmitter, cx, shared, socket)?;
@@ -98,12 +110,25 @@ impl Driver {
     }
 }
 
+/// Takes another socket over, if there is one. Whoever waits to hear of the old one is woken by the new one.
+fn rebind(shared: &Shared, socket: &mut Socket) -> io::Result<()> {
+    let mut locked = shared.lock();
+    let Some(udp) = locked.take_socket() else { return Ok(()) };
+    locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+    drop(locked);
+    *socket = Socket::new(udp)?;
+    Ok(())
+}
+
 /// Nothing came and nothing can be sent (if `blocked`, because the socket takes no more): is there anything to wait for?
 fn rest(cx: &mut Context<'_>, shared: &Shared, timer: &mut Timer, blocked: bool) -> Next {
     let now = shared.clock.now();
     let mut locked = shared.lock();
     let idle = locked.is_idle();
     locked.tell_idle();
+    if locked.is_rebound() {
+        return Next::Work;
+    }
     let shutdown = match locked.phase {
         Phase::Open => None,
         Phase::Closing { deadline, .. } if idle || deadline <= now => return Next::Stop,
@@ -141,10 +166,14 @@ impl Future for Driver {
 }
 
 impl Driver {
-    /// Closes the socket, then tells everybody who waits.
+    /// Closes the socket, then tells everybody who waits. A shard that fails takes the others with it: an endpoint that
+    /// hears a part of its peers only is of no use.
     fn stop(&mut self) {
         self.socket = None;
         self.shared.lock().stop();
+        for shared in &*self.shards {
+            shared.lock().close_all(ErrorCode::default(), b"");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Secrets go where the application wants them, and only then.
 
 use dunlin_tokio::dunlin_core::Config;
-use dunlin_tokio::{Endpoint, Identity, KeyLogEntry, Peer, UdpSocket, dunlin_udp};
+use dunlin_tokio::{Endpoint, Identity, KeyLogEntry, Peer};
 use tokio::sync::mpsc;
 
 use crate::{config, soon};
@@ -9,13 +9,13 @@ use crate::{config, soon};
 /// An endpoint, and what it logs.
 fn logging(secret: u8, config: Config) -> (Endpoint, mpsc::UnboundedReceiver<KeyLogEntry>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &dunlin_udp::BindOptions::default());
     let identity = Identity::from_secret([secret; 32]);
     let sink = move |entry| {
         // Nobody may listen any more.
         let _ = sender.send(entry);
     };
-    (Endpoint::with_key_log(socket.unwrap(), config, identity, sink).unwrap(), receiver)
+    let builder = Endpoint::builder().config(config).shards(2).key_log(sink);
+    (builder.bind("127.0.0.1:0".parse().unwrap(), identity).unwrap(), receiver)
 }
 
 #[tokio::test]

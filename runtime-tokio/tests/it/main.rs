@@ -4,6 +4,8 @@ mod close;
 mod handshake;
 mod key_log;
 mod qotp;
+mod relay;
+mod shards;
 mod streams;
 mod transfer;
 

@@ -105,10 +105,11 @@ fn start(
     identity: Identity,
     keylog: Option<KeyLogFile>,
 ) -> Result<Endpoint, Failure> {
-    let endpoint = socket.map_err(BindError::from).and_then(|socket| match keylog {
-        Some(mut file) => Endpoint::with_key_log(socket, config, identity, move |entry| file.write(&entry)),
-        None => Endpoint::with_socket(socket, config, identity),
-    });
+    let mut builder = Endpoint::builder().config(config);
+    if let Some(mut file) = keylog {
+        builder = builder.key_log(move |entry| file.write(&entry));
+    }
+    let endpoint = socket.map_err(BindError::from).and_then(|socket| builder.on(socket, identity));
     endpoint.map_err(cannot_bind)
 }
 

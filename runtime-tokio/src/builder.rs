@@ -1,0 +1,168 @@
+//! Endpoints with more than defaults.
+
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use dunlin_core::{Config, Identity, KeyLogEntry, Shard};
+use dunlin_udp::{BindOptions, Clock, SocketGroup, UdpSocket, has_aes};
+use tokio::runtime::{self, Handle};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::driver::{Driver, KeyLogSink};
+use crate::endpoint::Endpoint;
+use crate::error::BindError;
+use crate::state::Shared;
+
+/// Makes an [`Endpoint`]; from [`Endpoint::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is bound yet"]
+pub struct Builder {
+    config: Config,
+    options: BindOptions,
+    shards: usize,
+    drivers: Drivers,
+    key_log: Option<KeyLogSink>,
+}
+
+/// Where the drivers run.
+#[derive(Clone, Copy, Debug)]
+enum Drivers {
+    /// On the runtime in which the endpoint is bound.
+    Tasks,
+    /// Each on a thread of its own.
+    Threads,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: Config::default(),
+            options: BindOptions::default(),
+            shards: 1,
+            drivers: Drivers::Tasks,
+            key_log: None,
+        }
+    }
+
+    /// The engine's settings. What [`Config::aes_hardware`] says is completed by what this machine's processor says;
+    /// [`Config::shard`] and [`Config::key_log`] are set by what is said here.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What the socket is asked for, or each of them.
+    pub const fn socket_options(mut self, options: BindOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Spreads the connections over so many shards, at least 1 and at most 64. Default: 1.
+    ///
+    /// A shard is an engine with a socket, a lock and a task of its own, and shards share nothing on the packet path, so
+    /// that an endpoint uses as many cores as it has shards, where it has at least as many connections. A connection belongs
+    /// to one shard for all its life, wherever its peer's packets come from; those who dial are spread at random, our own
+    /// dials in turn.
+    ///
+    /// The limits in [`Limits`](dunlin_core::Limits) that are the endpoint's hold for all shards together: each gets its
+    /// part ([`Config::for_shard`]). The socket's buffers are for each.
+    ///
+    /// It takes Linux: elsewhere, and where the kernel refuses, there is one shard, and [`Endpoint::shards`] says so.
+    /// [`SocketGroup`] has what is to be known of the sockets.
+    pub const fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Gives each shard a thread of its own, with a small runtime in it, instead of a task of the runtime in which the
+    /// endpoint is bound. For endpoints that serve so much that no application task should wait for them, or for runtimes
+    /// that have one thread only. Each thread ends when the endpoint has closed.
+    ///
+    /// The application's tasks stay where they are, and every wake-up crosses threads: measure before you keep it.
+    pub const fn own_threads(mut self) -> Self {
+        self.drivers = Drivers::Threads;
+        self
+    }
+
+    /// Hands the secrets of every connection to `key_log`, as [`Config::key_log`] has it: whoever gets them reads
+    /// everything that is sent. For finding out what went wrong, with a capture and `dunlin decrypt`.
+    ///
+    /// The endpoint's driver calls `key_log`, a few times for each connection, and waits for it: it must be quick.
+    pub fn key_log(mut self, key_log: impl FnMut(KeyLogEntry) + Send + 'static) -> Self {
+        self.key_log = Some(KeyLogSink::new(key_log));
+        self
+    }
+
+    /// An endpoint on `addr`; port 0 is any that is free.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn bind(self, addr: SocketAddr, identity: Identity) -> Result<Endpoint, BindError> {
+        let sockets = SocketGroup::bind(addr, &self.options, self.shards)?;
+        self.on(sockets, identity)
+    }
+
+    /// An endpoint on what is bound already: one [`UdpSocket`], or a [`SocketGroup`], which has as many shards as sockets.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    ///
+    /// # Panics
+    /// As tokio does, if the runtime's I/O or time driver is not enabled.
+    pub fn on(self, sockets: impl Into<SocketGroup>, identity: Identity) -> Result<Endpoint, BindError> {
+        let sockets = sockets.into();
+        if let Some(error) = sockets.refused() {
+            warn!(%error, shards = self.shards, "the system has no shards: one socket serves all");
+        }
+        let (local, public) = (sockets.local_addr(), *identity.public());
+        let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
+        let all = Shard::all(sockets.shards() as u8);
+        let shards = all.map(|shard| {
+            let engine = self.engine(shard, &identity)?;
+            Ok(Arc::new(Shared::new(engine, clock, &incoming)))
+        });
+        let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;
+        let endpoint = Endpoint::new(Arc::clone(&shards), incoming, local, public);
+        for (index, socket) in sockets.into_iter().enumerate() {
+            self.drive(&shards, index, socket).map_err(BindError::Runtime)?;
+        }
+        Ok(endpoint)
+    }
+
+    fn engine(&self, shard: Shard, identity: &Identity) -> Result<dunlin_core::Endpoint, BindError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(BindError::Random)?;
+        let mut config = self.config.clone().for_shard(shard);
+        config.aes_hardware |= has_aes();
+        config.key_log = self.key_log.is_some();
+        Ok(dunlin_core::Endpoint::new(config, identity.clone(), seed))
+    }
+
+    /// Sets the driver of a shard going.
+    fn drive(&self, shards: &Arc<[Arc<Shared>]>, index: usize, socket: UdpSocket) -> io::Result<()> {
+        let driver = || Driver::new(Arc::clone(shards), index, socket, self.key_log.clone());
+        match self.drivers {
+            Drivers::Tasks => {
+                let runtime = Handle::try_current().map_err(io::Error::other)?;
+                runtime.spawn(driver()?);
+            }
+            Drivers::Threads => {
+                let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+                let driver = {
+                    let _within = runtime.enter();
+                    driver()?
+                };
+                thread::Builder::new()
+                    .name(format!("dunlin-{index}"))
+                    .spawn(move || runtime.block_on(driver))?;
+            }
+        }
+        Ok(())
+    }
+}
