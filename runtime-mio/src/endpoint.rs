@@ -7,7 +7,7 @@ use std::io;
 
 use dunlin_core::{
     AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, ErrorCode, Event, Identity, Instant,
-    Peer,
+    NetworkChange, Peer,
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, UdpSocket,
@@ -15,6 +15,7 @@ use dunlin_udp::{
 };
 use mio::{Registry, Token};
 
+use crate::builder::Builder;
 use crate::error::{BindError, ConnectError, RunError};
 use crate::socket::Socket;
 
@@ -80,6 +81,11 @@ impl Endpoint {
             left: Left::Nothing,
             farewell: None,
         })
+    }
+
+    /// Several endpoints behind one address, for as many threads.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
     /// Has `registry` watch the socket. Every event with `token` is for a turn of the loop; what it says does not matter,
@@ -241,6 +247,39 @@ impl Endpoint {
     /// A connection: its streams, datagrams, statistics, and its end. `None` if it is forgotten.
     pub fn connection(&mut self, handle: ConnectionHandle) -> Option<Connection<'_>> {
         self.engine.connection(handle)
+    }
+
+    /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
+    /// up. What was lost is sent again in the next turn of the loop, where it would wait for a timer; to say it in vain does
+    /// no harm. See [`dunlin_core::Endpoint::network_changed`].
+    pub fn network_changed(&mut self) {
+        self.engine.network_changed(self.clock.now(), NetworkChange::Unspecified);
+    }
+
+    /// Puts another socket in the place of the one that there is, keeps all connections, and does what
+    /// [`network_changed`](Self::network_changed) does. Where the old socket was registered, the new one is. What waits
+    /// unread in the old one is lost, and is sent again.
+    ///
+    /// Connections do not move to another address yet: peers go on sending to where they sent before. So the new socket has
+    /// the old one's address, or something on the way, a NAT or a relay, makes up for it. Of several shards, each needs its
+    /// own of a new [`SocketGroup`](dunlin_udp::SocketGroup), in their order.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed. Nothing has changed then.
+    pub fn rebind(&mut self, udp: UdpSocket) -> io::Result<()> {
+        let old =
+            self.socket.as_mut().filter(|_| self.farewell.is_none()).ok_or(io::ErrorKind::NotConnected)?;
+        let local = udp.local_addr();
+        let mut socket = Socket::new(udp)?;
+        if let Some((registry, token)) = old.registered() {
+            socket.register(registry, token)?;
+        }
+        *old = socket;
+        self.local = local;
+        // What could not be sent is tried again before the next wait.
+        self.left = Left::Perhaps;
+        self.network_changed();
+        Ok(())
     }
 
     /// The engine, with all its counters.

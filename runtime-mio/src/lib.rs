@@ -90,12 +90,35 @@
 //! wait at all, as a game's, calls `receive` at the beginning of a frame and `transmit` at its end, and needs no
 //! registration.
 //!
+//! # More cores
+//!
+//! An endpoint is one thread's work. Several of them can stand behind one address, where the system's kernel hands each
+//! packet to the one that has its connection; Linux's does. They share nothing, and each runs as if it were the only one:
+//!
+//! ```
+//! use dunlin_mio::{Config, Driver, Endpoint, Identity};
+//!
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let config = Config::default();
+//! let identity = Identity::from_secret([1; 32]);
+//! // Where the system has no such thing, this is one endpoint.
+//! for shard in Endpoint::builder().config(config).shards(2).bind("127.0.0.1:0".parse()?, identity)? {
+//!     let mut driver = Driver::new(shard)?;
+//!     std::thread::spawn(move || while driver.run_once(None).is_ok() {
+//!         // ... as above ...
+//! #       break;
+//!     });
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Rules
 //!
 //! - Events are hints and told once: a stream is [`Event::Readable`] once until a read has found nothing, so read until
 //!   [`ReadError::Blocked`]. A loop does not wait while there are events to fetch.
 //! - [`Endpoint::poll_timeout`] is right until something changes: ask it last.
-//! - Everything is one thread's work. From another one, [`Driver::waker`] ends the wait; a channel says what for.
+//! - Everything is one thread's work, though any thread's. From another one, [`Driver::waker`] ends the wait; a channel says what for.
 //! - The endpoint owns its socket. [`Endpoint::close`] may come twice; later calls say `Closed`.
 //! - [`Connection`] is the engine's own view. Its verbs never wait; what cannot be done now is `Blocked`, and an event
 //!   says when to try again.
@@ -107,12 +130,14 @@
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
 #![forbid(unsafe_code)]
 
+mod builder;
 mod driver;
 mod endpoint;
 mod error;
 mod socket;
 mod timer;
 
+pub use builder::Builder;
 pub use driver::Driver;
 pub use endpoint::Endpoint;
 pub use error::{BindError, ConnectError, RunError};
@@ -125,5 +150,5 @@ pub use dunlin_core::{
     QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError, Undelivered,
     WireVersion, WriteError,
 };
-pub use dunlin_udp::{self, BindOptions, UdpSocket};
+pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

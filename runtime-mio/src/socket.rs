@@ -43,6 +43,11 @@ impl Socket {
         self.timer.deregister(&registry)
     }
 
+    /// Where it is registered.
+    pub(crate) fn registered(&self) -> Option<(&Registry, Token)> {
+        self.registered.as_ref().map(|(registry, token)| (registry, *token))
+    }
+
     /// Receives one batch.
     pub(crate) fn receive(&self, receiver: &mut Receiver) -> io::Result<Left> {
         self.readiness.try_io(|| receiver.receive(&self.udp))
@@ -70,6 +75,13 @@ impl Socket {
             self.interest = interest;
         }
         Ok(())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A registry watches a socket until its last descriptor is closed, and a shard's may outlive this.
+        let _ = self.deregister();
     }
 }
 

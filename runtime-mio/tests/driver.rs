@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::io::ErrorKind;
 
-use dunlin_mio::mio::{Poll, Token};
+use dunlin_mio::mio::{Events, Poll, Token};
 use dunlin_mio::{
     BindError, BindOptions, CloseReason, Config, ConnectError, ConnectOptions, ConnectionHandle, Driver,
     Endpoint, ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
@@ -211,4 +211,63 @@ fn the_engine_is_at_hand() {
     assert_eq!(client.engine().stats().connections, 1);
     assert!(client.connection(handle).unwrap().stats().packets_received > 0);
     assert!(client.now() > dunlin_mio::Instant::ZERO);
+}
+
+#[test]
+fn another_socket_keeps_the_connection() {
+    let (mut client, mut server, handle) = connected();
+    // Nothing moves a connection yet, so the server's packets come to the old address: only what goes there is heard.
+    let bind = || UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &BindOptions::default()).unwrap();
+    let old = client.local_addr();
+    client.rebind(bind()).unwrap();
+    assert_ne!(client.local_addr(), old);
+    assert_eq!(client.socket().unwrap().as_std().local_addr().unwrap(), client.local_addr());
+    let mut connection = client.connection(handle).unwrap();
+    let stream = connection.open_uni().unwrap();
+    connection.write(stream, b"from elsewhere").unwrap();
+    let heard = 'heard: loop {
+        client.run_once(Some(Duration::ZERO)).unwrap();
+        while client.poll_event().is_some() {}
+        server.run_once(Some(Duration::from_millis(1))).unwrap();
+        while let Some((handle, event)) = server.poll_event() {
+            if let Event::Readable(stream) = event {
+                break 'heard server.connection(handle).unwrap().read_chunk(stream, 100).unwrap();
+            }
+        }
+    };
+    assert_eq!(heard.as_deref(), Some(&b"from elsewhere"[..]));
+
+    client.close(0.into(), b"");
+    assert_eq!(client.rebind(bind()).unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[test]
+fn a_new_socket_is_watched_where_the_old_one_was() {
+    let mut endpoint =
+        Endpoint::bind("127.0.0.1:0".parse().unwrap(), config(), Identity::from_secret([1; 32])).unwrap();
+    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
+    endpoint.register(poll.registry(), Token(5)).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &BindOptions::default()).unwrap();
+    endpoint.rebind(udp).unwrap();
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"anything", endpoint.local_addr()).unwrap();
+    poll.poll(&mut events, None).unwrap();
+    assert!(events.iter().all(|event| event.token() == Token(5)) && !events.is_empty());
+}
+
+#[test]
+fn a_report_of_the_network_is_acted_on_in_the_next_turn() {
+    let mut client = driver(1);
+    // Nobody is there.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(deaf.local_addr().unwrap(), Peer::AnyKey, b"test").unwrap();
+    let sent = |client: &Driver| client.engine().stats().datagrams_sent;
+    while sent(&client) < 2 {
+        client.run_once(None).unwrap();
+    }
+    // The next copy would go in half a second.
+    let before = sent(&client);
+    client.network_changed();
+    client.run_once(Some(Duration::ZERO)).unwrap();
+    assert!(sent(&client) > before);
 }

@@ -1,0 +1,71 @@
+//! Several endpoints behind one address.
+
+use core::net::SocketAddr;
+
+use dunlin_core::{Config, Identity, Shard};
+use dunlin_udp::{BindOptions, SocketGroup};
+
+use crate::endpoint::Endpoint;
+use crate::error::BindError;
+
+/// Makes the shards of one address, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is bound yet"]
+pub struct Builder {
+    config: Config,
+    options: BindOptions,
+    shards: usize,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { config: Config::default(), options: BindOptions::default(), shards: 1 }
+    }
+
+    /// The engines' settings, as for [`Endpoint::bind`]. [`Config::shard`] is set by what is said here.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What each socket is asked for.
+    pub const fn socket_options(mut self, options: BindOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// How many endpoints, for as many threads: at least 1 and at most 64. Default: 1.
+    ///
+    /// They have the address and the identity in common and nothing else. A connection belongs to one of them for all its
+    /// life, wherever its peer's packets come from; those who dial are spread over them at random. The limits in
+    /// [`Limits`](dunlin_core::Limits) that are an endpoint's hold for all of them together: each gets its part
+    /// ([`Config::for_shard`]). The sockets' buffers are for each.
+    ///
+    /// It takes Linux: elsewhere, and where the kernel refuses, there is one. [`SocketGroup`] has what is to be known of
+    /// the sockets.
+    pub const fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The endpoints on `address`; port 0 is any that is free. At least one, though it may be only one.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(self, address: SocketAddr, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
+        let sockets = SocketGroup::bind(address, &self.options, self.shards)?;
+        self.on(sockets, identity)
+    }
+
+    /// One endpoint for each of the sockets, which are bound already.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn on(self, sockets: SocketGroup, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
+        let shards = Shard::all(sockets.shards() as u8);
+        let endpoints = shards.zip(sockets).map(|(shard, socket)| {
+            Endpoint::with_socket(socket, self.config.clone().for_shard(shard), identity.clone())
+        });
+        endpoints.collect()
+    }
+}
