@@ -29,7 +29,7 @@ impl Builder {
     }
 
     /// What each socket is asked for.
-    pub const fn socket_options(mut self, options: BindOptions) -> Self {
+    pub fn socket_options(mut self, options: BindOptions) -> Self {
         self.options = options;
         self
     }

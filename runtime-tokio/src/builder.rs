@@ -55,7 +55,7 @@ impl Builder {
     }
 
     /// What the socket is asked for, or each of them.
-    pub const fn socket_options(mut self, options: BindOptions) -> Self {
+    pub fn socket_options(mut self, options: BindOptions) -> Self {
         self.options = options;
         self
     }

@@ -54,7 +54,16 @@ impl UdpSocket {
     /// # Errors
     /// What is in the way, and what to do about it.
     pub fn bind(address: SocketAddr, options: &BindOptions) -> Result<Self, BindError> {
-        Self::open(address, options).map_err(|error| BindError::new(address, error))
+        Self::bind_by(address, options, |socket| socket.bind(&address.into()))
+    }
+
+    /// The same, with another way to bind it.
+    pub(crate) fn bind_by(
+        address: SocketAddr,
+        options: &BindOptions,
+        bind: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> Result<Self, BindError> {
+        Self::open(address, options, bind).map_err(|error| BindError::new(address, error))
     }
 
     /// Binds `port` on all addresses of all families that the system has: `[::]`, or `0.0.0.0` where there is no IPv6.
@@ -84,21 +93,11 @@ impl UdpSocket {
         Self::new(Kernel::new(socket)?, dual_stack, buffers)
     }
 
-    fn open(address: SocketAddr, options: &BindOptions) -> io::Result<Self> {
-        let unbound = Unbound::new(address)?;
-        unbound.socket.bind(&address.into())?;
-        unbound.finish(options)
-    }
-}
-
-/// A socket of the right family.
-pub(crate) struct Unbound {
-    pub(crate) socket: Socket,
-    dual_stack: bool,
-}
-
-impl Unbound {
-    pub(crate) fn new(address: SocketAddr) -> io::Result<Self> {
+    fn open(
+        address: SocketAddr,
+        options: &BindOptions,
+        bind: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         let mut dual_stack = false;
         if address.is_ipv6() {
@@ -107,17 +106,12 @@ impl Unbound {
             let set = socket.set_only_v6(!both);
             dual_stack = both && set.is_ok();
         }
-        Ok(Self { socket, dual_stack })
-    }
-
-    /// The socket, which was bound meanwhile.
-    pub(crate) fn finish(self, options: &BindOptions) -> io::Result<UdpSocket> {
-        let Self { socket, dual_stack } = self;
+        bind(&socket)?;
         ask(options.recv_buffer, |bytes| socket.set_recv_buffer_size(bytes));
         ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
         let socket = socket.into();
         let buffers = BufferSizes::of(&socket)?;
-        UdpSocket::new(Kernel::new(socket)?, dual_stack, buffers)
+        Self::new(Kernel::new(socket)?, dual_stack, buffers)
     }
 }
 

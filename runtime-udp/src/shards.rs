@@ -6,8 +6,9 @@ use std::net::UdpSocket as StdSocket;
 use std::sync::Arc;
 
 use dunlin_core::Shard;
+use socket2::SockRef;
 
-use crate::bind::{BindOptions, Unbound};
+use crate::bind::BindOptions;
 use crate::error::BindError;
 use crate::platform;
 use crate::socket::{DatagramSocket, UdpSocket};
@@ -37,7 +38,7 @@ pub struct SocketGroup {
 #[derive(Clone, Copy)]
 struct Ways {
     may_share_port: fn(&socket2::Socket, bool) -> io::Result<()>,
-    steer: fn(&StdSocket, u8) -> io::Result<()>,
+    steer: fn(&StdSocket, u32) -> io::Result<()>,
 }
 
 const SYSTEM: Ways = Ways { may_share_port: platform::may_share_port, steer: platform::steer };
@@ -50,31 +51,61 @@ impl SocketGroup {
     /// What is in the way of one socket, and what to do about it. What is in the way of several is no error: see
     /// [`refused`](Self::refused).
     pub fn bind(address: SocketAddr, options: &BindOptions, shards: usize) -> Result<Self, BindError> {
-        let shards = shards.clamp(1, Shard::MAX_COUNT.into()) as u8;
-        Self::bind_by(SYSTEM, address, options, shards).map_err(|error| BindError::new(address, error))
+        Self::bind_by(SYSTEM, address, options, shards.clamp(1, Shard::MAX_COUNT.into()))
     }
 
-    fn bind_by(ways: Ways, address: SocketAddr, options: &BindOptions, shards: u8) -> io::Result<Self> {
-        let first = Unbound::new(address)?;
-        // It does not share its port yet, so that whoever has it is in the way.
-        first.socket.bind(&address.into())?;
-        let others = if shards > 1 { Others::bind(ways, &first, address, options, shards) } else { Ok(None) };
-        let (others, refused) = match others {
+    fn bind_by(
+        ways: Ways,
+        address: SocketAddr,
+        options: &BindOptions,
+        shards: usize,
+    ) -> Result<Self, BindError> {
+        // The first does not share its port yet, so that whoever has it is in the way.
+        let first = UdpSocket::bind(address, options)?;
+        let (others, refused) = match Self::others(ways, &first, options, shards) {
             Ok(others) => (others, None),
             Err(error) => {
                 // Where it cannot be switched on it need not be switched off.
-                let _ = (ways.may_share_port)(&first.socket, false);
-                (None, Some(error))
+                let _ = (ways.may_share_port)(&SockRef::from(first.as_std()), false);
+                (Vec::new(), Some(error))
             }
         };
-        let mut sockets = vec![first.finish(options)?];
-        if let Some(Others { members, group }) = others {
-            sockets.extend(members);
+        let mut sockets = vec![first];
+        sockets.extend(others);
+        if sockets.len() > 1 {
+            let all: io::Result<Vec<StdSocket>> =
+                sockets.iter().map(|socket| socket.as_std().try_clone()).collect();
+            let all: Arc<[StdSocket]> = all.map_err(|error| BindError::new(address, error))?.into();
             for socket in &mut sockets {
-                socket.group = Some(Arc::clone(&group));
+                socket.group = Some(Arc::clone(&all));
             }
         }
         Ok(Self { sockets, refused })
+    }
+
+    /// Binds all but the first to the first one's port, and has the kernel choose among all of them.
+    fn others(
+        ways: Ways,
+        first: &UdpSocket,
+        options: &BindOptions,
+        shards: usize,
+    ) -> io::Result<Vec<UdpSocket>> {
+        let mut others = Vec::with_capacity(shards);
+        if shards > 1 {
+            (ways.may_share_port)(&SockRef::from(first.as_std()), true)?;
+            let local = first.local_addr();
+            // The kernel numbers them as they are bound.
+            for _ in 1..shards {
+                let other = UdpSocket::bind_by(local, options, |socket| {
+                    (ways.may_share_port)(socket, true)?;
+                    socket.bind(&local.into())
+                });
+                others.push(other.map_err(io::Error::other)?);
+            }
+            // Only now are they a group for the kernel.
+            (ways.steer)(first.as_std(), shards as u32)?;
+        }
+        Ok(others)
     }
 
     /// How many there are.
@@ -115,40 +146,6 @@ impl IntoIterator for SocketGroup {
     }
 }
 
-/// All sockets of a group but the first, and a descriptor of every one.
-struct Others {
-    members: Vec<UdpSocket>,
-    group: Arc<[StdSocket]>,
-}
-
-impl Others {
-    fn bind(
-        ways: Ways,
-        first: &Unbound,
-        address: SocketAddr,
-        options: &BindOptions,
-        shards: u8,
-    ) -> io::Result<Option<Self>> {
-        (ways.may_share_port)(&first.socket, true)?;
-        let local = first.socket.local_addr()?;
-        let mut members = Vec::with_capacity(usize::from(shards));
-        // The kernel numbers them as they are bound.
-        for _ in 1..shards {
-            let member = Unbound::new(address)?;
-            (ways.may_share_port)(&member.socket, true)?;
-            member.socket.bind(&local)?;
-            members.push(member.finish(options)?);
-        }
-        let mut group = vec![StdSocket::from(first.socket.try_clone()?)];
-        for member in &members {
-            group.push(member.as_std().try_clone()?);
-        }
-        // Only now is it a group for the kernel.
-        (ways.steer)(&group[0], shards)?;
-        Ok(Some(Self { members, group: group.into() }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +158,7 @@ mod tests {
         if may { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }
 
-    fn refuse_to_steer(_: &StdSocket, _: u8) -> io::Result<()> {
+    fn refuse_to_steer(_: &StdSocket, _: u32) -> io::Result<()> {
         Err(io::ErrorKind::PermissionDenied.into())
     }
 

@@ -19,10 +19,10 @@ pub(crate) fn may_share_port(socket: &socket2::Socket, may: bool) -> io::Result<
 ///
 /// The program is one of the classic Berkeley packet filter. For it, a datagram begins with UDP's payload; one that has no
 /// byte 1 goes to number 0, as all do for which a program fails.
-pub(crate) fn steer(member: &UdpSocket, count: u8) -> io::Result<()> {
+pub(crate) fn steer(member: &UdpSocket, count: u32) -> io::Result<()> {
     let mut program = [
         instruction(BPF_LD | BPF_B | BPF_ABS, 1),
-        instruction(BPF_ALU | BPF_MOD | BPF_K, count.into()),
+        instruction(BPF_ALU | BPF_MOD | BPF_K, count),
         instruction(BPF_RET | BPF_A, 0),
     ];
     let program = sock_fprog { len: program.len() as c_ushort, filter: program.as_mut_ptr() };

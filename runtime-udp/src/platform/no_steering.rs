@@ -9,6 +9,6 @@ pub(crate) fn may_share_port(_socket: &socket2::Socket, _may: bool) -> io::Resul
 }
 
 /// There is nothing to steer with.
-pub(crate) fn steer(_member: &UdpSocket, _count: u8) -> io::Result<()> {
+pub(crate) fn steer(_member: &UdpSocket, _count: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
