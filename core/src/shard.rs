@@ -59,6 +59,16 @@ impl Shard {
         datagram.get(1).map_or(0, |first| *first % count)
     }
 
+    /// The number of the shard to which a datagram belongs, if it is not this one.
+    #[must_use]
+    pub fn sibling_of(self, datagram: &[u8]) -> Option<u8> {
+        // Most endpoints are alone.
+        if self.count == NonZeroU8::MIN {
+            return None;
+        }
+        Some(Self::of(datagram, self.count)).filter(|owner| *owner != self.index)
+    }
+
     /// Whether packets with this id are handed to this shard.
     #[must_use]
     pub const fn owns(self, id: ConnectionId) -> bool {
@@ -156,6 +166,11 @@ mod tests {
             let owners: Vec<u8> =
                 Shard::all(5).filter(|shard| shard.owns(id(first))).map(Shard::index).collect();
             assert_eq!(owners, [Shard::of(&[0x90, first, 0], count)]);
+            assert!(Shard::all(5).all(|shard| match shard.sibling_of(&[0x90, first]) {
+                None => owners == [shard.index()],
+                Some(owner) => owners == [owner] && owner != shard.index(),
+            }));
+            assert_eq!(Shard::default().sibling_of(&[0x90, first]), None);
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::driver::{Driver, KeyLogSink};
+use crate::driver::{Driver, KeyLogSink, Place};
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
 use crate::state::Shared;
@@ -122,15 +122,16 @@ impl Builder {
         }
         let (local, public) = (sockets.local_addr(), *identity.public());
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
-        let all = Shard::all(sockets.shards() as u8);
-        let shards = all.map(|shard| {
+        let all = || Shard::all(sockets.shards() as u8);
+        let shards = all().map(|shard| {
             let engine = self.engine(shard, &identity)?;
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;
-        let endpoint = Endpoint::new(Arc::clone(&shards), incoming, local, public);
-        for (index, socket) in sockets.into_iter().enumerate() {
-            self.drive(&shards, index, socket).map_err(BindError::Runtime)?;
+        let places: Vec<Place> = all().map(|shard| Place::new(Arc::clone(&shards), shard)).collect();
+        let endpoint = Endpoint::new(shards, incoming, local, public);
+        for (place, socket) in places.into_iter().zip(sockets) {
+            self.drive(place, socket).map_err(BindError::Runtime)?;
         }
         Ok(endpoint)
     }
@@ -145,8 +146,9 @@ impl Builder {
     }
 
     /// Sets the driver of a shard going.
-    fn drive(&self, shards: &Arc<[Arc<Shared>]>, index: usize, socket: UdpSocket) -> io::Result<()> {
-        let driver = || Driver::new(Arc::clone(shards), index, socket, self.key_log.clone());
+    fn drive(&self, place: Place, socket: UdpSocket) -> io::Result<()> {
+        let name = format!("dunlin {}", place.index());
+        let driver = || Driver::new(place, socket, self.key_log.clone());
         match self.drivers {
             Drivers::Tasks => {
                 let runtime = Handle::try_current().map_err(io::Error::other)?;
@@ -158,9 +160,7 @@ impl Builder {
                     let _within = runtime.enter();
                     driver()?
                 };
-                thread::Builder::new()
-                    .name(format!("dunlin-{index}"))
-                    .spawn(move || runtime.block_on(driver))?;
+                thread::Builder::new().name(name).spawn(move || runtime.block_on(driver))?;
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ impl Endpoint {
     /// in flight but open streams, or that have received datagrams, send a PING: perhaps it is the peer whose packets were
     /// lost, and hearing from us it does not wait for its timer either. All others send nothing. What is known of the
     /// path stays as it is, for it may be the same one as before; but the address that a dialler sends from may be gone, so
-    /// that the system is to choose one anew ([`Transmit::local`]).
+    /// that the system is to choose one anew ([`Transmit::local`](crate::Transmit::local)).
     ///
     /// One call visits 64 connections at most, and [`handle_timeout`](Self::handle_timeout), which is due until all were
     /// visited, as many each time. Any number of reports within 200 ms of the first make one more round of visits, 200 ms

@@ -15,7 +15,7 @@ use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
-use dunlin_core::{ErrorCode, NetworkChange};
+use dunlin_core::{ErrorCode, NetworkChange, Shard};
 use dunlin_udp::{Receiver, Transmitter, UdpSocket};
 use tracing::debug;
 
@@ -47,14 +47,40 @@ impl Socket {
 /// The task. It ends when its endpoint is closed and has said so to every peer, or when the socket fails.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    shared: Arc<Shared>,
-    /// Of the whole endpoint.
-    shards: Arc<[Arc<Shared>]>,
+    place: Place,
     socket: Option<Socket>,
     receiver: Receiver,
     transmitter: Transmitter,
     timer: Timer,
     key_log: Option<KeyLogSink>,
+}
+
+/// A shard among all of its endpoint.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shards: Arc<[Arc<Shared>]>,
+    shard: Shard,
+}
+
+impl Place {
+    /// Of as many shards as there are in `shards`, the one with its number.
+    pub(crate) const fn new(shards: Arc<[Arc<Shared>]>, shard: Shard) -> Self {
+        Self { shards, shard }
+    }
+
+    pub(crate) const fn index(&self) -> u8 {
+        self.shard.index()
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shards[usize::from(self.shard.index())]
+    }
+
+    /// The shard to which a datagram belongs, if it is another one.
+    fn elsewhere(&self, datagram: &[u8]) -> Option<&Shared> {
+        let owner = self.shard.sibling_of(datagram)?;
+        self.shards.get(usize::from(owner)).map(Arc::as_ref)
+    }
 }
 
 /// What the driver may do next.
@@ -66,19 +92,11 @@ enum Next {
 }
 
 impl Driver {
-    /// The driver of the shard `index`, with its socket, which hands what the engine logs to `key_log`. Must be called within
-    /// a runtime.
-    pub(crate) fn new(
-        shards: Arc<[Arc<Shared>]>,
-        index: usize,
-        udp: UdpSocket,
-        key_log: Option<KeyLogSink>,
-    ) -> io::Result<Self> {
-        let shared = Arc::clone(&shards[index]);
-        let timer = Timer::new(shared.clock);
+    /// The driver of a shard, with its socket, which hands what the engine logs to `key_log`. Must be called within a runtime.
+    pub(crate) fn new(place: Place, udp: UdpSocket, key_log: Option<KeyLogSink>) -> io::Result<Self> {
+        let timer = Timer::new(place.shared().clock);
         Ok(Self {
-            shared,
-            shards,
+            place,
             socket: Some(Socket::new(udp)?),
             receiver: Receiver::new(),
             transmitter: Transmitter::new(),
@@ -88,12 +106,13 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
-        let Self { shared, socket: Some(socket), receiver, transmitter, timer, key_log, .. } = self else {
+        let Self { place, socket: Some(socket), receiver, transmitter, timer, key_log } = self else {
             return Ok(Next::Stop);
         };
+        let shared = &**place.shared();
         rebind(shared, socket)?;
         for _ in 0..ROUNDS_PER_TURN {
-            let received = receive(receiver, cx, shared, socket)?;
+            let received = receive(receiver, cx, place, socket)?;
             let sent = transmit(transmitter, cx, shared, socket)?;
             if let Some(key_log) = key_log {
                 key_log.drain(shared);
@@ -170,8 +189,8 @@ impl Driver {
     /// hears a part of its peers only is of no use.
     fn stop(&mut self) {
         self.socket = None;
-        self.shared.lock().stop();
-        for shared in &*self.shards {
+        self.place.shared().lock().stop();
+        for shared in &*self.place.shards {
             shared.lock().close_all(ErrorCode::default(), b"");
         }
     }

@@ -1,4 +1,7 @@
 //! From the socket to the engine, in batches.
+//!
+//! The kernel hands a train to one shard, by its first datagram. A network card may have put it together from datagrams of
+//! several connections, where those are between the same two ports; the others are then handed over here.
 
 use core::task::{Context, Poll};
 use std::io;
@@ -6,9 +9,7 @@ use std::io;
 use dunlin_udp::{Left, Receiver};
 use tokio::io::Interest;
 
-use crate::state::Shared;
-
-use super::Socket;
+use super::{Place, Socket};
 
 /// Receives one batch and hands it to the engine. `false` if there was none; the task is then woken when one comes.
 ///
@@ -17,7 +18,7 @@ use super::Socket;
 pub(super) fn receive(
     receiver: &mut Receiver,
     cx: &mut Context<'_>,
-    shared: &Shared,
+    place: &Place,
     socket: &Socket,
 ) -> io::Result<bool> {
     while receiver.is_empty() {
@@ -39,11 +40,23 @@ pub(super) fn receive(
             received => received?,
         }
     }
+    let shared = place.shared();
     let now = shared.clock.now();
+    // Hardly ever is there any. They are copied, because no two shards are ever locked at once.
+    let mut astray = Vec::new();
     let mut locked = shared.lock();
-    receiver.hand_over(|arrival, datagram| {
-        locked.engine.handle_datagram(now, arrival, datagram);
-        locked.dispatch();
+    receiver.hand_over(|arrival, datagram| match place.elsewhere(datagram) {
+        None => {
+            locked.engine.handle_datagram(now, arrival, datagram);
+            locked.dispatch();
+        }
+        Some(owner) => astray.push((owner, arrival, datagram.to_vec())),
     });
+    drop(locked);
+    for (owner, arrival, mut datagram) in astray {
+        let mut locked = owner.lock();
+        locked.engine.handle_datagram(now, arrival, &mut datagram);
+        locked.nudge();
+    }
     Ok(true)
 }

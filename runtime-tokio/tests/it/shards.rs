@@ -1,8 +1,10 @@
 //! Endpoints of several shards, and sockets that are replaced.
 
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
 
-use dunlin_tokio::dunlin_core::DropReason;
+use dunlin_tokio::dunlin_core::{DropReason, Shard};
+use dunlin_tokio::dunlin_udp::{DatagramSocket, Outcome, Transmit};
 use dunlin_tokio::{
     BindOptions, Builder, CloseReason, ConnectError, Connection, Endpoint, EndpointStats, Identity, Peer,
     RebindError, SocketGroup, UdpSocket,
@@ -139,6 +141,44 @@ async fn a_connection_stays_on_its_shard_when_the_source_port_changes() {
         assert!(before[index] == 0 || now > heard[index], "shard {index} hears its connections");
     }
     assert_none_astray(&server);
+}
+
+/// As a network card may put together what several connections between the same two ports send.
+#[tokio::test]
+async fn a_train_of_several_connections_reaches_all_their_shards() {
+    const INIT: usize = 1200;
+    let (client, server) = (bind(1, 1), bind(9, 4));
+    let catcher = tokio::net::UdpSocket::bind(any()).await.unwrap();
+    let (mut train, mut expected) = (Vec::new(), vec![0; server.shards()]);
+    let count = NonZeroU8::new(server.shards() as u8).unwrap();
+    let mut dials = JoinSet::new();
+    for _ in 0..16 {
+        let key = Peer::Key(*server.public_key());
+        dials.spawn(client.connect(catcher.local_addr().unwrap(), key, b"test").unwrap());
+        let mut datagram = [0; INIT];
+        // A copy of an Init that came before has its place already.
+        while datagram[0] == 0 || train.chunks(INIT).any(|known| known == datagram) {
+            assert_eq!(soon(catcher.recv(&mut datagram)).await.unwrap(), INIT);
+        }
+        expected[usize::from(Shard::of(&datagram, count))] += 1;
+        train.extend(datagram);
+    }
+    let sender = UdpSocket::bind(any(), &BindOptions::default()).unwrap();
+    let train = Transmit {
+        destination: server.local_addr(),
+        ecn: None,
+        contents: &train,
+        segment_size: Some(INIT),
+        src_ip: None,
+    };
+    assert_eq!(sender.try_send(&train), Outcome::Sent);
+    let all_came = async {
+        while server.stats().incoming < 16 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(all_came).await;
+    assert_eq!(each(&server, |shard| shard.incoming), expected);
 }
 
 #[tokio::test]
