@@ -7,6 +7,7 @@ use dunlin_udp::{BindOptions, SocketGroup};
 
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
+use crate::exchange::Exchange;
 
 /// Makes the shards of one address, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
 #[derive(Clone, Debug)]
@@ -62,9 +63,11 @@ impl Builder {
     /// # Errors
     /// See [`BindError`].
     pub fn on(self, sockets: SocketGroup, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
-        let shards = Shard::all(sockets.shards() as u8);
-        let endpoints = shards.zip(sockets).map(|(shard, socket)| {
-            Endpoint::with_socket(socket, self.config.clone().for_shard(shard), identity.clone())
+        let count = sockets.shards() as u8;
+        let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
+        let shards = Shard::all(count).zip(exchanges).zip(sockets);
+        let endpoints = shards.map(|((shard, exchange), socket)| {
+            Endpoint::new(socket, self.config.clone().for_shard(shard), identity.clone(), exchange)
         });
         endpoints.collect()
     }

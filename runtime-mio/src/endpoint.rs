@@ -17,6 +17,7 @@ use mio::{Registry, Token};
 
 use crate::builder::Builder;
 use crate::error::{BindError, ConnectError, RunError};
+use crate::exchange::Exchange;
 use crate::socket::Socket;
 
 /// Trains sent before arrivals are looked at again.
@@ -40,6 +41,8 @@ pub struct Endpoint {
     transmitter: Transmitter,
     /// Whether the socket may have more than was received.
     left: Left,
+    /// With the other shards, if there are any.
+    exchange: Exchange,
     /// `Some`: closed, but peers have to hear of it yet.
     farewell: Option<Farewell>,
 }
@@ -67,7 +70,16 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`BindError`].
-    pub fn with_socket(socket: UdpSocket, mut config: Config, identity: Identity) -> Result<Self, BindError> {
+    pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
+        Self::new(socket, config, identity, Exchange::none())
+    }
+
+    pub(crate) fn new(
+        socket: UdpSocket,
+        mut config: Config,
+        identity: Identity,
+        exchange: Exchange,
+    ) -> Result<Self, BindError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(BindError::Random)?;
         config.aes_hardware |= has_aes();
@@ -79,6 +91,7 @@ impl Endpoint {
             receiver: Receiver::new(),
             transmitter: Transmitter::new(),
             left: Left::Nothing,
+            exchange,
             farewell: None,
         })
     }
@@ -94,7 +107,8 @@ impl Endpoint {
     /// # Errors
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)
+        self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)?;
+        self.exchange.register(registry, token)
     }
 
     /// Has the registry forget the socket, if it is registered. Dropping the endpoint does so too, and so does its end.
@@ -102,7 +116,11 @@ impl Endpoint {
     /// # Errors
     /// The system's.
     pub fn deregister(&mut self) -> io::Result<()> {
-        self.socket.as_mut().map_or(Ok(()), Socket::deregister)
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        if let Some((registry, _)) = socket.registered() {
+            self.exchange.deregister(registry)?;
+        }
+        socket.deregister()
     }
 }
 
@@ -176,8 +194,13 @@ impl Endpoint {
         };
         let now = self.clock.now();
         self.receiver.hand_over(|arrival, datagram| {
-            self.engine.handle_datagram(now, arrival, datagram);
+            if !self.exchange.pass_on(arrival, datagram) {
+                self.engine.handle_datagram(now, arrival, datagram);
+            }
         });
+        for (arrival, mut datagram) in self.exchange.take() {
+            self.engine.handle_datagram(now, arrival, &mut datagram);
+        }
         Ok(())
     }
 

@@ -130,10 +130,12 @@
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
 #![forbid(unsafe_code)]
 
+mod bell;
 mod builder;
 mod driver;
 mod endpoint;
 mod error;
+mod exchange;
 mod socket;
 mod timer;
 

@@ -1,6 +1,7 @@
 //! Several drivers behind one address, each on a thread of its own.
 
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::time::Duration;
 use std::collections::HashMap;
@@ -8,7 +9,8 @@ use std::net::UdpSocket as StdSocket;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use dunlin_core::DropReason;
+use dunlin_core::{DropReason, Shard};
+use dunlin_mio::dunlin_udp::{DatagramSocket, Outcome, Transmit};
 use dunlin_mio::{
     BindOptions, Config, ConnectionHandle, Driver, Endpoint, EndpointStats, Event, Identity, Peer, PublicKey,
     SocketGroup, StreamId, UdpSocket,
@@ -187,6 +189,47 @@ fn a_connection_stays_on_its_shard_when_the_source_port_changes() {
     let shards = server.stop();
     assert_eq!(shards.iter().map(|shard| shard.incoming).sum::<u64>(), 64, "they are the same ones");
     assert_all_used_and_none_astray(&shards);
+}
+
+/// As a network card may put together what several connections between the same two ports send.
+#[test]
+fn a_train_of_several_connections_reaches_all_their_shards() {
+    const INIT: usize = 1200;
+    let server = Server::start(4);
+    let catcher = StdSocket::bind(any()).unwrap();
+    let mut client = Driver::bind(any(), config(), identity(1)).unwrap();
+    let count = NonZeroU8::new(server.threads.len() as u8).unwrap();
+    let (mut train, mut expected) = (Vec::new(), vec![0; server.threads.len()]);
+    for _ in 0..16 {
+        client.connect(catcher.local_addr().unwrap(), Peer::Key(server.key), b"test").unwrap();
+        client.run_once(Some(Duration::ZERO)).unwrap();
+        let mut datagram = [0; INIT];
+        // A copy of an Init that came before has its place already.
+        while datagram[0] == 0 || train.chunks(INIT).any(|known| known == datagram) {
+            assert_eq!(catcher.recv(&mut datagram).unwrap(), INIT);
+        }
+        expected[usize::from(Shard::of(&datagram, count))] += 1;
+        train.extend(datagram);
+    }
+    let sender = UdpSocket::bind(any(), &BindOptions::default()).unwrap();
+    let train = Transmit {
+        destination: server.address,
+        ecn: None,
+        contents: &train,
+        segment_size: Some(INIT),
+        src_ip: None,
+    };
+    assert_eq!(sender.try_send(&train), Outcome::Sent);
+    // Each is answered.
+    let answers = sender.as_std().try_clone().unwrap();
+    answers.set_nonblocking(false).unwrap();
+    let mut answered = 0;
+    while answered < 16 {
+        let len = answers.recv(&mut [0; 1 << 16]).unwrap();
+        answered += usize::from(len > 0);
+    }
+    let incoming: Vec<u64> = server.stop().iter().map(|shard| shard.incoming).collect();
+    assert_eq!(incoming, expected);
 }
 
 #[test]

@@ -23,10 +23,9 @@ use crate::socket::{DatagramSocket, UdpSocket};
 /// *of the same user* may join it, if it asks for that by `SO_REUSEPORT`, and what the kernel hands to it is lost to us.
 /// Programs that do not trust each other belong to different users.
 ///
-/// Where the kernel puts datagrams together that came from a network card one after the other (GRO), it looks at the
-/// source and the destination only: several connections *between the same two ports* may be put together, and all go to
-/// the shard of the first one. The others take that for loss and send again. Peers of many addresses or ports never meet
-/// with that, nor does what crosses no network card.
+/// Whoever reads hands on what is not for its shard ([`Shard::sibling_of`]): where the kernel puts datagrams together that
+/// came from a network card one after the other (GRO), it looks at the source and the destination only. So several
+/// connections *between the same two ports* may come in one train, all of which goes to the shard of the first datagram.
 #[derive(Debug)]
 pub struct SocketGroup {
     /// At least one.
