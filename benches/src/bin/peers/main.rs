@@ -4,6 +4,7 @@
 //! and how it is measured: benches/README.md.
 
 mod args;
+mod blocking;
 mod grid;
 mod load;
 mod pattern;
