@@ -1,8 +1,11 @@
 //! What came out.
 
+pub(crate) mod machine;
 pub(crate) mod table;
+pub(crate) mod targets;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::grid::{Load, Peer};
 use crate::run::Cell;
@@ -107,6 +110,22 @@ impl Row {
     /// The part of its time that an end's processor was at work, where one thread is all that it has.
     pub(crate) fn busy(&self, end: usize) -> Option<f64> {
         Some(self.spread(|sample| Some(sample.cpu[end] / sample.seconds))?.median)
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("Row", 9)?;
+        row.serialize_field("scenario", self.cell.scenario.name)?;
+        row.serialize_field("peer", &self.cell.peer)?;
+        row.serialize_field("aead", &self.cell.aead)?;
+        row.serialize_field("unit", self.unit().name())?;
+        row.serialize_field("figure", &self.figure())?;
+        row.serialize_field("cost_client", &self.cost(0))?;
+        row.serialize_field("cost_server", &self.cost(1))?;
+        row.serialize_field("failures", &self.failures)?;
+        row.serialize_field("samples", &self.samples)?;
+        row.end()
     }
 }
 

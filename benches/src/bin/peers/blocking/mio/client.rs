@@ -202,8 +202,11 @@ impl Client {
 
     fn dial_all(&mut self, count: usize) -> io::Result<Vec<ConnectionHandle>> {
         let mut connections = Vec::new();
-        (0..DIALS.min(count)).for_each(|_| drop(self.dial()));
-        let mut dialled = DIALS.min(count);
+        let mut dialled = 0;
+        while dialled < DIALS.min(count) {
+            self.dial();
+            dialled += 1;
+        }
         while connections.len() < count {
             for happened in self.turn(None)? {
                 let Happened::Connected(handle) = happened else { continue };

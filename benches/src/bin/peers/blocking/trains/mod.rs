@@ -1,5 +1,6 @@
 //! Trains of datagrams without a protocol: what the kernel takes (`raw`), and what the kernel and the cryptography take
-//! (`ideal`). Nothing is acknowledged; what counts is what arrives.
+//! (`ideal`).
+//! A window keeps the kernel from dropping any.
 
 mod packets;
 
@@ -21,8 +22,10 @@ use packets::{Packets, Plain, Sealed};
 const TRAIN: usize = 65_507;
 /// The most segments that Linux takes for a train (UDP_MAX_SEGMENTS).
 const SEGMENTS: usize = 64;
-/// What the client asks at the end, and the server answers: a number.
-const QUESTION: u64 = u64::MAX;
+/// Bytes on the way: half of what the kernel keeps for a socket, so that nothing is lost.
+const WINDOW: u64 = 2 << 20;
+/// After so many bytes the server says how far it has come, which costs nothing that could be seen.
+const REPORT: u64 = WINDOW / 2;
 
 /// The server's side.
 pub(crate) fn serve(setup: &Setup) -> io::Result<()> {
@@ -39,12 +42,12 @@ pub(crate) fn load(client: crate::load::Client, server: SocketAddr) -> io::Resul
     let (setup, socket) = (client.setup, Socket::new()?);
     let meter = Meter::start(client.ends);
     let deadline = client.deadline();
-    match setup.peer {
-        Peer::Raw => send(&socket, server, setup.scenario.packet, deadline, &mut Plain)?,
-        _ => send(&socket, server, setup.scenario.packet, deadline, &mut Sealed::new(setup.aead))?,
-    }
-    let bytes = socket.ask(server)?;
-    Ok(Sample::new(meter, bytes))
+    let size = usize::from(setup.scenario.packet);
+    let received = match setup.peer {
+        Peer::Raw => send(&socket, server, size, deadline, &mut Plain)?,
+        _ => send(&socket, server, size, deadline, &mut Sealed::new(setup.aead))?,
+    };
+    Ok(Sample::new(meter, received))
 }
 
 /// A blocking socket with segmentation offload in both directions.
@@ -61,33 +64,46 @@ impl Socket {
         Ok(Self { socket, state })
     }
 
-    /// Asks how many bytes have arrived, until there is an answer.
-    fn ask(&self, server: SocketAddr) -> io::Result<u64> {
-        self.socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        for _ in 0..20 {
-            self.socket.send_to(&QUESTION.to_be_bytes(), server)?;
-            let mut answer = [0; size_of::<u64>()];
-            if self.socket.recv(&mut answer).is_ok() {
-                return Ok(u64::from_be_bytes(answer));
-            }
-        }
-        Err(io::ErrorKind::TimedOut.into())
+    /// Waits until the server says how far it has come.
+    fn report(&self) -> io::Result<Report> {
+        self.socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut bytes = [0; REPORT_LEN];
+        self.socket.recv_from(&mut bytes)?;
+        let [wire, data] = [0, 8].map(|at| u64::from_be_bytes(*bytes[at..].first_chunk().unwrap_or(&[0; 8])));
+        Ok(Report { wire, data })
     }
 }
 
-/// Sends trains until the time is over.
+/// What has arrived, in bytes: of datagrams, and of the data in them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Report {
+    wire: u64,
+    data: u64,
+}
+
+const REPORT_LEN: usize = 2 * size_of::<u64>();
+
+impl Report {
+    fn to_bytes(self) -> [u8; REPORT_LEN] {
+        let mut bytes = [0; REPORT_LEN];
+        bytes[..8].copy_from_slice(&self.wire.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.data.to_be_bytes());
+        bytes
+    }
+}
+
+/// Sends trains until the time is over, and then one byte that asks for the last report; returns the data that arrived.
 fn send(
     socket: &Socket,
     server: SocketAddr,
-    packet: u16,
+    size: usize,
     deadline: Instant,
     packets: &mut impl Packets,
-) -> io::Result<()> {
-    let size = usize::from(packet);
+) -> io::Result<u64> {
     let mut train = vec![0; (TRAIN / size).min(SEGMENTS) * size];
     // What no packet changes need not be written again.
     train.chunks_mut(size).for_each(|packet| packets.prepare(packet));
-    let mut number = 0u32;
+    let (mut number, mut sent, mut report) = (0u32, 0, Report::default());
     while Instant::now() < deadline {
         for packet in train.chunks_mut(size) {
             packets.write(number, packet);
@@ -101,24 +117,36 @@ fn send(
             src_ip: None,
         };
         socket.state.try_send((&socket.socket).into(), &transmit)?;
+        sent += train.len() as u64;
+        while sent - report.wire > WINDOW {
+            report = socket.report()?;
+        }
     }
-    Ok(())
+    socket.socket.send_to(&[0], server)?;
+    while report.wire < sent {
+        report = socket.report()?;
+    }
+    Ok(report.data)
 }
 
-/// Receives trains, and answers whoever asks, until the process is ended.
+/// Receives trains, and reports, until the process is ended.
 fn receive(socket: &Socket, packets: &mut impl Packets) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
-    let mut received = 0u64;
+    let (mut received, mut reported) = (Report::default(), 0);
     loop {
         let mut meta = RecvMeta::default();
         let mut slices = [IoSliceMut::new(&mut buffer)];
         socket.state.recv((&socket.socket).into(), &mut slices, core::slice::from_mut(&mut meta))?;
-        for packet in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
-            if packet.len() == size_of::<u64>() {
-                socket.socket.send_to(&received.to_be_bytes(), meta.addr)?;
-            } else {
-                received += packets.read(packet) as u64;
-            }
+        let asked = meta.len == 1;
+        if !asked {
+            received.wire += meta.len as u64;
+            let packets =
+                buffer[..meta.len].chunks_mut(meta.stride.max(1)).map(|packet| packets.read(packet) as u64);
+            received.data += packets.sum::<u64>();
+        }
+        if asked || received.wire - reported >= REPORT {
+            socket.socket.send_to(&received.to_bytes(), meta.addr)?;
+            reported = received.wire;
         }
     }
 }
