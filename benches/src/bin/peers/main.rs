@@ -17,7 +17,7 @@ mod sample;
 mod setup;
 mod stack;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
@@ -28,7 +28,7 @@ use args::{Args, Command};
 use grid::{Peer, SCENARIOS, Scenario};
 use report::machine::Machine;
 use report::targets::{Target, Verdict};
-use report::{Results, Row, table, targets};
+use report::{Results, Row, charts, table, targets};
 use run::{Cell, Plan};
 use setup::Contact;
 
@@ -70,7 +70,7 @@ fn compare(args: &Args) -> io::Result<ExitCode> {
     let plan = Plan {
         cells,
         runs: args.runs.unwrap_or(if args.quick { 3 } else { 5 }),
-        millis: args.millis.unwrap_or(if args.quick { 1000 } else { 2000 }),
+        millis: args.millis.unwrap_or(if args.quick { 500 } else { 1000 }),
         pure,
     };
     let machine = Machine::this();
@@ -79,6 +79,11 @@ fn compare(args: &Args) -> io::Result<ExitCode> {
     let results = Results { rows: &rows };
     let targets = targets::targets(&results);
     println!("{}\n{}\n\n{}", table::table(&results), table::LEGEND, targets::report(&targets));
+    if let Some(folder) = charts_folder(args) {
+        for file in charts::draw(&results, &folder)? {
+            println!("drawn: {}", file.display());
+        }
+    }
     if let Some(file) = &args.json {
         let all =
             Everything { machine, runs: plan.runs, millis: plan.millis, rows: &rows, targets: &targets };
@@ -87,6 +92,13 @@ fn compare(args: &Args) -> io::Result<ExitCode> {
     }
     let failed = targets.iter().any(|target| target.verdict == Verdict::Fails);
     Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Where charts go: to the documentation if everything was run, else only where told.
+fn charts_folder(args: &Args) -> Option<PathBuf> {
+    let everything = !args.quick && args.only.is_empty() && args.peer.is_empty() && args.aead.is_empty();
+    let docs = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    args.charts.clone().or_else(|| everything.then(docs))
 }
 
 /// What the file of `--json` has.
