@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// How many times everything is run [default: 5; with --quick: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) runs: Option<u16>,
-    /// How long a run goes on, in milliseconds [default: 2000; with --quick: 1000]
+    /// How long a run goes on, in milliseconds [default: 1000; with --quick: 500]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub(crate) millis: Option<u64>,
     /// Run a selection of the scenarios, less often and for a shorter time

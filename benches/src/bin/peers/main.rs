@@ -4,10 +4,12 @@
 //! and how it is measured: benches/README.md.
 
 mod args;
+mod blocking;
 mod grid;
 mod load;
 mod pattern;
 mod process;
+mod pure;
 mod report;
 mod roles;
 mod run;
@@ -15,14 +17,18 @@ mod sample;
 mod setup;
 mod stack;
 
-use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::Parser;
+use serde::Serialize;
 
 use args::{Args, Command};
 use grid::{Peer, SCENARIOS, Scenario};
-use report::{Results, table};
+use report::machine::Machine;
+use report::targets::{Target, Verdict};
+use report::{Results, Row, charts, table, targets};
 use run::{Cell, Plan};
 use setup::Contact;
 
@@ -59,16 +65,62 @@ fn compare(args: &Args) -> io::Result<ExitCode> {
         scenarios.iter().for_each(|scenario| println!("{:<14} {}", scenario.name, scenario.title));
         return Ok(ExitCode::SUCCESS);
     }
+    let mut cells = cells(&scenarios, args);
+    let pure = pure_program(&mut cells, args);
     let plan = Plan {
-        cells: cells(&scenarios, args),
+        cells,
         runs: args.runs.unwrap_or(if args.quick { 3 } else { 5 }),
-        millis: args.millis.unwrap_or(if args.quick { 1000 } else { 2000 }),
-        pure: args.pure.clone(),
+        millis: args.millis.unwrap_or(if args.quick { 500 } else { 1000 }),
+        pure,
     };
+    let machine = Machine::this();
+    println!("{}\n{} runs of {} ms each, in turn", machine.describe(), plan.runs, plan.millis);
     let rows = plan.run();
     let results = Results { rows: &rows };
-    println!("{}\n{}", table::table(&results), table::LEGEND);
-    Ok(ExitCode::SUCCESS)
+    let targets = targets::targets(&results);
+    println!("{}\n{}\n\n{}", table::table(&results), table::LEGEND, targets::report(&targets));
+    if let Some(folder) = charts_folder(args) {
+        for file in charts::draw(&results, &folder)? {
+            println!("drawn: {}", file.display());
+        }
+    }
+    if let Some(file) = &args.json {
+        let all =
+            Everything { machine, runs: plan.runs, millis: plan.millis, rows: &rows, targets: &targets };
+        let text = serde_json::to_string_pretty(&all).map_err(io::Error::other)?;
+        fs::write(file, text).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+    }
+    let failed = targets.iter().any(|target| target.verdict == Verdict::Fails);
+    Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Where charts go: to the documentation if everything was run, else only where told.
+fn charts_folder(args: &Args) -> Option<PathBuf> {
+    let everything = !args.quick && args.only.is_empty() && args.peer.is_empty() && args.aead.is_empty();
+    let docs = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    args.charts.clone().or_else(|| everything.then(docs))
+}
+
+/// What the file of `--json` has.
+#[derive(Serialize)]
+struct Everything<'a> {
+    machine: Machine,
+    runs: u16,
+    millis: u64,
+    rows: &'a [Row],
+    targets: &'a [Target],
+}
+
+/// The program for the rows of pure Rust; without one, there are no such rows.
+fn pure_program(cells: &mut Vec<Cell>, args: &Args) -> Option<PathBuf> {
+    if cells.iter().all(|cell| cell.peer != Peer::DunlinPure) {
+        return None;
+    }
+    let program = args.pure.clone().or_else(pure::build);
+    if program.is_none() {
+        cells.retain(|cell| cell.peer != Peer::DunlinPure);
+    }
+    program
 }
 
 fn wanted(scenario: &Scenario, args: &Args) -> bool {

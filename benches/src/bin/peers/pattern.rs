@@ -55,3 +55,27 @@ impl Check {
         self.offset
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_taken_in_pieces_of_any_size() {
+        let mut check = Check::default();
+        for len in [1, 63, PERIOD, PIECE, 0, 7] {
+            check.take(&at(check.offset(), len).to_vec());
+        }
+        let all: Vec<u8> = [at(check.offset(), PIECE), at(check.offset() + PIECE as u64, PIECE)].concat();
+        check.take(&all);
+        assert_eq!(check.offset(), (1 + 63 + PERIOD + 3 * PIECE + 7) as u64);
+    }
+
+    #[test]
+    #[should_panic(expected = "wrong data near byte 1400")]
+    fn packets_in_each_others_places_are_found_out() {
+        let mut check = Check::default();
+        check.take(at(0, 1400));
+        check.take(at(2800, 1400));
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::Job;
+use crate::blocking::{mio, trains};
 use crate::grid::Peer;
 use crate::load::{Client, run, serve};
 use crate::process::{Ends, Role, pin};
@@ -52,7 +53,8 @@ pub(crate) fn server(job: Job) -> io::Result<()> {
         Peer::Noq => serve_with::<Noq>(&setup),
         Peer::Tls => serve_with::<tcp::Tcp<tcp::Tls>>(&setup),
         Peer::Tcp => serve_with::<tcp::Tcp<tcp::Plain>>(&setup),
-        Peer::DunlinMio | Peer::Raw | Peer::Ideal => Err(io::Error::other("not built")),
+        Peer::Raw | Peer::Ideal => trains::serve(&setup),
+        Peer::DunlinMio => mio::serve(&setup),
     }
 }
 
@@ -80,7 +82,8 @@ pub(crate) fn client(job: Job, contact: Contact, server: i32) -> io::Result<Samp
         Peer::Noq => load_with::<Noq>(client, contact),
         Peer::Tls => load_with::<tcp::Tcp<tcp::Tls>>(client, contact),
         Peer::Tcp => load_with::<tcp::Tcp<tcp::Plain>>(client, contact),
-        Peer::DunlinMio | Peer::Raw | Peer::Ideal => Err(io::Error::other("not built")),
+        Peer::Raw | Peer::Ideal => trains::load(client, contact.addr),
+        Peer::DunlinMio => mio::load(client, &contact),
     }
 }
 

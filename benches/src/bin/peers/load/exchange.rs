@@ -90,14 +90,14 @@ pub(super) async fn datagrams<S: Stack>(client: Client, dialer: &S::Dialer) -> S
 }
 
 /// A datagram is its number, and the data from there on.
-fn fill_datagram(datagram: &mut [u8; DATAGRAM], number: u64) {
+pub(crate) fn fill_datagram(datagram: &mut [u8; DATAGRAM], number: u64) {
     let (head, tail) = datagram.split_at_mut(size_of::<u64>());
     head.copy_from_slice(&number.to_be_bytes());
     tail.copy_from_slice(pattern::at(number, tail.len()));
 }
 
 /// Whether a datagram is one that was sent.
-pub(super) fn is_datagram(datagram: &[u8]) -> bool {
+pub(crate) fn is_datagram(datagram: &[u8]) -> bool {
     datagram.len() == DATAGRAM
         && datagram
             .split_first_chunk()

@@ -5,6 +5,8 @@ mod connections;
 mod exchange;
 pub(crate) mod serve;
 
+pub(crate) use exchange::{fill_datagram, is_datagram};
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::exchange::is_datagram;
+use super::is_datagram;
 use super::{REQUEST, read_number};
 use crate::grid::{Load, Way};
 use crate::pattern::{self, Check, PIECE};

@@ -1,8 +1,12 @@
 //! What came out.
 
+pub(crate) mod charts;
+pub(crate) mod machine;
 pub(crate) mod table;
+pub(crate) mod targets;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::grid::{Load, Peer};
 use crate::run::Cell;
@@ -110,6 +114,22 @@ impl Row {
     }
 }
 
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("Row", 9)?;
+        row.serialize_field("scenario", self.cell.scenario.name)?;
+        row.serialize_field("peer", &self.cell.peer)?;
+        row.serialize_field("aead", &self.cell.aead)?;
+        row.serialize_field("unit", self.unit().name())?;
+        row.serialize_field("figure", &self.figure())?;
+        row.serialize_field("cost_client", &self.cost(0))?;
+        row.serialize_field("cost_server", &self.cost(1))?;
+        row.serialize_field("failures", &self.failures)?;
+        row.serialize_field("samples", &self.samples)?;
+        row.end()
+    }
+}
+
 /// All rows, to be looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Results<'a> {
@@ -136,5 +156,44 @@ impl<'a> Results<'a> {
         });
         let best = rated.max_by(|a, b| a.2.total_cmp(&b.2))?;
         Some((best.0, best.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::{Aead, Scenario};
+
+    fn row(scenario: &str, samples: &[Sample]) -> Row {
+        let scenario = Scenario::find(scenario).expect("a scenario");
+        Row { samples: samples.to_vec(), ..Row::new(Cell { scenario, aead: Aead::Aes, peer: Peer::Quinn }) }
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_ones() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 100.0]);
+        assert_eq!(spread, Some(Spread { median: 3.5, min: 1.0, max: 100.0 }));
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn figures_have_the_unit_of_their_scenario() {
+        let gibibyte = (1u64 << 30) as f64;
+        let sample = Sample { amount: gibibyte, seconds: 2.0, cpu: [1.0, 0.5], ..Sample::default() };
+        let bulk = row("upload", &[sample]);
+        assert_eq!(bulk.figure().map(|spread| spread.median), Some(gibibyte * 4e-9));
+        assert_eq!(bulk.cost(1).map(|spread| spread.median), Some(0.5));
+        let rate = row("requests", &[Sample { amount: 1000.0, ..sample }]);
+        assert_eq!(rate.figure().map(|spread| spread.median), Some(500.0));
+        assert_eq!(rate.cost(0).map(|spread| spread.median), Some(1000.0));
+    }
+
+    #[test]
+    fn of_memory_the_least_is_the_best() {
+        let sample = |bytes| Sample { amount: 1024.0, growth: Some([0.0, bytes]), ..Sample::default() };
+        let more = row("idle", &[sample(9e6)]);
+        let mut less = row("idle", &[sample(2f64.powi(20) * 3.0)]);
+        less.cell.peer = Peer::S2n;
+        assert_eq!(Results { rows: &[more, less] }.best("idle", Aead::Aes), Some((Peer::S2n, 3.0)));
     }
 }

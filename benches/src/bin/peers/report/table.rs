@@ -51,13 +51,17 @@ fn line(out: &mut String, row: &Row, best: Option<f64>) {
 
 /// `9.41 (9.20 - 9.52)`.
 fn show(spread: Spread) -> String {
-    let number = |value: f64| match value {
+    format!("{} ({} - {})", number(spread.median), number(spread.min), number(spread.max))
+}
+
+/// Three digits, or all before the point.
+pub(super) fn number(value: f64) -> String {
+    match value {
         value if value >= 1000.0 => grouped(value),
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
-    };
-    format!("{} ({} - {})", number(spread.median), number(spread.min), number(spread.max))
+    }
 }
 
 /// `1,234,567`.
