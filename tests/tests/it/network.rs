@@ -251,7 +251,7 @@ fn who_waits_for_nothing_sends_nothing() {
     let server = pair.server().events.iter().find(|(_, _, event)| matches!(event, Event::StreamOpened(_)));
     let server = server.expect("the stream was seen").1;
     pair.on_server(server, |connection| {
-        let id = connection.accept(dunlin_core::Direction::Unidirectional).unwrap();
+        let id = connection.accept(Direction::Unidirectional).unwrap();
         while connection.read(id, &mut [0; 100]).unwrap() > 0 {}
     });
     let before = sent(&pair);
