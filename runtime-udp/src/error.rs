@@ -49,6 +49,52 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system forbids to mark packets.
+    #[error(
+        "not permitted to mark packets: {mark:#x} needs CAP_NET_ADMIN (CAP_NET_RAW is enough since Linux 5.17); \
+         run with one of them, or leave BindOptions::mark out"
+    )]
+    MarkNotPermitted {
+        /// What was asked for.
+        mark: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such interface.
+    #[error(
+        "there is no interface {name:?}: its name is that of `ip link` or `ifconfig`, without its address"
+    )]
+    NoInterface {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system forbids to keep to an interface.
+    #[error(
+        "not permitted to keep to the interface {name:?}: before Linux 5.7 that needs CAP_NET_RAW; \
+         bind to one of the interface's addresses instead"
+    )]
+    InterfaceNotPermitted {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has nothing of the kind.
+    #[error("this system has no socket option for BindOptions::{option}: leave it out")]
+    Unsupported {
+        /// What was asked for: a field of [`BindOptions`](crate::BindOptions).
+        option: &'static str,
+    },
+    /// Another option was refused.
+    #[error("the system refuses BindOptions::{option}")]
+    OptionRefused {
+        /// What was asked for: a field of [`BindOptions`](crate::BindOptions).
+        option: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something else.
     #[error("cannot open a UDP socket on {address}")]
     Other {
@@ -67,6 +113,26 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => Self::NotLocal { address, source },
             _ if platform::is_no_family(&source) => Self::NoFamily { address, source },
             _ => Self::Other { address, source },
+        }
+    }
+
+    pub(crate) fn mark(mark: u32, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::MarkNotPermitted { mark, source },
+            io::ErrorKind::Unsupported => Self::Unsupported { option: "mark" },
+            _ => Self::OptionRefused { option: "mark", source },
+        }
+    }
+
+    pub(crate) fn interface(name: &str, source: io::Error) -> Self {
+        let name = name.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::InterfaceNotPermitted { name, source },
+            io::ErrorKind::Unsupported => Self::Unsupported { option: "interface" },
+            // EINVAL: longer than a name can be.
+            io::ErrorKind::InvalidInput => Self::NoInterface { name, source },
+            _ if platform::is_no_device(&source) => Self::NoInterface { name, source },
+            _ => Self::OptionRefused { option: "interface", source },
         }
     }
 }

@@ -29,14 +29,18 @@
 //! assert_eq!(a.try_send(&transmit), Outcome::Sent);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod address;
 mod bind;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
 mod kernel;
 mod platform;
+mod recv;
+#[cfg(all(test, unix))]
+mod scripted;
 mod send;
 mod socket;
 mod stats;
@@ -47,7 +51,7 @@ pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
-pub use send::{LossCause, Outcome};
-pub use socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN, UdpSocket};
+pub use send::{BatchOutcome, LossCause, Outcome};
+pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
 pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};

@@ -265,10 +265,10 @@ fn an_empty_socket_would_block_and_no_room_is_no_error() {
 
 #[test]
 fn buffers_are_as_asked_or_the_truth_is_told() {
-    let options = BindOptions { recv_buffer: 100_000, send_buffer: 70_000 };
+    let options = BindOptions { recv_buffer: 100_000, send_buffer: 70_000, ..BindOptions::default() };
     let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
     assert_eq!((socket.buffer_sizes().recv, socket.buffer_sizes().send), (100_000, 70_000));
-    let options = BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30 };
+    let options = BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30, ..BindOptions::default() };
     let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
     assert!((1..=1 << 30).contains(&socket.buffer_sizes().recv));
 }
