@@ -54,7 +54,7 @@ impl<A: Answer> Calls for Scripted<'_, A> {
     const MANY: usize = 128;
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.call(&[transmit.clone()]).map(|taken| assert_eq!(taken, 1))
+        self.call(core::slice::from_ref(transmit)).map(|taken| assert_eq!(taken, 1))
     }
 
     fn send_many(&self, batch: &[Transmit<'_>]) -> io::Result<usize> {
