@@ -68,7 +68,8 @@ impl UdpSocket {
             platform::set_mark(&socket, mark).map_err(|error| BindError::mark(mark, error))?;
         }
         if let Some(name) = &options.interface {
-            platform::bind_to_interface(&socket, name).map_err(|error| BindError::interface(name, error))?;
+            platform::bind_to_interface(&socket, address, name)
+                .map_err(|error| BindError::interface(name, error))?;
         }
         Self::open(socket, address, options).map_err(failed)
     }

@@ -1,6 +1,7 @@
 //! Linux and Android.
 
 use core::mem::size_of_val;
+use core::net::SocketAddr;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
@@ -19,9 +20,16 @@ pub(crate) fn set_mark(socket: &Socket, mark: u32) -> io::Result<()> {
 }
 
 /// Sends and receives through this interface only (SO_BINDTODEVICE of socket(7)).
-pub(crate) fn bind_to_interface(socket: &Socket, name: &str) -> io::Result<()> {
+pub(crate) fn bind_to_interface(socket: &Socket, _address: SocketAddr, name: &str) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))
 }
+
+#[cfg(target_os = "linux")]
+use libc::SO_MEMINFO;
+
+/// As asm-generic/socket.h has it for all of Android's processors; `libc` does not.
+#[cfg(target_os = "android")]
+const SO_MEMINFO: libc::c_int = 55;
 
 /// The values that SO_MEMINFO tells (SK_MEMINFO_VARS of linux/sock_diag.h), and which of them counts drops
 /// (SK_MEMINFO_DROPS).
@@ -41,7 +49,7 @@ pub(crate) fn receive_drops(socket: &UdpSocket) -> Option<u32> {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_MEMINFO,
+            SO_MEMINFO,
             values.as_mut_ptr().cast(),
             &raw mut len,
         )

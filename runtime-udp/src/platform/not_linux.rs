@@ -1,5 +1,6 @@
 //! Other systems, whose kernels report no time of arrival and count no drops.
 
+use core::net::SocketAddr;
 use std::io;
 use std::net::UdpSocket;
 
@@ -17,9 +18,9 @@ pub(crate) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
 
 /// Sends and receives through this interface only (IP_BOUND_IF).
 #[cfg(target_vendor = "apple")]
-pub(crate) fn bind_to_interface(socket: &Socket, name: &str) -> io::Result<()> {
+pub(crate) fn bind_to_interface(socket: &Socket, address: SocketAddr, name: &str) -> io::Result<()> {
     let index = core::num::NonZeroU32::new(nix::net::if_::if_nametoindex(name)?);
-    if socket.domain()? == socket2::Domain::IPV6 {
+    if address.is_ipv6() {
         socket.bind_device_by_index_v6(index)
     } else {
         socket.bind_device_by_index_v4(index)
@@ -28,7 +29,7 @@ pub(crate) fn bind_to_interface(socket: &Socket, name: &str) -> io::Result<()> {
 
 /// Nothing of the kind is known here.
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn bind_to_interface(_socket: &Socket, _name: &str) -> io::Result<()> {
+pub(crate) fn bind_to_interface(_socket: &Socket, _address: SocketAddr, _name: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

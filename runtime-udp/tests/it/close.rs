@@ -1,8 +1,6 @@
 //! Closing a socket that others share.
 
-use core::time::Duration;
 use std::io::{ErrorKind, IoSliceMut};
-use std::sync::mpsc;
 
 use dunlin_udp::{BatchOutcome, Closed, DatagramSocket, LossCause, Outcome, RecvMeta};
 
@@ -44,6 +42,9 @@ fn dropping_gives_the_port_back() {
 #[cfg(target_os = "linux")]
 #[test]
 fn closing_wakes_whoever_waits_to_read() {
+    use core::time::Duration;
+    use std::sync::mpsc;
+
     let socket = deaf();
     let reader = socket.as_std().try_clone().unwrap();
     reader.set_nonblocking(false).unwrap();

@@ -1,8 +1,6 @@
 //! What a socket is asked for, and what there is to say when it cannot be had.
 
-use std::io::ErrorKind;
-
-use dunlin_udp::{BindError, BindOptions, DatagramSocket, RecvMeta, UdpSocket};
+use dunlin_udp::{BindError, BindOptions, DatagramSocket, UdpSocket};
 
 use crate::net::{V4, bind, deliver, to};
 
@@ -89,6 +87,10 @@ fn an_interface_that_is_not_there_is_named_in_the_error() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_does_not_fit_into_the_receive_buffer_is_counted() {
+    use std::io::{ErrorKind, IoSliceMut};
+
+    use dunlin_udp::RecvMeta;
+
     let sender = bind(V4).unwrap();
     let options = BindOptions { recv_buffer: 1, ..BindOptions::default() };
     let receiver = UdpSocket::bind((V4, 0).into(), &options).unwrap();
@@ -104,7 +106,7 @@ fn what_does_not_fit_into_the_receive_buffer_is_counted() {
     let mut buffer = [0; 2_000];
     let mut received = 0;
     loop {
-        let buffers = &mut [std::io::IoSliceMut::new(&mut buffer)];
+        let buffers = &mut [IoSliceMut::new(&mut buffer)];
         match receiver.try_recv(buffers, &mut [RecvMeta::default()]) {
             Ok(filled) => received += filled,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
