@@ -111,7 +111,8 @@ impl Endpoint {
         for _ in 0..LOADS_PER_TURN {
             let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
             let now = self.clock.now();
-            if !self.transmitter.load(now, &mut self.engine, &socket.udp) || !self.send(now)? {
+            let loaded = self.transmitter.load(now, &mut self.engine, &socket.udp);
+            if !loaded || !self.send(now)? || !self.transmitter.has_more() {
                 break;
             }
         }

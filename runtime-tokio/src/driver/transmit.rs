@@ -31,6 +31,9 @@ pub(super) fn transmit(
         if !send(transmitter, cx, shared, socket)? {
             return Ok(false);
         }
+        if !transmitter.has_more() {
+            break;
+        }
     }
     Ok(true)
 }

@@ -150,6 +150,7 @@ fn a_lost_train_is_gone_and_one_that_was_too_large_says_whose_it_was() {
     assert!(transmitter.load(LATER, &mut engine, &socket));
     assert_eq!(transmitter.send(&socket), Sending::TooLarge { connection, size: 1_200 });
     assert_eq!(transmitter.send(&socket), Sending::Done, "nothing to send is no error");
+    assert!(transmitter.has_more(), "the engine may take it up with smaller ones");
     assert!(!transmitter.is_loaded() && socket.take_sent().is_empty());
 }
 
@@ -175,6 +176,7 @@ fn no_more_is_gathered_than_half_a_full_train_and_one_more() {
     while transmitter.load(LATER, &mut engine, &socket) {
         assert_eq!(transmitter.send(&socket), Sending::Done);
         loads.push(socket.take_sent().len());
+        assert_eq!(transmitter.has_more(), loads.len() < 3);
     }
     // 32,500 bytes: the fourteenth train of 2,400 passes them.
     assert_eq!(loads, [14, 14, 2]);

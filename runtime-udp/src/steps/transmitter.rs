@@ -24,6 +24,7 @@ pub struct Transmitter {
     /// What was gathered, of which the first `gone` are sent or lost.
     trains: Vec<Train>,
     gone: usize,
+    more: bool,
 }
 
 /// What is left to send of a train: `len` bytes from `start` on.
@@ -67,7 +68,7 @@ impl Transmitter {
     #[must_use]
     pub fn new() -> Self {
         let bytes = Vec::with_capacity(GATHER + TrainLimit::MAX_BYTES);
-        Self { bytes, trains: Vec::with_capacity(MESSAGES), gone: 0 }
+        Self { bytes, trains: Vec::with_capacity(MESSAGES), gone: 0, more: false }
     }
 
     /// Whether there are trains that have not been sent. When the last [`send`](Self::send) was blocked, they wait for the
@@ -75,6 +76,13 @@ impl Transmitter {
     #[must_use]
     pub const fn is_loaded(&self) -> bool {
         self.gone < self.trains.len()
+    }
+
+    /// Whether the engine had more to send when the trains were full, or has since: whether another
+    /// [`load`](Self::load) is worth it before something happens.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.more
     }
 
     /// Has the engine do what is due, and build trains if there are none: a full one, or several that leave together.
@@ -86,8 +94,12 @@ impl Transmitter {
             self.trains.clear();
             self.gone = 0;
             engine.handle_timeout(now);
+            self.more = true;
             while self.trains.len() < MESSAGES && self.bytes.len() < GATHER {
-                let Some(transmit) = engine.poll_transmit(now, limit, &mut self.bytes) else { break };
+                let Some(transmit) = engine.poll_transmit(now, limit, &mut self.bytes) else {
+                    self.more = false;
+                    break;
+                };
                 self.trains.extend(Train::new(&transmit, self.bytes.len()));
             }
         }
@@ -119,6 +131,7 @@ impl Transmitter {
                 }
                 Outcome::Lost(LossCause::TooBig) => {
                     self.gone += 1;
+                    self.more = true;
                     return Sending::TooLarge { connection: train.connection, size: train.segment_size };
                 }
                 Outcome::Lost(_) => {}
