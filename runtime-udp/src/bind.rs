@@ -61,6 +61,15 @@ impl UdpSocket {
     /// # Errors
     /// What is in the way, and what to do about it.
     pub fn bind(address: SocketAddr, options: &BindOptions) -> Result<Self, BindError> {
+        Self::bind_by(address, options, |socket| socket.bind(&address.into()))
+    }
+
+    /// The same, with another way to bind it.
+    pub(crate) fn bind_by(
+        address: SocketAddr,
+        options: &BindOptions,
+        bind: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> Result<Self, BindError> {
         let failed = |error| BindError::new(address, error);
         let socket =
             Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
@@ -71,7 +80,7 @@ impl UdpSocket {
             platform::bind_to_interface(&socket, address, name)
                 .map_err(|error| BindError::interface(name, error))?;
         }
-        Self::open(socket, address, options).map_err(failed)
+        Self::open(socket, address, options, bind).map_err(failed)
     }
 
     /// Binds `port` on all addresses of all families that the system has: `[::]`, or `0.0.0.0` where there is no IPv6.
@@ -101,7 +110,12 @@ impl UdpSocket {
         Self::new(Kernel::new(socket, dual_stack)?, buffers)
     }
 
-    fn open(socket: Socket, address: SocketAddr, options: &BindOptions) -> io::Result<Self> {
+    fn open(
+        socket: Socket,
+        address: SocketAddr,
+        options: &BindOptions,
+        bind: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let mut dual_stack = false;
         if address.is_ipv6() {
             let both = address.ip().is_unspecified();
@@ -109,7 +123,7 @@ impl UdpSocket {
             let set = socket.set_only_v6(!both);
             dual_stack = both && set.is_ok();
         }
-        socket.bind(&address.into())?;
+        bind(&socket)?;
         ask(options.recv_buffer, |bytes| socket.set_recv_buffer_size(bytes));
         ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
         let socket = socket.into();

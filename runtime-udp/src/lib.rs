@@ -1,16 +1,18 @@
 //! The UDP socket that dunlin's adapters share.
 //!
-//! [`UdpSocket`] sends trains of datagrams in one system call (GSO) and receives them so (GRO), carries ECN codepoints
-//! and source addresses both ways, forbids fragmentation, and speaks IPv4 and IPv6 on one port. It stands on
-//! [`quinn_udp`] and never blocks; waiting until it is ready belongs to the adapters, which register what
-//! [`UdpSocket::as_std`], `AsFd` or `AsSocket` gives them.
+//! [`UdpSocket`] sends trains of datagrams in one message (GSO) and receives them so (GRO), sends up to 128 datagrams or
+//! trains to as many destinations in one system call (`sendmmsg`, on Linux and Android), carries ECN codepoints and source
+//! addresses both ways, forbids fragmentation, and speaks IPv4 and IPv6 on one port. It stands on [`quinn_udp`] and never
+//! blocks; waiting until it is ready belongs to the adapters, which register what [`UdpSocket::as_std`], `AsFd` or
+//! `AsSocket` gives them.
 //!
-//! It owns the file descriptor, and closes it when it is dropped. It has no thread, no buffer and no lock that is held
-//! across a wait; what is received lies in the caller's buffers.
+//! It owns the file descriptor, and closes it when it is dropped; [`UdpSocket::close`] is for those who share one. It has
+//! no thread, no buffer and no lock that is held across a wait; what is received lies in the caller's buffers.
 //!
 //! What the kernel says about a single datagram is no error here: the datagram is lost, as so many are on the way, and
-//! counted ([`Outcome::Lost`], [`SocketStats`]). Where it refuses to segment, the same train goes out one by one in the
-//! same call, and offload is left off.
+//! counted ([`Outcome::Lost`], [`SocketStats`]). What it says about an earlier one, or because of a signal, costs nothing:
+//! the call is made again. Where it refuses to segment, the same train goes out one by one in the same call, and offload
+//! stays off: for that destination, or for all if it refuses throughout. A new socket tries again.
 //!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
