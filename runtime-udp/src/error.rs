@@ -136,3 +136,39 @@ impl BindError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: io::ErrorKind) -> io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn what_is_not_permitted_says_what_it_takes() {
+        let mark = BindError::mark(0x51, said(io::ErrorKind::PermissionDenied));
+        assert!(matches!(mark, BindError::MarkNotPermitted { mark: 0x51, .. }));
+        assert!(mark.to_string().contains("0x51 needs CAP_NET_ADMIN"), "{mark}");
+        let interface = BindError::interface("wlan0", said(io::ErrorKind::PermissionDenied));
+        assert!(matches!(&interface, BindError::InterfaceNotPermitted { name, .. } if name == "wlan0"));
+        assert!(interface.to_string().contains("CAP_NET_RAW"), "{interface}");
+    }
+
+    #[test]
+    fn what_a_system_does_not_have_is_named_by_its_option() {
+        let unsupported = || said(io::ErrorKind::Unsupported);
+        for (error, name) in [
+            (BindError::mark(1, unsupported()), "mark"),
+            (BindError::interface("x", unsupported()), "interface"),
+        ] {
+            assert!(matches!(error, BindError::Unsupported { option } if option == name), "{error}");
+        }
+        for error in [
+            BindError::mark(1, said(io::ErrorKind::Other)),
+            BindError::interface("x", said(io::ErrorKind::Other)),
+        ] {
+            assert!(matches!(error, BindError::OptionRefused { .. }), "{error}");
+        }
+    }
+}
