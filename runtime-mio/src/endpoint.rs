@@ -291,9 +291,9 @@ impl Endpoint {
     /// [`network_changed`](Self::network_changed) does. Where the old socket was registered, the new one is. What waits
     /// unread in the old one is lost, and is sent again.
     ///
-    /// Connections do not move to another address yet: peers go on sending to where they sent before. So the new socket has
-    /// the old one's address, or something on the way, a NAT or a relay, makes up for it. Of several shards, each needs its
-    /// own of a new [`SocketGroup`](dunlin_udp::SocketGroup), in their order.
+    /// Connections do not move to another address yet: peers go on sending to where they sent before, so that something on
+    /// the way, a NAT or a relay, has to know better. Of several shards, each needs its own of a new
+    /// [`SocketGroup`](dunlin_udp::SocketGroup), in their order.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed. Nothing has changed then.

@@ -191,8 +191,8 @@ impl Endpoint {
     /// [`Endpoint::network_changed`] does. For an interface that comes and goes, or a system that takes its sockets back
     /// from a program that sleeps. What waits unread in the old socket is lost, and is sent again.
     ///
-    /// Connections do not move to another address yet: peers go on sending to where they sent before. So the new socket has
-    /// the old one's address, or something on the way, a NAT or a relay, makes up for it.
+    /// Connections do not move to another address yet: peers go on sending to where they sent before, so that something on
+    /// the way, a NAT or a relay, has to know better. Until they do, this is of use mostly behind such.
     ///
     /// The drivers take the sockets over in their next turn. Where the runtime does not take one, the endpoint closes, as it
     /// does when a socket fails.
