@@ -20,8 +20,8 @@ use crate::error::{BindError, ConnectError, RunError};
 use crate::exchange::Exchange;
 use crate::socket::Socket;
 
-/// Trains sent before arrivals are looked at again.
-const TRAINS_PER_TURN: usize = 4;
+/// Loads, of one full train or several smaller ones, that are sent before arrivals are looked at again.
+const LOADS_PER_TURN: usize = 4;
 
 /// An engine and its socket, for a loop that has a [`mio::Poll`] already. [`Driver`](crate::Driver) has one of its own.
 ///
@@ -132,18 +132,12 @@ impl Endpoint {
     /// # Errors
     /// [`RunError::Closed`]; [`RunError::Poll`].
     pub fn transmit(&mut self) -> Result<(), RunError> {
-        let socket = self.socket.as_mut().ok_or(RunError::Closed)?;
-        for _ in 0..TRAINS_PER_TURN {
+        for _ in 0..LOADS_PER_TURN {
+            let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
             let now = self.clock.now();
-            if !self.transmitter.load(now, &mut self.engine, &socket.udp) {
+            let loaded = self.transmitter.load(now, &mut self.engine, &socket.udp);
+            if !loaded || !self.send(now)? || !self.transmitter.has_more() {
                 break;
-            }
-            match socket.send(&mut self.transmitter).map_err(RunError::Poll)? {
-                Sending::Done => {}
-                Sending::Blocked => break,
-                Sending::TooLarge { connection, size } => {
-                    self.engine.datagram_too_large(now, connection, size)
-                }
             }
         }
         self.part()?;
@@ -153,6 +147,20 @@ impl Endpoint {
             socket.timer.wake_by(self.clock.now(), deadline);
         }
         Ok(())
+    }
+
+    /// Sends what is loaded. `false`: the socket takes no more.
+    fn send(&mut self, now: Instant) -> Result<bool, RunError> {
+        let socket = self.socket.as_mut().ok_or(RunError::Closed)?;
+        loop {
+            match socket.send(&mut self.transmitter).map_err(RunError::Poll)? {
+                Sending::Done => return Ok(true),
+                Sending::Blocked => return Ok(false),
+                Sending::TooLarge { connection, size } => {
+                    self.engine.datagram_too_large(now, connection, size);
+                }
+            }
+        }
     }
 
     /// How long the loop may wait now for something to arrive; `None`: until then. Zero while there are events. What the

@@ -53,7 +53,7 @@ impl Socket {
         self.readiness.try_io(|| receiver.receive(&self.udp))
     }
 
-    /// Sends the train that is loaded.
+    /// Sends the trains that are loaded.
     ///
     /// # Errors
     /// mio's, if nobody would tell when the socket takes more.

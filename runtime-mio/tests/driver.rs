@@ -126,6 +126,25 @@ fn trains_and_codepoints_go_both_ways() {
     }
 }
 
+/// Linux wakes who waits for a socket that is closed in his hands.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_is_closed_under_a_driver_ends_it() {
+    let (mut client, _server, handle) = connected();
+    client.socket().unwrap().close();
+    let error = loop {
+        match client.run_once(None) {
+            Ok(()) => {}
+            Err(RunError::Socket(error)) => break error,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(error.get_ref().is_some_and(|inner| inner.is::<dunlin_udp::Closed>()), "{error}");
+    assert!(client.is_closed() && client.socket().is_none());
+    assert!(client.connection(handle).is_none_or(|connection| connection.is_closing()));
+    assert!(matches!(client.run_once(None), Err(RunError::Closed)));
+}
+
 #[test]
 fn a_closed_driver_is_closed_for_good() {
     let (mut client, mut server, handle) = connected();

@@ -8,20 +8,27 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::BindError;
 use crate::kernel::Kernel;
+use crate::platform;
 use crate::socket::UdpSocket;
 
 /// What a socket is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BindOptions {
     /// The kernel's receive buffer, in bytes. 4 MiB hold 3 ms of 10 Gbit/s, and what Linux commonly allows at most.
     pub recv_buffer: usize,
     /// The kernel's send buffer, in bytes.
     pub send_buffer: usize,
+    /// A mark for all that is sent, by which Linux can route and filter it (SO_MARK): so a VPN keeps its own packets out
+    /// of its tunnel. Needs CAP_NET_ADMIN, or, since Linux 5.17, CAP_NET_RAW. Linux and Android only.
+    pub mark: Option<u32>,
+    /// The name of the only interface to send and receive through, whatever the routes say: `"wlan0"`. Linux and Android
+    /// (SO_BINDTODEVICE; before Linux 5.7 it needs CAP_NET_RAW) and Apple's systems (IP_BOUND_IF).
+    pub interface: Option<String>,
 }
 
 impl Default for BindOptions {
     fn default() -> Self {
-        Self { recv_buffer: 4 << 20, send_buffer: 4 << 20 }
+        Self { recv_buffer: 4 << 20, send_buffer: 4 << 20, mark: None, interface: None }
     }
 }
 
@@ -63,7 +70,17 @@ impl UdpSocket {
         options: &BindOptions,
         bind: impl FnOnce(&Socket) -> io::Result<()>,
     ) -> Result<Self, BindError> {
-        Self::open(address, options, bind).map_err(|error| BindError::new(address, error))
+        let failed = |error| BindError::new(address, error);
+        let socket =
+            Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+        if let Some(mark) = options.mark {
+            platform::set_mark(&socket, mark).map_err(|error| BindError::mark(mark, error))?;
+        }
+        if let Some(name) = &options.interface {
+            platform::bind_to_interface(&socket, address, name)
+                .map_err(|error| BindError::interface(name, error))?;
+        }
+        Self::open(socket, address, options, bind).map_err(failed)
     }
 
     /// Binds `port` on all addresses of all families that the system has: `[::]`, or `0.0.0.0` where there is no IPv6.
@@ -90,15 +107,15 @@ impl UdpSocket {
         let dual_stack =
             local.is_ipv6() && local.ip().is_unspecified() && !SockRef::from(&socket).only_v6()?;
         let buffers = BufferSizes::of(&socket)?;
-        Self::new(Kernel::new(socket)?, dual_stack, buffers)
+        Self::new(Kernel::new(socket, dual_stack)?, buffers)
     }
 
     fn open(
+        socket: Socket,
         address: SocketAddr,
         options: &BindOptions,
         bind: impl FnOnce(&Socket) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         let mut dual_stack = false;
         if address.is_ipv6() {
             let both = address.ip().is_unspecified();
@@ -111,7 +128,7 @@ impl UdpSocket {
         ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
         let socket = socket.into();
         let buffers = BufferSizes::of(&socket)?;
-        Self::new(Kernel::new(socket)?, dual_stack, buffers)
+        Self::new(Kernel::new(socket, dual_stack)?, buffers)
     }
 }
 

@@ -49,6 +49,52 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system forbids to mark packets.
+    #[error(
+        "not permitted to mark packets: {mark:#x} needs CAP_NET_ADMIN (CAP_NET_RAW is enough since Linux 5.17); \
+         run with one of them, or leave BindOptions::mark out"
+    )]
+    MarkNotPermitted {
+        /// What was asked for.
+        mark: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such interface.
+    #[error(
+        "there is no interface {name:?}: its name is that of `ip link` or `ifconfig`, without its address"
+    )]
+    NoInterface {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system forbids to keep to an interface.
+    #[error(
+        "not permitted to keep to the interface {name:?}: before Linux 5.7 that needs CAP_NET_RAW; \
+         bind to one of the interface's addresses instead"
+    )]
+    InterfaceNotPermitted {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has nothing of the kind.
+    #[error("this system has no socket option for BindOptions::{option}: leave it out")]
+    Unsupported {
+        /// What was asked for: a field of [`BindOptions`](crate::BindOptions).
+        option: &'static str,
+    },
+    /// Another option was refused.
+    #[error("the system refuses BindOptions::{option}")]
+    OptionRefused {
+        /// What was asked for: a field of [`BindOptions`](crate::BindOptions).
+        option: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something else.
     #[error("cannot open a UDP socket on {address}")]
     Other {
@@ -67,6 +113,62 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => Self::NotLocal { address, source },
             _ if platform::is_no_family(&source) => Self::NoFamily { address, source },
             _ => Self::Other { address, source },
+        }
+    }
+
+    pub(crate) fn mark(mark: u32, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::MarkNotPermitted { mark, source },
+            io::ErrorKind::Unsupported => Self::Unsupported { option: "mark" },
+            _ => Self::OptionRefused { option: "mark", source },
+        }
+    }
+
+    pub(crate) fn interface(name: &str, source: io::Error) -> Self {
+        let name = name.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::InterfaceNotPermitted { name, source },
+            io::ErrorKind::Unsupported => Self::Unsupported { option: "interface" },
+            // EINVAL: longer than a name can be.
+            io::ErrorKind::InvalidInput => Self::NoInterface { name, source },
+            _ if platform::is_no_device(&source) => Self::NoInterface { name, source },
+            _ => Self::OptionRefused { option: "interface", source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: io::ErrorKind) -> io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn what_is_not_permitted_says_what_it_takes() {
+        let mark = BindError::mark(0x51, said(io::ErrorKind::PermissionDenied));
+        assert!(matches!(mark, BindError::MarkNotPermitted { mark: 0x51, .. }));
+        assert!(mark.to_string().contains("0x51 needs CAP_NET_ADMIN"), "{mark}");
+        let interface = BindError::interface("wlan0", said(io::ErrorKind::PermissionDenied));
+        assert!(matches!(&interface, BindError::InterfaceNotPermitted { name, .. } if name == "wlan0"));
+        assert!(interface.to_string().contains("CAP_NET_RAW"), "{interface}");
+    }
+
+    #[test]
+    fn what_a_system_does_not_have_is_named_by_its_option() {
+        let unsupported = || said(io::ErrorKind::Unsupported);
+        for (error, name) in [
+            (BindError::mark(1, unsupported()), "mark"),
+            (BindError::interface("x", unsupported()), "interface"),
+        ] {
+            assert!(matches!(error, BindError::Unsupported { option } if option == name), "{error}");
+        }
+        for error in [
+            BindError::mark(1, said(io::ErrorKind::Other)),
+            BindError::interface("x", said(io::ErrorKind::Other)),
+        ] {
+            assert!(matches!(error, BindError::OptionRefused { .. }), "{error}");
         }
     }
 }

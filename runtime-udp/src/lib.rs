@@ -1,16 +1,18 @@
 //! The UDP socket that dunlin's adapters share.
 //!
-//! [`UdpSocket`] sends trains of datagrams in one system call (GSO) and receives them so (GRO), carries ECN codepoints
-//! and source addresses both ways, forbids fragmentation, and speaks IPv4 and IPv6 on one port. It stands on
-//! [`quinn_udp`] and never blocks; waiting until it is ready belongs to the adapters, which register what
-//! [`UdpSocket::as_std`], `AsFd` or `AsSocket` gives them.
+//! [`UdpSocket`] sends trains of datagrams in one message (GSO) and receives them so (GRO), sends up to 128 datagrams or
+//! trains to as many destinations in one system call (`sendmmsg`, on Linux and Android), carries ECN codepoints and source
+//! addresses both ways, forbids fragmentation, and speaks IPv4 and IPv6 on one port. It stands on [`quinn_udp`] and never
+//! blocks; waiting until it is ready belongs to the adapters, which register what [`UdpSocket::as_std`], `AsFd` or
+//! `AsSocket` gives them.
 //!
-//! It owns the file descriptor, and closes it when it is dropped. It has no thread, no buffer and no lock that is held
-//! across a wait; what is received lies in the caller's buffers.
+//! It owns the file descriptor, and closes it when it is dropped; [`UdpSocket::close`] is for those who share one. It has
+//! no thread, no buffer and no lock that is held across a wait; what is received lies in the caller's buffers.
 //!
 //! What the kernel says about a single datagram is no error here: the datagram is lost, as so many are on the way, and
-//! counted ([`Outcome::Lost`], [`SocketStats`]). Where it refuses to segment, the same train goes out one by one in the
-//! same call, and offload is left off.
+//! counted ([`Outcome::Lost`], [`SocketStats`]). What it says about an earlier one, or because of a signal, costs nothing:
+//! the call is made again. Where it refuses to segment, the same train goes out one by one in the same call, and offload
+//! stays off: for that destination, or for all if it refuses throughout. A new socket tries again.
 //!
 //! Several sockets can share a port, a [`SocketGroup`], among which Linux's kernel hands datagrams out by the connection
 //! id in them: one for each engine, on as many cores.
@@ -32,14 +34,18 @@
 //! assert_eq!(a.try_send(&transmit), Outcome::Sent);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod address;
 mod bind;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
 mod kernel;
 mod platform;
+mod recv;
+#[cfg(all(test, unix))]
+mod scripted;
 mod send;
 mod shards;
 mod socket;
@@ -51,8 +57,8 @@ pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
-pub use send::{LossCause, Outcome};
+pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;
-pub use socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN, UdpSocket};
+pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
 pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};

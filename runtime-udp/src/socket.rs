@@ -1,26 +1,31 @@
-//! The socket: addresses as the engine knows them on one side, as the kernel wants them on the other.
+//! The socket, and what adapters need of one.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::io::{self, IoSliceMut};
-use std::net::UdpSocket as StdSocket;
+use std::net::{Shutdown, UdpSocket as StdSocket};
 use std::sync::Arc;
 
 use quinn_udp::{RecvMeta, Transmit};
+use socket2::SockRef;
 
 use crate::bind::BufferSizes;
 use crate::kernel::Kernel;
-use crate::send::{LossCause, Offload, Outcome};
-use crate::stats::{Counters, SocketStats, count};
+use crate::platform;
+use crate::recv::receive;
+use crate::send::{BatchOutcome, LossCause, Offload, Outcome, Sender};
+use crate::stats::{Counters, SocketStats};
 
 /// The most buffers that one receive fills.
 pub const BATCH_SIZE: usize = quinn_udp::BATCH_SIZE;
 
+/// The most messages that one system call sends: more in a batch take more calls. 1 where the system takes one a call.
+pub const SEND_BATCH_SIZE: usize = platform::MANY;
+
 /// The length of a buffer that no receive can overfill, however many datagrams the kernel has put together: the length
 /// field of IP and UDP has 16 bits (RFC 768). What does not fit into a buffer is cut off without a word.
 pub const RECV_BUFFER_LEN: usize = 1 << 16;
-
-/// How many errors of earlier sends one receive skips.
-const MAX_SKIPPED_ERRORS: usize = 64;
 
 /// What an adapter's loop needs of a socket. Nothing here blocks.
 ///
@@ -29,9 +34,22 @@ pub trait DatagramSocket {
     /// Sends one datagram, or a train of them, to one destination.
     fn try_send(&self, transmit: &Transmit<'_>) -> Outcome;
 
+    /// Sends several datagrams or trains, to one destination or many, in this order and in as few system calls as there
+    /// can be. It stops at the first one that is blocked or lost: what is behind that is for another call, without the
+    /// lost one.
+    fn try_send_batch(&self, batch: &[Transmit<'_>]) -> BatchOutcome {
+        for (sent, transmit) in batch.iter().enumerate() {
+            match self.try_send(transmit) {
+                Outcome::Sent => {}
+                last => return BatchOutcome { sent, last },
+            }
+        }
+        BatchOutcome { sent: batch.len(), last: Outcome::Sent }
+    }
+
     /// Receives into as many buffers as there are `metas` for, and returns how many were filled. Each holds one
-    /// datagram or several of the length `stride`, the last of which may be shorter; an empty datagram's stride is zero. IPv4 addresses come as such, even
-    /// where the socket speaks IPv6. Zero means that there may be more: ask again.
+    /// datagram or several of the length `stride`, the last of which may be shorter; an empty datagram's stride is zero.
+    /// IPv4 addresses come as such, even where the socket speaks IPv6. Zero means that there may be more: ask again.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there is nothing to receive. Others mean that the socket is of no use any
@@ -41,7 +59,8 @@ pub trait DatagramSocket {
     /// The address that the socket is bound to.
     fn local_addr(&self) -> SocketAddr;
 
-    /// How many datagrams a train may have to be sent in one system call; 1 without offload. May fall, never rises.
+    /// How many datagrams a train may have to be sent in one system call; 1 without offload. May fall, never rises. A
+    /// destination may take fewer: the socket sees to that.
     fn max_gso_segments(&self) -> usize;
 
     /// How many datagrams one buffer may receive at most; 1 without offload.
@@ -57,33 +76,38 @@ pub trait DatagramSocket {
 pub struct UdpSocket {
     kernel: Kernel,
     local: SocketAddr,
-    speaks: Speaks,
     buffers: BufferSizes,
     offload: Offload,
     counters: Counters,
+    closed: AtomicBool,
     /// All sockets of its group, which keeps its order as long as none of them is closed.
     pub(crate) group: Option<Arc<[StdSocket]>>,
 }
 
-/// The families of a socket.
+/// The socket was closed with [`UdpSocket::close`]: what the error says that [`DatagramSocket::try_recv`] then returns
+/// (of the kind [`io::ErrorKind::NotConnected`], with this inside).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Speaks {
-    V4,
-    V6,
-    /// An IPv6 socket, to which IPv4 addresses are shown as `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
-    Both,
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the socket is closed")
+    }
 }
 
+impl core::error::Error for Closed {}
+
 impl UdpSocket {
-    pub(crate) fn new(kernel: Kernel, dual_stack: bool, buffers: BufferSizes) -> io::Result<Self> {
-        let local = kernel.local_addr()?;
-        let speaks = match local {
-            SocketAddr::V4(_) => Speaks::V4,
-            SocketAddr::V6(_) if dual_stack => Speaks::Both,
-            SocketAddr::V6(_) => Speaks::V6,
-        };
-        let offload = Offload::new(kernel.state(|state| state.max_gso_segments()));
-        Ok(Self { kernel, local, speaks, buffers, offload, counters: Counters::default(), group: None })
+    pub(crate) fn new(kernel: Kernel, buffers: BufferSizes) -> io::Result<Self> {
+        Ok(Self {
+            local: kernel.local_addr()?,
+            buffers,
+            offload: Offload::new(kernel.state(|state| state.max_gso_segments())),
+            counters: Counters::default(),
+            closed: AtomicBool::new(false),
+            group: None,
+            kernel,
+        })
     }
 
     /// The socket inside, to wait for readiness and to set options on. Reading from it or writing to it directly loses
@@ -96,10 +120,7 @@ impl UdpSocket {
     /// Whether datagrams to and from this family pass here.
     #[must_use]
     pub fn speaks(&self, address: IpAddr) -> bool {
-        match (address.to_canonical(), self.speaks) {
-            (_, Speaks::Both) | (IpAddr::V4(_), Speaks::V4) | (IpAddr::V6(_), Speaks::V6) => true,
-            (IpAddr::V4(_), Speaks::V6) | (IpAddr::V6(_), Speaks::V4) => false,
-        }
+        self.kernel.families().speak(address)
     }
 
     /// The kernel's buffers as they were when the socket was bound.
@@ -108,69 +129,64 @@ impl UdpSocket {
         self.buffers
     }
 
-    /// The counters.
+    /// The counters. One of them is the kernel's and costs a system call.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        self.counters.snapshot()
+        self.counters.snapshot(platform::receive_drops(self.as_std()))
     }
 
-    /// The destination as the kernel wants it.
-    fn outward(&self, destination: SocketAddr) -> SocketAddr {
-        match (self.speaks, destination) {
-            (Speaks::Both, SocketAddr::V4(v4)) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
-            (Speaks::V4, SocketAddr::V6(v6)) => (v6.ip().to_canonical(), v6.port()).into(),
-            _ => destination,
+    /// Closes the socket for all that share it: later sends are [`LossCause::Closed`], later receives say [`Closed`]. On
+    /// Unix, whoever waits for the socket is woken (on Linux by an event of its own, EPOLLHUP; elsewhere where the system
+    /// does that for a socket without a peer). Closing again does nothing.
+    ///
+    /// The descriptor, and with it the port, is given back when the socket is dropped, as is a descriptor that was cloned
+    /// from it. Until then [`local_addr`](DatagramSocket::local_addr) says what it was, for logs. An adapter's endpoint
+    /// owns its socket and drops it at its end; this is for those who share one.
+    pub fn close(&self) {
+        if !self.closed.swap(true, Relaxed) {
+            // Linux says that there is no peer to part from, and wakes those who wait all the same.
+            let _ = SockRef::from(self.as_std()).shutdown(Shutdown::Both);
         }
     }
-}
 
-/// An address as the engine knows it.
-fn inward(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) if is_mapped(v6.ip()) => (v6.ip().to_canonical(), v6.port()).into(),
-        other => other,
+    /// Whether it was closed with [`close`](Self::close).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
     }
-}
 
-fn is_mapped(address: &Ipv6Addr) -> bool {
-    address.to_ipv4_mapped().is_some()
+    fn sender(&self) -> Sender<'_, Kernel> {
+        Sender { calls: &self.kernel, offload: &self.offload, counters: &self.counters }
+    }
+
+    /// What becomes of sends to a closed socket.
+    fn refuse_closed(&self) -> Result<(), Outcome> {
+        if self.is_closed() {
+            self.counters.count_loss(LossCause::Closed);
+            return Err(Outcome::Lost(LossCause::Closed));
+        }
+        Ok(())
+    }
 }
 
 impl DatagramSocket for UdpSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> Outcome {
-        if !self.speaks(transmit.destination.ip()) {
-            self.counters.count_loss(LossCause::Unreachable);
-            return Outcome::Lost(LossCause::Unreachable);
+        self.refuse_closed().map_or_else(|closed| closed, |()| self.sender().send(transmit))
+    }
+
+    fn try_send_batch(&self, batch: &[Transmit<'_>]) -> BatchOutcome {
+        if batch.is_empty() {
+            return BatchOutcome { sent: 0, last: Outcome::Sent };
         }
-        let transmit = Transmit {
-            destination: self.outward(transmit.destination),
-            src_ip: transmit.src_ip.map(|ip| ip.to_canonical()),
-            ..transmit.clone()
-        };
-        self.offload.send(&transmit, &self.counters, |transmit| self.kernel.send(transmit))
+        self.refuse_closed()
+            .map_or_else(|last| BatchOutcome { sent: 0, last }, |()| self.sender().send_batch(batch))
     }
 
     fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> io::Result<usize> {
-        let room = buffers.len().min(metas.len());
-        let (buffers, metas) = (&mut buffers[..room], &mut metas[..room]);
-        if room == 0 {
-            return Ok(0);
+        if self.is_closed() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, Closed));
         }
-        for _ in 0..MAX_SKIPPED_ERRORS {
-            match self.kernel.recv(buffers, metas) {
-                Ok(filled) => {
-                    count(&self.counters.receives);
-                    for meta in metas.iter_mut().take(filled) {
-                        meta.addr = inward(meta.addr);
-                        meta.dst_ip = meta.dst_ip.map(|ip| ip.to_canonical());
-                    }
-                    return Ok(filled);
-                }
-                Err(error) if concerns_a_send(&error) => count(&self.counters.receive_errors),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(0)
+        receive(&self.kernel, &self.counters, buffers, metas)
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -188,21 +204,6 @@ impl DatagramSocket for UdpSocket {
     fn may_fragment(&self) -> bool {
         self.kernel.state(|state| state.may_fragment())
     }
-}
-
-/// Whether an error on reading is the echo of something sent: an ICMP message, which anybody can forge. On Windows the
-/// echo is a reset.
-fn concerns_a_send(error: &io::Error) -> bool {
-    quinn_udp::is_msg_size_err(error)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::NetworkDown
-                | io::ErrorKind::PermissionDenied
-        )
 }
 
 #[cfg(unix)]

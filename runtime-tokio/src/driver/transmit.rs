@@ -10,8 +10,8 @@ use crate::state::Shared;
 
 use super::Socket;
 
-/// Trains sent before arrivals are looked at again.
-const TRAINS_PER_ROUND: usize = 4;
+/// Loads, of one full train or several smaller ones, that are sent before arrivals are looked at again.
+const LOADS_PER_ROUND: usize = 4;
 
 /// Sends some trains, after what is due by the clock. `false` if there is nothing to send or the socket takes no more;
 /// the task is then woken when it does.
@@ -24,18 +24,21 @@ pub(super) fn transmit(
     shared: &Shared,
     socket: &Socket,
 ) -> io::Result<bool> {
-    for trains in 0..TRAINS_PER_ROUND {
+    for loads in 0..LOADS_PER_ROUND {
         if !transmitter.load(shared.clock.now(), &mut shared.lock().engine, &socket.udp) {
-            return Ok(trains > 0);
+            return Ok(loads > 0);
         }
         if !send(transmitter, cx, shared, socket)? {
             return Ok(false);
+        }
+        if !transmitter.has_more() {
+            break;
         }
     }
     Ok(true)
 }
 
-/// Sends the train. `false` if the socket does not take all of it now.
+/// Sends what is loaded. `false` if the socket does not take all of it now.
 fn send(
     transmitter: &mut Transmitter,
     cx: &mut Context<'_>,
@@ -51,7 +54,6 @@ fn send(
             Ok(Sending::TooLarge { connection, size }) => {
                 let now = shared.clock.now();
                 shared.lock().engine.datagram_too_large(now, connection, size);
-                return Ok(true);
             }
             Ok(Sending::Done | Sending::Blocked) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,4 +1,5 @@
-//! What differs between systems, one file each: options, and error numbers that [`std::io::ErrorKind`] has no name for.
+//! What differs between systems, one file each: options, sending many messages at once, and error numbers that
+//! [`std::io::ErrorKind`] has no name for.
 
 use std::io;
 
@@ -11,7 +12,12 @@ mod numbers;
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "not_linux.rs")]
 mod options;
 
-pub(crate) use options::stop_timestamps;
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "sendmmsg.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "one_by_one.rs")]
+mod many;
+
+pub(crate) use many::{MANY, send_many};
+pub(crate) use options::{bind_to_interface, receive_drops, set_mark, stop_timestamps};
 
 #[cfg_attr(target_os = "linux", path = "linux_steering.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "no_steering.rs")]
@@ -32,4 +38,9 @@ pub(crate) fn is_no_buffers(error: &io::Error) -> bool {
 /// The system has no such address family.
 pub(crate) fn is_no_family(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| numbers::NO_FAMILY.contains(&number))
+}
+
+/// There is no such interface.
+pub(crate) fn is_no_device(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| numbers::NO_DEVICE.contains(&number))
 }

@@ -3,3 +3,4 @@
 pub(super) const IO: &[i32] = &[];
 pub(super) const NO_BUFFERS: &[i32] = &[];
 pub(super) const NO_FAMILY: &[i32] = &[];
+pub(super) const NO_DEVICE: &[i32] = &[];

@@ -5,3 +5,4 @@ pub(super) const IO: &[i32] = &[];
 pub(super) const NO_BUFFERS: &[i32] = &[10_055];
 /// WSAEAFNOSUPPORT.
 pub(super) const NO_FAMILY: &[i32] = &[10_047];
+pub(super) const NO_DEVICE: &[i32] = &[];

@@ -1,15 +1,18 @@
-//! Sending a train: as few system calls as the kernel allows, and what its refusals mean.
+//! Sending: as few system calls as the kernel allows, and what its refusals mean.
 
+mod offload;
+mod sender;
 #[cfg(all(test, unix))]
 mod tests;
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::io;
 
-use quinn_udp::{Transmit, is_msg_size_err};
+use quinn_udp::is_msg_size_err;
 
 use crate::platform;
-use crate::stats::{Counters, count};
+
+pub(crate) use offload::Offload;
+pub(crate) use sender::Sender;
 
 /// What became of a send.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,7 +30,18 @@ pub enum Outcome {
     Lost(LossCause),
 }
 
-/// Why the kernel would not send something. All of these pass, or concern one destination only, so that the socket
+/// How far a batch came.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[must_use]
+pub struct BatchOutcome {
+    /// So many messages are sent: the first ones.
+    pub sent: usize,
+    /// What became of the one after them, at which it stopped. [`Outcome::Sent`]: there is none. The messages behind it
+    /// were not tried.
+    pub last: Outcome,
+}
+
+/// Why the kernel would not send something. All but `Closed` pass, or concern one destination only, so that the socket
 /// lives on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -36,7 +50,7 @@ pub enum LossCause {
     TooBig,
     /// The interface's queue is full.
     NoBuffers,
-    /// An earlier datagram found nobody listening.
+    /// Earlier datagrams found nobody listening, again and again.
     Refused,
     /// There is no route, or not for this IP version.
     Unreachable,
@@ -45,6 +59,8 @@ pub enum LossCause {
     /// The source address is not one of this machine's, perhaps since a moment ago. (For IPv4, Linux finds this
     /// `Unreachable` instead.)
     Invalid,
+    /// The socket was closed with [`UdpSocket::close`](crate::UdpSocket::close).
+    Closed,
     /// Something else.
     Other,
 }
@@ -72,81 +88,4 @@ impl LossCause {
 /// driver has no checksum offload, EINVAL otherwise. EINVAL has other causes too, and a path whose MTU shrank is one.
 pub(crate) fn may_be_offload(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || platform::is_io_error(error)
-}
-
-/// How many datagrams go into one system call: what the kernel takes, or one, once it has shown that it cannot.
-#[derive(Debug)]
-pub(crate) struct Offload {
-    segments: AtomicUsize,
-}
-
-impl Offload {
-    pub(crate) fn new(segments: usize) -> Self {
-        Self { segments: AtomicUsize::new(segments.max(1)) }
-    }
-
-    pub(crate) fn segments(&self) -> usize {
-        self.segments.load(Relaxed)
-    }
-
-    /// Sends a datagram or a train through `call`, the system call.
-    pub(crate) fn send(
-        &self,
-        transmit: &Transmit<'_>,
-        counters: &Counters,
-        call: impl Fn(&Transmit<'_>) -> io::Result<()>,
-    ) -> Outcome {
-        let outcome = self.send_pieces(transmit, counters, call);
-        match outcome {
-            Outcome::Sent => {}
-            Outcome::Blocked { .. } => count(&counters.blocked),
-            Outcome::Lost(cause) => counters.count_loss(cause),
-        }
-        outcome
-    }
-
-    fn send_pieces(
-        &self,
-        transmit: &Transmit<'_>,
-        counters: &Counters,
-        call: impl Fn(&Transmit<'_>) -> io::Result<()>,
-    ) -> Outcome {
-        let len = transmit.contents.len();
-        let segment = transmit.segment_size.unwrap_or(len).clamp(1, len.max(1));
-        let send = |range: core::ops::Range<usize>| {
-            let segment_size = (range.len() > segment).then_some(segment);
-            let result =
-                call(&Transmit { contents: &transmit.contents[range], segment_size, ..transmit.clone() });
-            if result.is_ok() {
-                count(&counters.sends);
-            }
-            result
-        };
-        let mut accepted = 0;
-        loop {
-            // Offload may go off in the middle of a train.
-            let end = len.min(accepted + segment.saturating_mul(self.segments()));
-            let mut result = send(accepted..end);
-            let mut taken = end;
-            let one = accepted + segment;
-            if end > one && result.as_ref().is_err_and(may_be_offload) {
-                // If the kernel takes one of them alone, then it was the segmenting; if not, something else.
-                result = send(accepted..one);
-                taken = one;
-                if result.is_ok() {
-                    self.segments.store(1, Relaxed);
-                    count(&counters.offload_refused);
-                }
-            }
-            match result {
-                Ok(()) if taken == len => return Outcome::Sent,
-                Ok(()) => accepted = taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Outcome::Blocked { accepted };
-                }
-                // What the kernel does not take for one datagram it takes for none of its equals.
-                Err(error) => return Outcome::Lost(LossCause::of(&error)),
-            }
-        }
-    }
 }

@@ -10,7 +10,7 @@ use dunlin_core::{
 use quinn_udp::EcnCodepoint;
 
 use super::*;
-use crate::fake::FakeSocket;
+use crate::fake::{FakeSocket, SentTrain};
 use crate::send::{LossCause, Outcome};
 use crate::socket::BATCH_SIZE;
 
@@ -33,9 +33,16 @@ fn endpoint(secret: u8) -> Endpoint {
 
 /// An engine with a connection that stands and has as much to send as it may.
 fn busy() -> (Endpoint, ConnectionHandle) {
+    let (engine, handles) = busy_with(1);
+    (engine, handles[0])
+}
+
+/// The same with several connections.
+fn busy_with(connections: usize) -> (Endpoint, Vec<ConnectionHandle>) {
     let (mut client, mut server) = (endpoint(1), endpoint(2));
-    let options = ConnectOptions::new(addr(2), b"test");
-    let handle = client.connect(NOW, Peer::Key(*server.public_key()), options).unwrap();
+    let key = *server.public_key();
+    let mut dial = |_| client.connect(NOW, Peer::Key(key), ConnectOptions::new(addr(2), b"test")).unwrap();
+    let handles: Vec<_> = (0..connections).map(&mut dial).collect();
     for _ in 0..4 {
         carry(&mut client, &mut server, 1);
         while let Some((handle, event)) = server.poll_event() {
@@ -45,10 +52,12 @@ fn busy() -> (Endpoint, ConnectionHandle) {
         }
         carry(&mut server, &mut client, 2);
     }
-    let mut connection = client.connection(handle).unwrap();
-    let stream = connection.open_uni().unwrap();
-    connection.write(stream, &[7; 30_000]).unwrap();
-    (client, handle)
+    for handle in &handles {
+        let mut connection = client.connection(*handle).unwrap();
+        let stream = connection.open_uni().unwrap();
+        connection.write(stream, &[7; 30_000]).unwrap();
+    }
+    (client, handles)
 }
 
 fn carry(from: &mut Endpoint, to: &mut Endpoint, source: u16) {
@@ -138,13 +147,80 @@ fn a_lost_train_is_gone_and_one_that_was_too_large_says_whose_it_was() {
     let (socket, mut transmitter) = (FakeSocket::new(addr(1), 1), Transmitter::new());
     socket.script_send(Outcome::Lost(LossCause::NoBuffers));
     socket.script_send(Outcome::Lost(LossCause::TooBig));
-    for expected in [Sending::Done, Sending::TooLarge { connection, size: 1_200 }] {
-        assert!(transmitter.load(LATER, &mut engine, &socket));
-        assert_eq!(transmitter.send(&socket), expected);
-        assert!(!transmitter.is_loaded());
-    }
-    assert!(socket.take_sent().is_empty());
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    assert_eq!(transmitter.send(&socket), Sending::TooLarge { connection, size: 1_200 });
     assert_eq!(transmitter.send(&socket), Sending::Done, "nothing to send is no error");
+    assert!(transmitter.has_more(), "the engine may take it up with smaller ones");
+    assert!(!transmitter.is_loaded() && socket.take_sent().is_empty());
+}
+
+/// The lengths of what was sent.
+fn trains(sent: &[SentTrain]) -> Vec<usize> {
+    sent.iter().map(|train| train.contents.len()).collect()
+}
+
+#[test]
+fn trains_of_several_connections_are_gathered() {
+    let (mut engine, _) = busy_with(5);
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    assert_eq!(transmitter.send(&socket), Sending::Done);
+    assert_eq!(trains(&socket.take_sent()), [2_400; 5]);
+}
+
+#[test]
+fn no_more_is_gathered_than_half_a_full_train_and_one_more() {
+    let (mut engine, _) = busy_with(30);
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    let mut loads = Vec::new();
+    while transmitter.load(LATER, &mut engine, &socket) {
+        assert_eq!(transmitter.send(&socket), Sending::Done);
+        loads.push(socket.take_sent().len());
+        assert_eq!(transmitter.has_more(), loads.len() < 3);
+    }
+    // 32,500 bytes: the fourteenth train of 2,400 passes them.
+    assert_eq!(loads, [14, 14, 2]);
+}
+
+#[test]
+fn what_is_blocked_waits_with_all_that_is_behind_it() {
+    let (mut engine, _) = busy_with(4);
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    socket.script_send(Outcome::Sent);
+    socket.script_send(Outcome::Blocked { accepted: 1_200 });
+    socket.script_send(Outcome::Blocked { accepted: 0 });
+    assert_eq!(transmitter.send(&socket), Sending::Blocked);
+    let packets = engine.stats().datagrams_sent;
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    assert_eq!(transmitter.send(&socket), Sending::Blocked);
+    assert_eq!(transmitter.send(&socket), Sending::Done);
+    assert_eq!(engine.stats().datagrams_sent, packets);
+    let sent = socket.take_sent();
+    assert_eq!(trains(&sent), [2_400, 1_200, 1_200, 2_400, 2_400]);
+    let mut datagrams: Vec<&[u8]> = sent.iter().flat_map(|train| train.contents.chunks(1_200)).collect();
+    datagrams.sort_unstable();
+    datagrams.dedup();
+    assert_eq!(datagrams.len(), 8, "each once");
+}
+
+#[test]
+fn losses_among_several_are_their_own_connections() {
+    let (mut engine, handles) = busy_with(5);
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    assert!(transmitter.load(LATER, &mut engine, &socket));
+    for cause in [LossCause::TooBig, LossCause::NoBuffers] {
+        socket.script_send(Outcome::Lost(cause));
+        socket.script_send(Outcome::Sent);
+    }
+    socket.script_send(Outcome::Lost(LossCause::TooBig));
+    let mut too_large = Vec::new();
+    while let Sending::TooLarge { connection, size: 1_200 } = transmitter.send(&socket) {
+        too_large.push(connection);
+    }
+    assert_eq!(too_large, [handles[0], handles[4]]);
+    assert_eq!(trains(&socket.take_sent()), [2_400; 2]);
+    assert!(!transmitter.is_loaded());
 }
 
 #[test]

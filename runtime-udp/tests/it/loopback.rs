@@ -1,116 +1,11 @@
-//! Real sockets over the loopback interface.
+//! Single datagrams, trains, addresses.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::time::Duration;
 use std::io::{ErrorKind, IoSliceMut};
 
-use dunlin_udp::{
-    BATCH_SIZE, BindError, BindOptions, DatagramSocket, EcnCodepoint, LossCause, Outcome, RECV_BUFFER_LEN,
-    RecvMeta, Transmit, UdpSocket,
-};
+use dunlin_udp::{DatagramSocket, EcnCodepoint, LossCause, Outcome, RecvMeta, Transmit, UdpSocket};
 
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-
-/// How long nothing may come before something is sent again. Loopback mostly delivers within the send itself.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often something is sent before it counts as undeliverable.
-const SENDS: u64 = 120;
-
-/// One datagram as it was received.
-#[derive(PartialEq, Debug)]
-struct Datagram {
-    remote: SocketAddr,
-    local: Option<IpAddr>,
-    ecn: Option<EcnCodepoint>,
-    bytes: Vec<u8>,
-}
-
-/// What was sent, as it arrived.
-struct Delivery {
-    datagrams: Vec<Datagram>,
-    /// How many buffers the kernel put them into.
-    buffers: usize,
-    /// How often it had to be sent.
-    sends: u64,
-}
-
-fn bind(ip: IpAddr) -> Option<UdpSocket> {
-    match UdpSocket::bind((ip, 0).into(), &BindOptions::default()) {
-        Ok(socket) => Some(socket),
-        Err(BindError::NoFamily { .. } | BindError::NotLocal { .. }) if ip.is_ipv6() => {
-            eprintln!("no IPv6 here: not tested");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// A socket that hears nobody but itself, and keeps others from its port: to them, nobody listens there.
-fn deaf() -> UdpSocket {
-    let socket = bind(V4).unwrap();
-    socket.as_std().connect(socket.local_addr()).unwrap();
-    socket
-}
-
-/// Sends until all of it has arrived in order. Even over loopback a datagram can get lost, as those are that Linux finds
-/// on a route which it is just replacing, and a stranger may still be sending to whoever had the port before.
-///
-/// What is delivered to one socket must differ each time, so that it is not taken for what came late.
-fn deliver(from: &UdpSocket, transmit: &Transmit<'_>, to: &UdpSocket) -> Delivery {
-    let sent = transmit.contents.chunks(transmit.segment_size.unwrap_or(transmit.contents.len()));
-    let (mut received, mut buffers) = (Vec::new(), 0);
-    for sends in 1..=SENDS {
-        assert_eq!(from.try_send(transmit), Outcome::Sent);
-        while wait(to) {
-            receive(to, &mut received, &mut buffers);
-            received.retain(|(_, datagram)| datagram.remote.port() == from.local_addr().port());
-            let before = received.len().saturating_sub(sent.len());
-            if received[before..].iter().map(|(_, datagram)| &datagram.bytes[..]).eq(sent.clone()) {
-                let last = received.split_off(before);
-                let buffers = buffers - last[0].0;
-                let datagrams = last.into_iter().map(|(_, datagram)| datagram).collect();
-                return Delivery { datagrams, buffers, sends };
-            }
-        }
-    }
-    panic!("sent {SENDS} times, and only this came: {received:?}");
-}
-
-/// Receives all that is there, each datagram with the number of buffers before its own; `buffers` counts them.
-fn receive(socket: &UdpSocket, received: &mut Vec<(usize, Datagram)>, buffers: &mut usize) {
-    let mut storage = vec![0; 4 * RECV_BUFFER_LEN];
-    let mut metas = [RecvMeta::default(); BATCH_SIZE];
-    loop {
-        let mut slices: Vec<_> = storage.chunks_mut(RECV_BUFFER_LEN).map(IoSliceMut::new).collect();
-        let filled = match socket.try_recv(&mut slices, &mut metas) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            filled => filled.unwrap(),
-        };
-        for (slice, meta) in slices.iter().zip(&metas).take(filled) {
-            for bytes in slice[..meta.len].chunks(meta.stride.max(1)) {
-                let (remote, local, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
-                received.push((*buffers, Datagram { remote, local, ecn, bytes: bytes.to_vec() }));
-            }
-            *buffers += 1;
-        }
-    }
-}
-
-/// Blocks until something can be read; `false` if nothing comes.
-fn wait(socket: &UdpSocket) -> bool {
-    let inner = socket.as_std();
-    inner.set_nonblocking(false).unwrap();
-    inner.set_read_timeout(Some(PATIENCE)).unwrap();
-    let peeked = inner.peek_from(&mut [0; 1]);
-    inner.set_nonblocking(true).unwrap();
-    !matches!(peeked, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
-}
-
-fn to(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
-    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None }
-}
+use crate::net::{Datagram, Delivery, V4, V6, bind, deaf, deliver, receive, to};
 
 fn port_of(socket: &UdpSocket, ip: IpAddr) -> SocketAddr {
     (ip, socket.local_addr().port()).into()
@@ -264,16 +159,6 @@ fn an_empty_socket_would_block_and_no_room_is_no_error() {
 }
 
 #[test]
-fn buffers_are_as_asked_or_the_truth_is_told() {
-    let options = BindOptions { recv_buffer: 100_000, send_buffer: 70_000 };
-    let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
-    assert_eq!((socket.buffer_sizes().recv, socket.buffer_sizes().send), (100_000, 70_000));
-    let options = BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30 };
-    let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
-    assert!((1..=1 << 30).contains(&socket.buffer_sizes().recv));
-}
-
-#[test]
 fn a_socket_of_somebody_else_is_taken_over() {
     for (ip, families) in [(V4, [true, false]), (V6, [false, true])] {
         let Ok(bound) = std::net::UdpSocket::bind((ip, 0)) else { continue };
@@ -297,23 +182,4 @@ fn a_socket_of_somebody_else_speaks_what_it_was_bound_to() {
     let again = UdpSocket::from_std(socket.as_std().try_clone().unwrap()).unwrap();
     assert_eq!((again.speaks(V4), again.speaks(V6)), (!only_v6, true));
     assert_eq!(again.buffer_sizes(), socket.buffer_sizes());
-}
-
-#[test]
-fn bind_errors_say_what_to_do() {
-    let socket = bind(V4).unwrap();
-    let taken = UdpSocket::bind(socket.local_addr(), &BindOptions::default());
-    assert!(matches!(&taken, Err(BindError::InUse { address, .. }) if *address == socket.local_addr()));
-    assert!(taken.unwrap_err().to_string().contains("choose another port"));
-    // TEST-NET-1 (RFC 5737).
-    let foreign = UdpSocket::bind("192.0.2.1:0".parse().unwrap(), &BindOptions::default());
-    assert!(matches!(foreign, Err(BindError::NotLocal { .. })));
-}
-
-#[test]
-fn any_address_of_any_family_can_be_had() {
-    let socket = UdpSocket::bind_any(0, &BindOptions::default()).unwrap();
-    assert!(socket.speaks(V4) && socket.local_addr().port() != 0);
-    let taken = UdpSocket::bind_any(socket.local_addr().port(), &BindOptions::default());
-    assert!(matches!(taken, Err(BindError::InUse { .. })));
 }
