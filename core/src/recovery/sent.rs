@@ -100,8 +100,6 @@ pub(crate) struct SentPackets {
     skips: u16,
 }
 
-/// Rings larger than this give their memory back when the connection rests.
-const KEEP: usize = 8;
 /// Room for items that one packet is assumed to need.
 const ITEMS_PER_PACKET: usize = 32;
 
@@ -145,13 +143,13 @@ impl SentPackets {
 
     /// Whether [`Self::shrink`] is worth calling.
     pub(crate) fn is_roomy(&self) -> bool {
-        self.packets.is_empty() && self.packets.capacity().max(self.items.capacity()) > KEEP
+        self.packets.is_empty() && self.packets.capacity() + self.items.capacity() > 0
     }
 
     /// Gives the room back that a busier time needed.
     pub(crate) fn shrink(&mut self) {
-        self.packets.shrink_to(KEEP);
-        self.items.shrink_to(KEEP);
+        self.packets.shrink_to_fit();
+        self.items.shrink_to_fit();
     }
 
     /// Adds an item to the packet that is being built.

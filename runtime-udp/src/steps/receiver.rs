@@ -8,13 +8,13 @@ use quinn_udp::{EcnCodepoint, RecvMeta};
 
 use crate::socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN};
 
-/// Buffers that one receive fills. With receive offload each holds up to 64 datagrams of a sender; more buffers would
-/// only spread the same bytes over more of the processor's cache.
-const BUFFERS: usize = 8;
-
-/// A batch of so many may have left something in the socket. Where the system hands out one buffer at a time, every one
-/// may.
-const FULL_BATCH: usize = if BATCH_SIZE < BUFFERS { BATCH_SIZE } else { BUFFERS };
+/// Buffers that one receive fills while they hold little.
+const BUFFERS: usize = if BATCH_SIZE < 32 { BATCH_SIZE } else { 32 };
+/// The same while they hold much: with receive offload up to 64 datagrams of a sender each. More would only spread the
+/// same bytes over more of the processor's cache.
+const LARGE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+/// What holds little has at most so many bytes in a buffer, on the average.
+const LITTLE: usize = 4 << 10;
 
 /// What a receive has left in the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,11 +25,14 @@ pub enum Left {
     Perhaps,
 }
 
-/// The buffers of a socket's only reader, 512 KiB, used again and again.
+/// The buffers of a socket's only reader, used again and again: 2 MiB, of which the system provides what has ever been
+/// written to.
 pub struct Receiver {
     buffers: Box<[[u8; RECV_BUFFER_LEN]]>,
     metas: [RecvMeta; BUFFERS],
     filled: usize,
+    /// How many buffers the next receive may fill.
+    asked: usize,
 }
 
 impl fmt::Debug for Receiver {
@@ -52,6 +55,7 @@ impl Receiver {
             buffers: vec![[0; RECV_BUFFER_LEN]; BUFFERS].into_boxed_slice(),
             metas: [RecvMeta::default(); BUFFERS],
             filled: 0,
+            asked: LARGE_BUFFERS,
         }
     }
 
@@ -65,8 +69,12 @@ impl Receiver {
         let mut slices: [IoSliceMut<'_>; BUFFERS] = core::array::from_fn(|_| {
             IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..]))
         });
-        self.filled = socket.try_recv(&mut slices, &mut self.metas)?;
-        let short = (1..FULL_BATCH).contains(&self.filled);
+        let asked = self.asked;
+        self.filled = socket.try_recv(&mut slices[..asked], &mut self.metas[..asked])?;
+        let bytes: usize = self.metas.iter().take(self.filled).map(|meta| meta.len).sum();
+        self.asked = if bytes > self.filled * LITTLE { LARGE_BUFFERS } else { BUFFERS };
+        // Where the system hands out one buffer at a time, every one may have left something.
+        let short = (1..asked).contains(&self.filled);
         Ok(if short { Left::Nothing } else { Left::Perhaps })
     }
 
