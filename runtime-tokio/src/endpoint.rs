@@ -8,7 +8,7 @@ use dunlin_core::{
     Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
     QotpPublicKey,
 };
-use dunlin_udp::SocketGroup;
+use dunlin_udp::{SocketGroup, SocketStats};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -266,6 +266,18 @@ impl Endpoint {
     #[must_use]
     pub fn shard_stats(&self) -> Vec<EndpointStats> {
         self.inner.shards.iter().map(|shared| shared.lock().engine.stats()).collect()
+    }
+
+    /// Counters of each shard's socket, since it was bound: what was sent in how many system calls, what was lost and why, and
+    /// what the kernel received and threw away. None of a socket that is closed.
+    #[must_use]
+    pub fn socket_stats(&self) -> Vec<SocketStats> {
+        let stats = self.inner.shards.iter().map(|shared| {
+            // Under the lock, so that whoever hears of the socket's end finds it closed.
+            let locked = shared.lock();
+            locked.in_use.upgrade().map(|socket| socket.stats())
+        });
+        stats.flatten().collect()
     }
 }
 

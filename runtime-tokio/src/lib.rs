@@ -175,4 +175,4 @@ pub use dunlin_core::{
     QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered,
     WireVersion,
 };
-pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
+pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};

@@ -3,7 +3,7 @@
 use core::ops::{Deref, DerefMut};
 use core::task::Waker;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
 use dunlin_udp::{Clock, SHUTDOWN_LIMIT, UdpSocket};
@@ -55,6 +55,8 @@ pub(crate) struct State {
     idle_awaited: bool,
     /// For the driver, in the place of the one that it has.
     socket: Option<UdpSocket>,
+    /// The one that it has, for questions.
+    pub(crate) in_use: Weak<UdpSocket>,
 }
 
 impl Shared {
@@ -69,6 +71,7 @@ impl Shared {
             driver: None,
             idle_awaited: false,
             socket: None,
+            in_use: Weak::new(),
         };
         Self {
             state: Mutex::new(state),

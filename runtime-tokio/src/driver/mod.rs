@@ -32,14 +32,18 @@ const ROUNDS_PER_TURN: usize = 8;
 /// The socket, and the runtime's eye on it.
 #[derive(Debug)]
 struct Socket {
-    udp: UdpSocket,
+    /// Ours: others ask it something at most.
+    udp: Arc<UdpSocket>,
     /// Another descriptor of the same socket, for readiness alone.
     readiness: tokio::net::UdpSocket,
 }
 
 impl Socket {
-    fn new(udp: UdpSocket) -> io::Result<Self> {
+    /// The socket that a shard has from now on.
+    fn new(udp: UdpSocket, shared: &Shared) -> io::Result<Self> {
         let readiness = tokio::net::UdpSocket::from_std(udp.as_std().try_clone()?)?;
+        let udp = Arc::new(udp);
+        shared.lock().in_use = Arc::downgrade(&udp);
         Ok(Self { udp, readiness })
     }
 }
@@ -95,14 +99,8 @@ impl Driver {
     /// The driver of a shard, with its socket, which hands what the engine logs to `key_log`. Must be called within a runtime.
     pub(crate) fn new(place: Place, udp: UdpSocket, key_log: Option<KeyLogSink>) -> io::Result<Self> {
         let timer = Timer::new(place.shared().clock);
-        Ok(Self {
-            place,
-            socket: Some(Socket::new(udp)?),
-            receiver: Receiver::new(),
-            transmitter: Transmitter::new(),
-            timer,
-            key_log,
-        })
+        let socket = Some(Socket::new(udp, place.shared())?);
+        Ok(Self { place, socket, receiver: Receiver::new(), transmitter: Transmitter::new(), timer, key_log })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
@@ -135,7 +133,7 @@ fn rebind(shared: &Shared, socket: &mut Socket) -> io::Result<()> {
     let Some(udp) = locked.take_socket() else { return Ok(()) };
     locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
     drop(locked);
-    *socket = Socket::new(udp)?;
+    *socket = Socket::new(udp, shared)?;
     Ok(())
 }
 

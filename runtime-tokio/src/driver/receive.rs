@@ -23,7 +23,7 @@ pub(super) fn receive(
 ) -> io::Result<bool> {
     while receiver.is_empty() {
         let received =
-            socket.readiness.try_io(Interest::READABLE, || match receiver.receive(&socket.udp)? {
+            socket.readiness.try_io(Interest::READABLE, || match receiver.receive(&*socket.udp)? {
                 // The runtime may be told without asking the system once more.
                 Left::Nothing => Err(io::ErrorKind::WouldBlock.into()),
                 Left::Perhaps => Ok(()),

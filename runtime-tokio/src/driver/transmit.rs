@@ -25,7 +25,7 @@ pub(super) fn transmit(
     socket: &Socket,
 ) -> io::Result<bool> {
     for loads in 0..LOADS_PER_ROUND {
-        if !transmitter.load(shared.clock.now(), &mut shared.lock().engine, &socket.udp) {
+        if !transmitter.load(shared.clock.now(), &mut shared.lock().engine, &*socket.udp) {
             return Ok(loads > 0);
         }
         if !send(transmitter, cx, shared, socket)? {
@@ -46,7 +46,7 @@ fn send(
     socket: &Socket,
 ) -> io::Result<bool> {
     loop {
-        let tried = socket.readiness.try_io(Interest::WRITABLE, || match transmitter.send(&socket.udp) {
+        let tried = socket.readiness.try_io(Interest::WRITABLE, || match transmitter.send(&*socket.udp) {
             Sending::Blocked => Err(io::ErrorKind::WouldBlock.into()),
             sending => Ok(sending),
         });

@@ -215,3 +215,16 @@ fn a_runtime_that_shuts_down_ends_its_connections() {
     let dial = pair.client.connect(pair.server.local_addr(), Peer::AnyKey, b"test");
     assert_eq!(dial.map(drop), Err(ConnectError::EndpointClosed));
 }
+
+#[tokio::test]
+async fn the_sockets_counters_can_be_asked_until_it_is_closed() {
+    let pair = Pair::new().await;
+    let [stats] = pair.client.socket_stats()[..] else { panic!("one shard") };
+    assert!(stats.sends > 0 && stats.send_calls > 0 && stats.receives > 0, "{stats:?}");
+    if cfg!(target_os = "linux") {
+        assert!(stats.receive_drops.is_some());
+    }
+    pair.client.close(0.into(), b"");
+    soon(pair.client.wait_idle()).await;
+    assert!(pair.client.socket_stats().is_empty());
+}
