@@ -14,8 +14,8 @@ use mio::{Registry, Token};
 
 use crate::bell::{Bell, Button};
 
-/// Bytes of datagrams that wait for a shard at most. What comes beyond is lost, as in a socket's buffer that is full; it
-/// holds two batches of full-size packets.
+/// Bytes of datagrams that wait for a shard at most: what a receive can bring in, however full. What comes beyond is lost, as
+/// in a socket's buffer.
 const MOST: usize = 2 << 20;
 
 type Letter = (Arrival, Box<[u8]>);
