@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Write the figures, the targets and every single run to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the medians to this file, as tables in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
     /// Draw the charts into this folder [default: the folder docs of the checkout, when everything is run]
     #[arg(long, value_name = "DIR")]
     pub(crate) charts: Option<PathBuf>,
