@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// What the processes of a run are told
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// Run only the scenarios whose names contain this, or with a trailing =, are this; may be given several times
+    /// Run only the scenarios whose names contain this (with a = at its end: that are this); may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Run only this stack; may be given several times [default: all]
