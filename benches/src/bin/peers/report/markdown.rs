@@ -16,7 +16,9 @@ fn table(results: &Results<'_>, aead: Aead) -> String {
         |peer: &Peer| SCENARIOS.iter().any(|scenario| results.get(scenario.name, aead, *peer).is_some());
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(run).collect();
     let mut out = format!("| {} |", aead.name());
-    peers.iter().for_each(|peer| drop(write!(out, " {} |", peer.name())));
+    for peer in &peers {
+        let _ = write!(out, " {} |", peer.name());
+    }
     let _ = writeln!(out, "\n|---|{}", "---|".repeat(peers.len()));
     for scenario in &SCENARIOS {
         let rows: Vec<_> = peers.iter().map(|peer| results.get(scenario.name, aead, *peer)).collect();
@@ -26,7 +28,8 @@ fn table(results: &Results<'_>, aead: Aead) -> String {
         let unit = Unit::of(scenario.load);
         let _ = write!(out, "| {}: {} |", scenario.title, unit.name());
         for row in &rows {
-            let figure = row.map(|row| row.figure().map_or("failed".into(), |spread| number(spread.median)));
+            let figure =
+                row.map(|row| row.figure().map_or_else(|| "failed".into(), |spread| number(spread.median)));
             let _ = write!(out, " {} |", figure.unwrap_or_default());
         }
         out.push('\n');
