@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// What the processes of a run are told
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// Run only the scenarios whose names contain this, or with a trailing =, are this; may be given several times
+    /// Run only the scenarios whose names contain this (with a = at its end: that are this); may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Run only this stack; may be given several times [default: all]
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Write the figures, the targets and every single run to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the medians to this file, as tables in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
     /// Draw the charts into this folder [default: the folder docs of the checkout, when everything is run]
     #[arg(long, value_name = "DIR")]
     pub(crate) charts: Option<PathBuf>,

@@ -28,7 +28,7 @@ use args::{Args, Command};
 use grid::{Peer, SCENARIOS, Scenario};
 use report::machine::Machine;
 use report::targets::{Target, Verdict};
-use report::{Results, Row, charts, table, targets};
+use report::{Results, Row, charts, markdown, table, targets};
 use run::{Cell, Plan};
 use setup::Contact;
 
@@ -84,14 +84,20 @@ fn compare(args: &Args) -> io::Result<ExitCode> {
             println!("drawn: {}", file.display());
         }
     }
-    if let Some(file) = &args.json {
+    write(args.markdown.as_deref(), || Ok(markdown::tables(&results)))?;
+    write(args.json.as_deref(), || {
         let all =
             Everything { machine, runs: plan.runs, millis: plan.millis, rows: &rows, targets: &targets };
-        let text = serde_json::to_string_pretty(&all).map_err(io::Error::other)?;
-        fs::write(file, text).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
-    }
+        serde_json::to_string_pretty(&all).map_err(io::Error::other)
+    })?;
     let failed = targets.iter().any(|target| target.verdict == Verdict::Fails);
     Ok(if args.check && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Writes a file if one is wanted.
+fn write(file: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> io::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, text()?).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
 }
 
 /// Where charts go: to the documentation if everything was run, else only where told.

@@ -64,7 +64,7 @@ mod tests {
     fn data_is_taken_in_pieces_of_any_size() {
         let mut check = Check::default();
         for len in [1, 63, PERIOD, PIECE, 0, 7] {
-            check.take(&at(check.offset(), len).to_vec());
+            check.take(at(check.offset(), len));
         }
         let all: Vec<u8> = [at(check.offset(), PIECE), at(check.offset() + PIECE as u64, PIECE)].concat();
         check.take(&all);

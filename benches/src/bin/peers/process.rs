@@ -1,6 +1,7 @@
 //! What a process takes: processor time, memory; and where it runs.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 use std::{fs, io};
 
 use nix::sched::{CpuSet, sched_setaffinity};

@@ -1,7 +1,7 @@
 //! The two processes of a run: server and client.
 
+use core::time::Duration;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 

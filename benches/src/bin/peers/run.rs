@@ -1,10 +1,11 @@
 //! Runs: two processes each, one after the other, all stacks in turn.
 
+use core::time::Duration;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -73,7 +74,7 @@ impl Plan {
         let program = self.program(cell.peer)?;
         let mut server = Process::start(&program, "serve", &self.job(cell), &[])?;
         let contact = server.first_line()?;
-        let (addr, proof) = contact.trim().split_once(' ').unwrap_or((contact.trim(), ""));
+        let (addr, proof) = contact.trim().split_once(' ').unwrap_or_else(|| (contact.trim(), ""));
         let pid = server.child.id().to_string();
         let details = ["--server", addr, "--proof", proof, "--pid", &pid];
         let client = Process::start(&program, "load", &self.job(cell), &details)?;

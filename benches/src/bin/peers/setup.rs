@@ -1,7 +1,8 @@
 //! What client and server of a run have to agree on.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::net::UdpSocket;
 
 use crate::grid::{Aead, Peer, Scenario};
 

@@ -1,7 +1,8 @@
 //! Many connections.
 
+use core::time::Duration;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::exchange::ping;
 use super::{Client, DIALS, IDLE, MANY, MESSAGE, join, read_number};

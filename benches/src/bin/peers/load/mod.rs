@@ -7,8 +7,9 @@ pub(crate) mod serve;
 
 pub(crate) use exchange::{fill_datagram, is_datagram};
 
+use core::time::Duration;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::grid::{Load, Way};
 use crate::process::Ends;

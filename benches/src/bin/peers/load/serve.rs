@@ -1,11 +1,11 @@
 //! The server's side: answers whatever the scenario asks.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::is_datagram;
-use super::{REQUEST, read_number};
+use super::{REQUEST, is_datagram, read_number};
 use crate::grid::{Load, Way};
 use crate::pattern::{self, Check, PIECE};
 use crate::stack::{Connection, Gone, RecvHalf, SendHalf, Stack};

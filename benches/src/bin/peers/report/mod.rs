@@ -2,6 +2,7 @@
 
 pub(crate) mod charts;
 pub(crate) mod machine;
+pub(crate) mod markdown;
 pub(crate) mod table;
 pub(crate) mod targets;
 

@@ -3,9 +3,9 @@
 //! s2n-tls has no policy that prefers ChaCha20-Poly1305, and its server takes it from a client that offers nothing else:
 //! there the client has rustls with aws-lc-rs.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
+use core::task::Poll;
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
 
 use bytes::Bytes;
 use s2n_quic::Server;

@@ -1,7 +1,7 @@
 //! TCP, plain and with TLS 1.3: a stream is a connection of its own.
 
-use std::marker::PhantomData;
-use std::net::SocketAddr;
+use core::marker::PhantomData;
+use core::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;

@@ -1,9 +1,10 @@
 //! The client's side.
 
+use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dunlin_mio::{ConnectionHandle, DatagramError, Driver, Event, OpenError, Peer, PublicKey, StreamId};
 

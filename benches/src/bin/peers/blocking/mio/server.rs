@@ -1,8 +1,9 @@
 //! The server's side.
 
+use core::time::Duration;
 use std::collections::HashMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dunlin_mio::{ConnectionHandle, Direction, Driver, Event, StreamId};
 

@@ -4,9 +4,11 @@
 
 mod packets;
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::UdpSocket;
+use std::time::Instant;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
