@@ -2,11 +2,12 @@
 
 use core::ops::{Deref, DerefMut};
 use core::task::Waker;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
 use dunlin_udp::{Clock, SHUTDOWN_LIMIT, UdpSocket};
+use hashbrown::HashMap;
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -42,7 +43,8 @@ pub(crate) enum Phase {
 pub(crate) struct State {
     pub(crate) engine: Endpoint,
     pub(crate) phase: Phase,
-    entries: HashMap<ConnectionHandle, Entry>,
+    /// Boxed, for a table has room for twice what is in it.
+    entries: HashMap<ConnectionHandle, Box<Entry>>,
     /// Attempts that the application has not asked for yet, oldest first.
     incoming: VecDeque<ConnectionHandle>,
     /// Connections that have not ended.
@@ -149,7 +151,7 @@ impl Locked<'_> {
         handle: ConnectionHandle,
     ) -> (Option<Connection<'_>>, Option<&mut Entry>, &mut Wakes) {
         let State { engine, entries, .. } = &mut *self.state;
-        (engine.connection(handle), entries.get_mut(&handle), &mut self.wakes)
+        (engine.connection(handle), entries.get_mut(&handle).map(Box::as_mut), &mut self.wakes)
     }
 
     /// There is something to send: wakes the driver if it sleeps.
@@ -263,11 +265,11 @@ impl State {
     /// A connection came into being.
     pub(crate) fn insert(&mut self, handle: ConnectionHandle, entry: Entry) {
         self.open += 1;
-        self.entries.insert(handle, entry);
+        self.entries.insert(handle, Box::new(entry));
     }
 
     /// The last handle is gone. The entry is returned to be dropped after the lock is released.
-    pub(crate) fn remove(&mut self, handle: ConnectionHandle) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, handle: ConnectionHandle) -> Option<Box<Entry>> {
         self.entries.remove(&handle)
     }
 

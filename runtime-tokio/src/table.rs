@@ -1,13 +1,13 @@
 //! What the adapter keeps of each connection beside the engine: who waits for what, and how it ended.
 
 use core::task::Waker;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use dunlin_core::{
     CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathStats, PeerIdentity,
     PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
 };
+use hashbrown::HashMap;
 
 use crate::wake::{Signals, Wakes, register};
 

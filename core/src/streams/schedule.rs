@@ -22,6 +22,8 @@ impl Schedule {
         let place = match self.levels.binary_search_by(|level| priority.cmp(&level.0)) {
             Ok(place) => place,
             Err(place) => {
+                // Most connections have one level, and idle ones are many.
+                self.levels.reserve_exact(usize::from(self.levels.is_empty()));
                 self.levels.insert(place, (priority, VecDeque::new()));
                 place
             }
