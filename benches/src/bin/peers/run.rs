@@ -52,12 +52,8 @@ impl Plan {
                     match self.measure(row.cell) {
                         Ok(sample) => row.samples.push(sample),
                         Err(error) => {
-                            progress.println(format!(
-                                "{} {} {}: {error}",
-                                scenario.name,
-                                peer.name(),
-                                aead.name()
-                            ));
+                            let what = format!("{} {} {}", scenario.name, peer.name(), aead.name());
+                            progress.suspend(|| eprintln!("{what}: {error}"));
                             row.failures += 1;
                         }
                     }
