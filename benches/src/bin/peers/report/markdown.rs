@@ -15,6 +15,9 @@ fn table(results: &Results<'_>, aead: Aead) -> String {
     let run =
         |peer: &Peer| SCENARIOS.iter().any(|scenario| results.get(scenario.name, aead, *peer).is_some());
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(run).collect();
+    if peers.is_empty() {
+        return String::new();
+    }
     let mut out = format!("| {} |", aead.name());
     for peer in &peers {
         let _ = write!(out, " {} |", peer.name());
