@@ -110,7 +110,7 @@ impl Driver {
         let shared = &**place.shared();
         rebind(shared, socket)?;
         for _ in 0..ROUNDS_PER_TURN {
-            let received = receive(receiver, cx, place, socket)?;
+            let received = receive(receiver, cx, place, socket, transmitter.has_more())?;
             let sent = transmit(transmitter, cx, shared, socket)?;
             if let Some(key_log) = key_log {
                 key_log.drain(shared);

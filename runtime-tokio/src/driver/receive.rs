@@ -13,6 +13,9 @@ use super::{Place, Socket};
 
 /// Receives one batch and hands it to the engine. `false` if there was none; the task is then woken when one comes.
 ///
+/// The runtime finds out that the socket is readable when it has nothing else to do, or now and then. A driver that is
+/// `busy` sending keeps it from that: it looks for itself, for what was acknowledged is worth knowing soon.
+///
 /// # Errors
 /// The socket is of no use any more.
 pub(super) fn receive(
@@ -20,7 +23,14 @@ pub(super) fn receive(
     cx: &mut Context<'_>,
     place: &Place,
     socket: &Socket,
+    busy: bool,
 ) -> io::Result<bool> {
+    if busy && receiver.is_empty() {
+        match receiver.receive(&*socket.udp) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
     while receiver.is_empty() {
         let received =
             socket.readiness.try_io(Interest::READABLE, || match receiver.receive(&*socket.udp)? {
