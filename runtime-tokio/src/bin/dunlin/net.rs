@@ -38,10 +38,6 @@ const DIAL: Duration = Duration::from_secs(5);
 /// Addresses of a name that are dialled at once, at most.
 const MAX_ADDRESSES: usize = 4;
 
-/// The most receive credit of a connection and of a stream, in bytes: a transfer is one stream, so that stream may have
-/// as much as the connection. 32 MiB are 2.7 Gbit/s at 100 ms.
-pub(crate) const WINDOW: u64 = 32 << 20;
-
 /// Why one side closes a connection or refuses one.
 pub(crate) mod code {
     use dunlin_tokio::ErrorCode;
@@ -72,9 +68,6 @@ pub(crate) fn config(alpn: &[u8], packet_size: u16, aead: AeadPolicy) -> Config 
     config.connect_timeout = DIAL;
     config.packet_size = packet_size;
     config.aead = aead;
-    config.limits.max_window = WINDOW;
-    config.limits.max_stream_window = WINDOW;
-    config.limits.send_buffer = WINDOW;
     config
 }
 

@@ -105,7 +105,7 @@ impl Speaks {
                 let mut config = net::config(alpn, 1200, AeadPolicy::Auto).accept_qotp(true);
                 config.alpns.clear();
                 // The other side is a dunlin as well: these are its protocols.
-                config.qotp.max_in_flight = net::WINDOW;
+                config.qotp.max_in_flight = config.limits.max_window;
                 Ok(config)
             }
         }
