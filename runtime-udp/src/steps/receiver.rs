@@ -8,11 +8,11 @@ use quinn_udp::{EcnCodepoint, RecvMeta};
 
 use crate::socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN};
 
-/// Buffers that one receive fills while they hold little.
+/// Buffers that one receive fills while many come that hold little.
 const BUFFERS: usize = if BATCH_SIZE < 32 { BATCH_SIZE } else { 32 };
-/// The same while they hold much: with receive offload up to 64 datagrams of a sender each. More would only spread the
-/// same bytes over more of the processor's cache.
-const LARGE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+/// The same otherwise. With receive offload each may hold up to 64 datagrams of a sender: more would only spread the same
+/// bytes over more of the processor's cache; and where one comes at a time, each that is asked for costs a little.
+const FEW_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 /// What holds little has at most so many bytes in a buffer, on the average.
 const LITTLE: usize = 4 << 10;
 
@@ -55,7 +55,7 @@ impl Receiver {
             buffers: vec![[0; RECV_BUFFER_LEN]; BUFFERS].into_boxed_slice(),
             metas: [RecvMeta::default(); BUFFERS],
             filled: 0,
-            asked: LARGE_BUFFERS,
+            asked: FEW_BUFFERS,
         }
     }
 
@@ -72,7 +72,8 @@ impl Receiver {
         let asked = self.asked;
         self.filled = socket.try_recv(&mut slices[..asked], &mut self.metas[..asked])?;
         let bytes: usize = self.metas.iter().take(self.filled).map(|meta| meta.len).sum();
-        self.asked = if bytes > self.filled * LITTLE { LARGE_BUFFERS } else { BUFFERS };
+        let many = self.filled >= FEW_BUFFERS && bytes <= self.filled * LITTLE;
+        self.asked = if many { BUFFERS } else { FEW_BUFFERS };
         // Where the system hands out one buffer at a time, every one may have left something.
         let short = (1..asked).contains(&self.filled);
         Ok(if short { Left::Nothing } else { Left::Perhaps })
