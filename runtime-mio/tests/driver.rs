@@ -1,28 +1,20 @@
 //! Drivers on loopback: what is mio's own. What every adapter does is in `tests/adapters`.
 
+mod common;
+
 use core::time::Duration;
 use std::io::ErrorKind;
 
 use dunlin_mio::mio::{Events, Poll, Token};
 use dunlin_mio::{
-    BindError, BindOptions, CloseReason, Config, ConnectError, ConnectOptions, ConnectionHandle, Driver,
-    Endpoint, ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
+    BindError, BindOptions, CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Driver, Endpoint,
+    ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
 };
 
-/// Nothing takes this long.
-const TOO_LONG: Duration = Duration::from_secs(600);
+use common::config;
 
 /// How often something is tried that the loss of a packet can spoil.
 const TRIES: usize = 100;
-
-fn config() -> Config {
-    let mut config = Config::default();
-    config.alpns = vec![b"test".to_vec()];
-    config.connect_timeout = TOO_LONG;
-    config.idle_timeout = Some(TOO_LONG);
-    config.keep_alive = Some(Duration::from_millis(20));
-    config
-}
 
 fn driver(secret: u8) -> Driver {
     Driver::bind("127.0.0.1:0".parse().unwrap(), config(), Identity::from_secret([secret; 32])).unwrap()

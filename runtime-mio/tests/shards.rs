@@ -1,5 +1,7 @@
 //! Several drivers behind one address, each on a thread of its own.
 
+mod common;
+
 use core::net::SocketAddr;
 use core::num::NonZeroU8;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -12,26 +14,16 @@ use std::thread::{self, JoinHandle};
 use dunlin_core::{DropReason, Shard};
 use dunlin_mio::dunlin_udp::{DatagramSocket, Outcome, Transmit};
 use dunlin_mio::{
-    BindOptions, Config, ConnectionHandle, Driver, Endpoint, EndpointStats, Event, Identity, Peer, PublicKey,
+    BindOptions, ConnectionHandle, Driver, Endpoint, EndpointStats, Event, Identity, Peer, PublicKey,
     SocketGroup, StreamId, UdpSocket,
 };
 
-/// Nothing takes this long.
-const TOO_LONG: Duration = Duration::from_secs(600);
+use common::config;
 
 const TEXT: &[u8] = b"there and back";
 
 fn any() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
-}
-
-fn config() -> Config {
-    let mut config = Config::default();
-    config.alpns = vec![b"test".to_vec()];
-    config.connect_timeout = TOO_LONG;
-    config.idle_timeout = Some(TOO_LONG);
-    config.keep_alive = Some(Duration::from_millis(20));
-    config
 }
 
 fn identity(secret: u8) -> Identity {

@@ -22,6 +22,18 @@ fn dial(duo: &mut Duo) -> ConnectionHandle {
     handle
 }
 
+/// A thousand dials whose first datagrams are on their way.
+fn a_thousand_dials() -> Duo {
+    let mut settings = config();
+    settings.limits.per_endpoint = 1 << 30;
+    let mut duo = Duo::new(settings.clone(), settings);
+    for _ in 0..1000 {
+        dial(&mut duo);
+    }
+    duo.drain(0, TrainLimit::SINGLE);
+    duo
+}
+
 /// A connection that stands, seen from both sides.
 fn connected(settings: &Config) -> (Duo, [ConnectionHandle; 2]) {
     let mut duo = Duo::new(settings.clone(), settings.clone());
@@ -33,13 +45,7 @@ fn connected(settings: &Config) -> (Duo, [ConnectionHandle; 2]) {
 
 #[test]
 fn a_thousand_due_connections_are_served_in_turn() {
-    let mut settings = config();
-    settings.limits.per_endpoint = 1 << 30;
-    let mut duo = Duo::new(settings.clone(), settings);
-    for _ in 0..1000 {
-        dial(&mut duo);
-    }
-    duo.drain(0, TrainLimit::SINGLE);
+    let mut duo = a_thousand_dials();
     duo.now += duo.sides[0].endpoint.config().connect_timeout;
     let rounds = 1000usize.div_ceil(TIMERS_PER_CALL);
     for round in 0..rounds {
@@ -58,13 +64,7 @@ fn a_thousand_due_connections_are_served_in_turn() {
 /// A report of the network concerns all connections, but one call serves some; no time has to pass for the rest.
 #[test]
 fn a_report_reaches_a_thousand_connections_in_turn() {
-    let mut settings = config();
-    settings.limits.per_endpoint = 1 << 30;
-    let mut duo = Duo::new(settings.clone(), settings);
-    for _ in 0..1000 {
-        dial(&mut duo);
-    }
-    duo.drain(0, TrainLimit::SINGLE);
+    let mut duo = a_thousand_dials();
     duo.now += DELAY;
     let rounds = 1000usize.div_ceil(TIMERS_PER_CALL);
     for _ in 0..3 {
