@@ -71,8 +71,8 @@ impl Connection {
             return false;
         }
         if budget < size {
-            let next = path.pacer.next_send(now, path.bbr.pacing_rate(), path.packet_size);
-            self.path.paced_until = Some(next);
+            let (rate, size) = (path.bbr.pacing_rate(), path.packet_size);
+            self.path.pacer.wait(now, rate, size);
         }
         budget >= size
     }

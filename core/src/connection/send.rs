@@ -85,11 +85,11 @@ impl Connection {
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.path.bbr.pacing_rate();
-        let mut budget = self.path.pacer.budget(now, rate, self.full_size());
+        let full = self.full_size();
+        let mut budget = self.path.pacer.grant(now, rate, full);
         let mut paced = 0;
         let mut segment_size = 0;
         let mut ecn = None;
-        self.path.paced_until = None;
         self.starved = false;
         let room = self.room_to_send(cx);
         let probe = self.put_mtu_probe(cx, now, limit, budget, room, out);
@@ -158,7 +158,7 @@ impl Connection {
             Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
             Held::Pacer => {
                 let (rate, size) = (self.path.bbr.pacing_rate(), self.full_size());
-                self.path.paced_until = Some(self.path.pacer.next_send(now, rate, size));
+                self.path.pacer.wait(now, rate, size);
             }
             Held::Memory => self.starved = true,
             Held::Window | Held::Amplification | Held::Numbers => {}

@@ -19,7 +19,7 @@ impl Connection {
                 // What is due to be sent waits for the peer where nothing may be sent.
                 let to_send = [
                     self.path.received.deadline(),
-                    self.path.paced_until,
+                    self.path.pacer.until(),
                     self.path.validation.deadline(),
                     self.idle.keep_alive_due(outstanding),
                 ];

@@ -41,8 +41,6 @@ pub(crate) struct Path {
     pub(crate) loss: LossDetector,
     pub(crate) bbr: Bbr,
     pub(crate) pacer: Pacer,
-    /// Something could be sent but for the pacer, until then.
-    pub(crate) paced_until: Option<Instant>,
     /// The peer's challenge that is not answered yet; the newest wins.
     pub(crate) response_owed: Option<[u8; 8]>,
     /// Packets without anything ack-eliciting since the last one with.
@@ -74,7 +72,6 @@ impl Path {
             loss: LossDetector::new(),
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
-            paced_until: None,
             response_owed: None,
             quiet: 0,
         }

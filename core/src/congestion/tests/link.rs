@@ -200,8 +200,9 @@ impl Network {
                 return;
             }
             let rate = self.bbr.pacing_rate();
-            if self.pacer.budget(now, rate, MTU) < SIZE {
-                self.wake = Some(self.pacer.next_send(now, rate, MTU) + self.link.timer_slack);
+            if self.pacer.grant(now, rate, MTU) < SIZE {
+                self.pacer.wait(now, rate, MTU);
+                self.wake = self.pacer.until().map(|until| until + self.link.timer_slack);
                 return;
             }
             self.send_packet();

@@ -79,9 +79,8 @@ impl Connection {
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let full = usize::from(self.path.packet_size);
         let rate = self.path.bbr.pacing_rate();
-        let mut budget = self.path.pacer.budget(now, rate, self.path.packet_size);
+        let mut budget = self.path.pacer.grant(now, rate, self.path.packet_size);
         let (mut paced, mut segment_size) = (0, full);
-        self.path.paced_until = None;
         self.starved = false;
         let room = self.room_to_send(cx);
         for count in 0..limit.segments.max(1) {

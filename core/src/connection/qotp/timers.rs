@@ -16,7 +16,7 @@ impl Connection {
         }
         let (pto, outstanding) = (self.pto(), self.path.sent.outstanding());
         [
-            self.path.paced_until.filter(|_| !self.starved),
+            self.path.pacer.until().filter(|_| !self.starved),
             self.path.loss.deadline(pto, outstanding),
             self.idle.deadline(pto),
             self.idle.keep_alive_due(outstanding).filter(|_| !self.ping_owed),
