@@ -143,9 +143,15 @@ impl RangeSet {
         let left = Span { start: first.start, end: range.start };
         let right = Span { start: range.end, end: last.end };
         let held = total(hit);
-        let rest: SmallVec<[Span; 2]> = [left, right].into_iter().filter(|span| span.len() > 0).collect();
-        self.replace(from..to, &rest);
-        held.saturating_sub(total(&rest))
+        let both = [left, right];
+        let rest = match (left.len() > 0, right.len() > 0) {
+            (true, true) => both.as_slice(),
+            (true, false) => &[left],
+            (false, true) => &[right],
+            (false, false) => &[],
+        };
+        self.replace(from..to, rest);
+        held.saturating_sub(total(rest))
     }
 
     /// Removes everything below `limit` and says how many values that were.

@@ -99,7 +99,7 @@ impl Connecting {
             // What came before the end can still be read.
             (Handshake::Done(settled), _) => Poll::Ready(Ok(Stage::Done(Arc::clone(settled)))),
             (_, Some(end)) => Poll::Ready(Err(end.reason.clone())),
-            (Handshake::PeerKey(key), None) => Poll::Ready(Ok(Stage::PeerKey(*key))),
+            (Handshake::PeerKey(key), None) => Poll::Ready(Ok(Stage::PeerKey(**key))),
             (Handshake::Pending, None) => {
                 entry.await_handshake(cx.waker(), wakes);
                 self.link.uncork(&mut locked);

@@ -8,6 +8,7 @@ use dunlin_core::{
     PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
 };
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::wake::{Signals, Wakes, register};
 
@@ -32,7 +33,7 @@ pub(crate) enum Wire {
 #[derive(Clone, Debug)]
 pub(crate) struct Native {
     pub(crate) peer: PublicKey,
-    pub(crate) alpn: Vec<u8>,
+    pub(crate) alpn: SmallVec<[u8; 16]>,
     pub(crate) handshake_hash: [u8; 32],
 }
 
@@ -56,7 +57,7 @@ impl Settled {
 impl Native {
     fn of(connection: &Connection<'_>) -> Option<Self> {
         let PeerIdentity::Verified(peer) = connection.peer_identity()?;
-        let (alpn, handshake_hash) = (connection.alpn()?.to_vec(), connection.handshake_hash()?);
+        let (alpn, handshake_hash) = (connection.alpn()?.into(), connection.handshake_hash()?);
         Some(Self { peer, alpn, handshake_hash })
     }
 }
@@ -65,8 +66,8 @@ impl Native {
 #[derive(Clone, Debug)]
 pub(crate) enum Handshake {
     Pending,
-    /// Waits for the application's trust.
-    PeerKey(PublicKey),
+    /// Waits for the application's trust. Boxed: few do, and not for long.
+    PeerKey(Box<PublicKey>),
     Done(Arc<Settled>),
 }
 
@@ -94,6 +95,15 @@ struct Writer {
     outcome: Outcome,
 }
 
+/// Who waits for which stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Who waits to read.
+    readers: HashMap<StreamId, Waker>,
+    /// Every sending half that the application holds.
+    writers: HashMap<StreamId, Writer>,
+}
+
 /// A connection in the adapter's table. It lives as long as there is a handle.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -103,22 +113,13 @@ pub(crate) struct Entry {
     pub(crate) end: Option<Box<End>>,
     /// Who waits for the handshake.
     connecting: Option<Waker>,
-    /// Who waits to read.
-    readers: HashMap<StreamId, Waker>,
-    /// Every sending half that the application holds.
-    writers: HashMap<StreamId, Writer>,
+    /// Boxed: a connection at rest has none.
+    streams: Option<Box<Waiting>>,
 }
 
 impl Entry {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {
-        Self {
-            signals,
-            handshake: Handshake::Pending,
-            end: None,
-            connecting: None,
-            readers: HashMap::new(),
-            writers: HashMap::new(),
-        }
+        Self { signals, handshake: Handshake::Pending, end: None, connecting: None, streams: None }
     }
 
     pub(crate) fn await_handshake(&mut self, waker: &Waker, wakes: &mut Wakes) {
@@ -126,45 +127,57 @@ impl Entry {
     }
 
     pub(crate) fn await_readable(&mut self, id: StreamId, waker: &Waker, wakes: &mut Wakes) {
-        if self.readers.get(&id).is_some_and(|old| old.will_wake(waker)) {
+        let readers = &mut self.streams_mut().readers;
+        if readers.get(&id).is_some_and(|old| old.will_wake(waker)) {
             return;
         }
-        wakes.nobody(self.readers.insert(id, waker.clone()));
+        wakes.nobody(readers.insert(id, waker.clone()));
     }
 
     /// The reader is gone.
     pub(crate) fn forget_reader(&mut self, id: StreamId, wakes: &mut Wakes) {
-        wakes.nobody(self.readers.remove(&id));
+        wakes.nobody(self.take_reader(id));
         self.shrink();
     }
 
     /// The application gets a sending half.
     pub(crate) fn add_writer(&mut self, id: StreamId, outcome: Outcome) {
-        self.writers.insert(id, Writer { waker: None, outcome });
+        self.streams_mut().writers.insert(id, Writer { waker: None, outcome });
     }
 
     pub(crate) fn outcome(&self, id: StreamId) -> Outcome {
-        self.writers.get(&id).map_or(Outcome::Settled, |writer| writer.outcome)
+        let writers = self.streams.as_ref().map(|streams| &streams.writers);
+        writers.and_then(|writers| writers.get(&id)).map_or(Outcome::Settled, |writer| writer.outcome)
     }
 
     pub(crate) fn await_writer(&mut self, id: StreamId, waker: &Waker, wakes: &mut Wakes) {
-        if let Some(writer) = self.writers.get_mut(&id) {
+        if let Some(writer) = self.writer(id) {
             register(&mut writer.waker, waker, wakes);
         }
     }
 
     /// The writer is gone.
     pub(crate) fn forget_writer(&mut self, id: StreamId, wakes: &mut Wakes) {
-        wakes.nobody(self.writers.remove(&id).and_then(|writer| writer.waker));
+        let writer = self.streams.as_mut().and_then(|streams| streams.writers.remove(&id));
+        wakes.nobody(writer.and_then(|writer| writer.waker));
         self.shrink();
+    }
+
+    fn streams_mut(&mut self) -> &mut Waiting {
+        self.streams.get_or_insert_default()
+    }
+
+    fn take_reader(&mut self, id: StreamId) -> Option<Waker> {
+        self.streams.as_mut()?.readers.remove(&id)
+    }
+
+    fn writer(&mut self, id: StreamId) -> Option<&mut Writer> {
+        self.streams.as_mut()?.writers.get_mut(&id)
     }
 
     /// A connection without streams holds nothing for them.
     fn shrink(&mut self) {
-        if self.readers.is_empty() && self.writers.is_empty() {
-            self.readers.shrink_to_fit();
-            self.writers.shrink_to_fit();
-        }
+        self.streams.take_if(|streams| streams.readers.is_empty() && streams.writers.is_empty());
     }
 
     /// Something happened. `connection` is the engine's, unless it has forgotten it already.
@@ -182,7 +195,7 @@ impl Entry {
                 wakes.task(self.connecting.take());
             }
             Event::PeerKey(key) => {
-                self.handshake = Handshake::PeerKey(key);
+                self.handshake = Handshake::PeerKey(Box::new(key));
                 wakes.task(self.connecting.take());
             }
             Event::StreamOpened(Direction::Bidirectional) => wakes.one(&self.signals, |all| &all.accept_bi),
@@ -191,10 +204,10 @@ impl Entry {
             Event::StreamsAvailable(Direction::Unidirectional) => {
                 wakes.one(&self.signals, |all| &all.open_uni);
             }
-            Event::Readable(id) => wakes.task(self.readers.remove(&id)),
+            Event::Readable(id) => wakes.task(self.take_reader(id)),
             Event::Writable(id) => self.on_writable(id, connection, wakes),
             Event::Finished(id) => {
-                if let Some(writer) = self.writers.get_mut(&id) {
+                if let Some(writer) = self.writer(id) {
                     if writer.outcome == Outcome::Open {
                         writer.outcome = Outcome::Settled;
                     }
@@ -212,7 +225,7 @@ impl Entry {
     /// The stream takes data again, or the peer stopped it. The engine forgets a stopped stream once the peer knows
     /// that we heard it, so the code is kept here.
     fn on_writable(&mut self, id: StreamId, connection: Option<&mut Connection<'_>>, wakes: &mut Wakes) {
-        let Some(writer) = self.writers.get_mut(&id) else { return };
+        let Some(writer) = self.writer(id) else { return };
         if let Some(Err(WriteError::Stopped(code))) = connection.map(|connection| connection.write(id, &[])) {
             writer.outcome = Outcome::Stopped(code);
         }
@@ -227,11 +240,13 @@ impl Entry {
             last: connection.map(|connection| (connection.stats(), connection.path())),
         }));
         wakes.task(self.connecting.take());
-        for (_, waker) in self.readers.drain() {
-            wakes.task(Some(waker));
-        }
-        for writer in self.writers.values_mut() {
-            wakes.task(writer.waker.take());
+        if let Some(streams) = &mut self.streams {
+            for (_, waker) in streams.readers.drain() {
+                wakes.task(Some(waker));
+            }
+            for writer in streams.writers.values_mut() {
+                wakes.task(writer.waker.take());
+            }
         }
         wakes.everybody(&self.signals);
     }

@@ -57,13 +57,18 @@ pub(crate) struct Wakes(SmallVec<[Wake; 4]>);
 
 impl Wakes {
     pub(crate) fn task(&mut self, waker: Option<Waker>) {
-        self.0.extend(waker.map(Wake::Task));
+        // Not `extend`, which costs more than the check.
+        if let Some(waker) = waker {
+            self.0.push(Wake::Task(waker));
+        }
     }
 
     /// Drops a waker that was replaced. It must not be woken: two wakers of one task need not know that they are
     /// ([`Waker::will_wake`]), and a task that is woken whenever it goes to sleep never does.
     pub(crate) fn nobody(&mut self, waker: Option<Waker>) {
-        self.0.extend(waker.map(Wake::Nobody));
+        if let Some(waker) = waker {
+            self.0.push(Wake::Nobody(waker));
+        }
     }
 
     /// One of those who wait for this signal of a connection.
