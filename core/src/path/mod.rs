@@ -3,10 +3,11 @@
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod mtu;
+pub(crate) mod table;
 pub(crate) mod validate;
 
 use crate::congestion::{Bbr, Pacer};
-use crate::id::{PacketNumber, PathId};
+use crate::id::{ConnectionId, PacketNumber, PathId};
 use crate::recovery::loss::{LossDetector, MAX_PROBE_TIMEOUT};
 use crate::recovery::received::Received;
 use crate::recovery::rtt::Rtt;
@@ -26,6 +27,8 @@ pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) local: LocalAddr,
     pub(crate) remote: TransportAddr,
+    /// The connection id in the packets that we send.
+    pub(crate) remote_id: ConnectionId,
     /// Size of a full packet of stream data, in bytes of UDP payload.
     pub(crate) packet_size: u16,
     /// Where that comes from; on QOTP's wire it is fixed.
@@ -43,6 +46,8 @@ pub(crate) struct Path {
     pub(crate) pacer: Pacer,
     /// The peer's challenge that is not answered yet; the newest wins.
     pub(crate) response_owed: Option<[u8; 8]>,
+    /// A PING is to be sent.
+    pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
 }
@@ -60,6 +65,7 @@ impl Path {
             id: PathId::ZERO,
             local,
             remote,
+            remote_id: ConnectionId([0; 8]),
             packet_size,
             mtu: Mtu::fixed(packet_size),
             validation: Validation::Valid,
@@ -73,6 +79,7 @@ impl Path {
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
             response_owed: None,
+            ping_owed: false,
             quiet: 0,
         }
     }
