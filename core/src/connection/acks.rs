@@ -140,6 +140,7 @@ impl Connection {
         for item in path.sent.items(packet) {
             match item {
                 Item::Ack(number) => path.received.on_ack_acked(number),
+                Item::RetireConnectionId(_) => self.cids.on_acked(item),
                 _ => self.streams.on_acked(item, memory),
             }
         }
@@ -201,6 +202,7 @@ impl Connection {
                 qotp.on_lost(item, number, &mut self.streams);
                 continue;
             }
+            self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
     }
@@ -242,6 +244,7 @@ impl Connection {
                 qotp.probe_with(item);
                 continue;
             }
+            self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
     }

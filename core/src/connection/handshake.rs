@@ -101,6 +101,9 @@ impl Connection {
         // The confirming packet: it must be acknowledged, so it is repeated until it is.
         self.paths[FIRST].ping_owed = true;
         self.settle_early(payload.hello.early);
+        if trusted {
+            self.supply_cids(cx, now);
+        }
         self.tell(cx, if trusted { Event::Connected } else { Event::PeerKey(peer) });
         match self.apply_frames(FIRST, cx, now, payload.frames) {
             Ok(_) => {

@@ -1,6 +1,7 @@
 //! A connection: a struct of parts, each with its own small API, and the verbs that conduct them.
 
 mod acks;
+mod cids;
 mod close;
 mod early;
 mod handshake;
@@ -20,6 +21,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::budget::Account;
+use crate::cids::Cids;
 use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
 use crate::datagrams::Datagrams;
@@ -58,12 +60,13 @@ pub(crate) struct Connection {
     pub(crate) handle: ConnectionHandle,
     role: Role,
     wire: WireVersion,
-    /// The id in the packets that come to us.
+    /// The first id in the packets that come to us, by which the connection is known in key logs.
     pub(crate) local_id: ConnectionId,
     /// Responder: what copies of the Init are known by.
     pub(crate) digest: Option<[u8; 32]>,
     state: State,
     paths: Paths,
+    cids: Cids,
     streams: Streams,
     datagrams: Datagrams,
     peer: TransportParams,
@@ -179,7 +182,8 @@ impl Connection {
             local_id,
             digest: None,
             state,
-            paths: Paths::new(Path::new(now, local, remote, packet_size, cx.rng.next_u64())),
+            paths: Paths::new(Path::new(now, local, remote, local_id, packet_size, cx.rng.next_u64())),
+            cids: Cids::new(local_id),
             streams,
             datagrams: Datagrams::new(cx.config.datagrams),
             peer: TransportParams::DEFAULT,
@@ -263,6 +267,7 @@ impl Connection {
         self.tell_qotp_window(cx.now);
         let held = self.state.heap_bytes()
             + self.paths.heap_bytes()
+            + self.cids.heap_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
@@ -306,6 +311,9 @@ impl Connection {
 
     /// Gives everything back. The last verb.
     pub(crate) fn forget(&mut self, cx: &mut Shared) {
+        if self.wire == WireVersion::Native {
+            self.release_cids(cx);
+        }
         self.streams.discard(&mut cx.memory(&mut self.account));
         self.account.close(&mut cx.budget);
     }

@@ -25,7 +25,13 @@ impl Connection {
         match &mut self.state {
             State::Dialling(dialling) => dialling.hurry(now),
             State::Qotp(qotp) if qotp.is_dialling() => qotp.hurry_dial(now),
-            State::Untrusted(_) | State::Established(_) => self.probe_at_once(),
+            State::Untrusted(_) | State::Established(_) => {
+                // Who watches the old network and the new one shall not see the same ids.
+                for at in self.paths.slots() {
+                    self.paths[at].cid_stale = true;
+                }
+                self.probe_at_once()
+            }
             State::Qotp(qotp) => {
                 qotp.forgive_silence();
                 self.probe_at_once()

@@ -116,6 +116,6 @@ impl Connection {
     fn has_output(&self, at: PathSlot) -> bool {
         self.paths[at].ping_owed
             || (matches!(self.state, State::Established(_))
-                && (self.streams.has_output() || self.datagrams.has_output()))
+                && (self.streams.has_output() || self.datagrams.has_output() || self.cids.has_output()))
     }
 }

@@ -6,7 +6,7 @@ use crate::crypto::keys::{OpenError, Timing};
 use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
-use crate::id::PacketNumber;
+use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
 use crate::path::table::{FIRST, PathSlot};
 use crate::path::validate::Validation;
@@ -50,12 +50,13 @@ impl From<FrameError> for Stop {
 }
 
 impl Connection {
-    /// A Data packet with our connection id came.
+    /// A Data packet came `to` one of our connection ids.
     pub(crate) fn handle_data(
         &mut self,
         cx: &mut Shared,
         now: Instant,
         arrival: &Arrival,
+        to: ConnectionId,
         datagram: &mut [u8],
     ) -> Disposition {
         let timing = Timing { now, pto: self.largest_pto() };
@@ -94,9 +95,13 @@ impl Connection {
         if self.paths[at].received.is_duplicate(numbered.number) {
             return Disposition::Dropped(DropReason::Duplicate);
         }
+        let is_newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
         let missed = self.is_peer_missed(at, now);
         self.on_authentic(at, cx, now, arrival, datagram.len());
+        if is_newest {
+            self.on_packet_to(at, to);
+        }
         let disposition = self.apply_packet(at, cx, now, numbered.number, arrival.ecn, payload);
         if missed {
             self.paths[at].loss.on_peer_heard();
@@ -134,6 +139,7 @@ impl Connection {
             self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }
         self.tell(cx, Event::Connected);
+        self.supply_cids(cx, now);
         if !early.is_empty() {
             self.apply_packet(FIRST, cx, now, PacketNumber::ZERO, None, &early);
         }
@@ -209,6 +215,8 @@ impl Connection {
                 self.streams.on_max_stream_data(id, max, &mut cx.memory(&mut self.account))?;
             }
             Frame::MaxStreams { direction, max } => self.streams.on_max_streams(direction, max),
+            Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
+            Frame::RetireConnectionId(sequence) => self.on_retire_cid(cx, now, at, sequence)?,
             Frame::PathChallenge(data) => self.paths[at].response_owed = Some(data),
             Frame::PathResponse(data) => self.paths[at].validation.on_response(&data),
             Frame::Datagram(data) => self.on_datagram(cx, data)?,

@@ -87,6 +87,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
         self.rotate_keys(now);
+        self.renew_cid(at);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.paths[at].bbr.pacing_rate();
@@ -296,6 +297,7 @@ impl Connection {
             }
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
             self.streams.put_controls(out, end, &mut self.paths[at].sent);
+            self.put_cids(at, cx, out, end);
             // Some may have been queued before the handshake told what the peer takes.
             let room = usize::from(self.paths[at].largest_datagram()) - DATA_HEADER - TAG;
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {

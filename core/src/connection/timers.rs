@@ -22,6 +22,7 @@ impl Connection {
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
                     self.idle.rest_due().filter(|_| self.is_roomy()),
+                    self.cids.local.deadline(),
                 ]
                 .into_iter()
                 .flatten()
@@ -92,6 +93,9 @@ impl Connection {
         }
         for at in self.paths.slots() {
             self.handle_path_timeout(at, now);
+        }
+        if is_due(self.cids.local.deadline()) {
+            self.on_cid_timeout(cx, now);
         }
         if is_due(self.early.as_ref().and_then(|early| early.lost_at)) {
             self.lose_early();

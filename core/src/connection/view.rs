@@ -286,6 +286,7 @@ impl<'a> Connection<'a> {
     pub fn trust(&mut self) {
         self.update(|inner, cx| {
             if inner.state.on_trust() {
+                inner.supply_cids(cx, cx.now);
                 inner.tell(cx, Event::Connected);
             }
         });

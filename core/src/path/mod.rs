@@ -21,6 +21,14 @@ use ecn::EcnValidation;
 use mtu::Mtu;
 use validate::Validation;
 
+/// How often each side has changed the id that it sends to. Who has changed less often follows the other, and only then:
+/// so a change is answered by one, and not for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CidChanges {
+    pub(crate) ours: u32,
+    pub(crate) theirs: u32,
+}
+
 /// One path.
 #[derive(Debug)]
 pub(crate) struct Path {
@@ -29,6 +37,13 @@ pub(crate) struct Path {
     pub(crate) remote: TransportAddr,
     /// The connection id in the packets that we send.
     pub(crate) remote_id: ConnectionId,
+    /// Its sequence number.
+    pub(crate) remote_sequence: u32,
+    /// The connection id in the packets that come to us.
+    pub(crate) local_id: ConnectionId,
+    pub(crate) cid_changes: CidChanges,
+    /// The next packet is to be sent to another id, if there is one.
+    pub(crate) cid_stale: bool,
     /// Size of a full packet of stream data, in bytes of UDP payload.
     pub(crate) packet_size: u16,
     /// Where that comes from; on QOTP's wire it is fixed.
@@ -58,6 +73,7 @@ impl Path {
         now: Instant,
         local: LocalAddr,
         remote: TransportAddr,
+        local_id: ConnectionId,
         packet_size: u16,
         seed: u64,
     ) -> Self {
@@ -66,6 +82,10 @@ impl Path {
             local,
             remote,
             remote_id: ConnectionId([0; 8]),
+            remote_sequence: 0,
+            local_id,
+            cid_changes: CidChanges::default(),
+            cid_stale: false,
             packet_size,
             mtu: Mtu::fixed(packet_size),
             validation: Validation::Valid,

@@ -7,6 +7,9 @@ use crate::time::Duration;
 
 use super::Path;
 
+/// Paths that a connection has at once.
+pub(crate) const MAX_PATHS: u8 = 1;
+
 /// Where a path is kept as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PathSlot(u8);
