@@ -38,6 +38,7 @@
 
 mod address;
 mod bind;
+mod buffers;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
@@ -52,7 +53,8 @@ mod socket;
 mod stats;
 mod steps;
 
-pub use bind::{BindOptions, BufferSizes};
+pub use bind::BindOptions;
+pub use buffers::{BufferSizes, SmallBuffers};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
