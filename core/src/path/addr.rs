@@ -50,6 +50,35 @@ pub struct LocalAddr {
     pub ip: Option<IpAddr>,
 }
 
+/// Both ends of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tuple {
+    pub(crate) local: LocalAddr,
+    pub(crate) remote: TransportAddr,
+}
+
+impl Tuple {
+    /// Whether these are the same two ends, as far as is known: not every system tells of a packet which of its addresses
+    /// it was sent to.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        let ips = (self.local.ip, other.local.ip);
+        self.remote == other.remote
+            && self.local.socket == other.local.socket
+            && (ips.0 == ips.1 || ips.0.is_none() || ips.1.is_none())
+    }
+
+    /// Whether the two differ in nothing but ports, as after a NAT has forgotten a mapping: the route is most likely the
+    /// same.
+    pub(crate) fn is_same_route(&self, other: &Self) -> bool {
+        let (TransportAddr::Ip(ours), TransportAddr::Ip(theirs)) = (self.remote, other.remote);
+        ours.ip() == theirs.ip()
+            && match (self.local.ip, other.local.ip) {
+                (Some(ours), Some(theirs)) => ours == theirs,
+                _ => self.local.socket == other.local.socket,
+            }
+    }
+}
+
 /// The ECN bits of an IP packet (RFC 3168 section 5) where they are not 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ecn {
@@ -129,6 +158,27 @@ mod tests {
     fn one_peer_has_one_address() {
         assert_eq!(addr("[::ffff:192.0.2.7]:443").canonical(), addr("192.0.2.7:443"));
         assert_eq!(addr("[2001:db8::1]:443").canonical(), addr("[2001:db8::1]:443"));
+    }
+
+    #[test]
+    fn two_ends_match_as_far_as_is_known() {
+        let tuple = |socket, local: Option<&str>, remote| Tuple {
+            local: LocalAddr { socket, ip: local.map(|ip| ip.parse().unwrap()) },
+            remote: addr(remote),
+        };
+        let known = tuple(0, Some("192.0.2.1"), "198.51.100.1:1");
+        let unknown = tuple(0, None, "198.51.100.1:1");
+        assert!(known.matches(&known) && known.matches(&unknown) && unknown.matches(&known));
+        for (other, same_route) in [
+            (tuple(0, Some("192.0.2.1"), "198.51.100.1:2"), true),
+            (tuple(1, Some("192.0.2.1"), "198.51.100.1:1"), true),
+            (tuple(0, Some("192.0.2.2"), "198.51.100.1:1"), false),
+            (tuple(0, Some("192.0.2.1"), "198.51.100.2:1"), false),
+            (tuple(1, None, "198.51.100.1:1"), false),
+        ] {
+            assert!(!known.matches(&other), "{other:?}");
+            assert_eq!(known.is_same_route(&other), same_route, "{other:?}");
+        }
     }
 
     #[test]

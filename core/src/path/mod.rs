@@ -2,6 +2,7 @@
 
 pub(crate) mod addr;
 pub(crate) mod ecn;
+pub(crate) mod moving;
 pub(crate) mod mtu;
 pub(crate) mod table;
 pub(crate) mod validate;
