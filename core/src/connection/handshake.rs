@@ -20,6 +20,7 @@ use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
 use crate::wire::params::EarlyOutcome;
 
 use super::early::EarlyFlight;
+use super::moves::Said;
 use super::state::State;
 use super::{Connection, secure};
 
@@ -105,8 +106,8 @@ impl Connection {
             self.supply_cids(cx, now);
         }
         self.tell(cx, if trusted { Event::Connected } else { Event::PeerKey(peer) });
-        match self.apply_frames(FIRST, cx, now, payload.frames) {
-            Ok(_) => {
+        match self.apply_frames(FIRST, cx, now, payload.frames, &mut Said::default()) {
+            Ok(()) => {
                 self.close_if_delivered(cx, now);
                 Disposition::Accepted
             }

@@ -3,9 +3,11 @@
 mod acks;
 mod cids;
 mod close;
+mod duties;
 mod early;
 mod handshake;
 mod idle;
+mod moves;
 mod mtu;
 mod network;
 mod plan;
@@ -35,6 +37,7 @@ use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
 use crate::path::mtu::Mtu;
 use crate::path::table::{FIRST, PathSlot, Paths};
+use crate::path::validate::OwedResponses;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::streams::blocks::LARGE;
@@ -73,6 +76,8 @@ pub(crate) struct Connection {
     account: Account,
     idle: Idle,
     early: Option<Box<EarlyFlight>>,
+    /// The peer's challenges that are not answered yet.
+    owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
@@ -190,6 +195,7 @@ impl Connection {
             account,
             idle: Idle::new(now, cx.config.idle_timeout, cx.config.keep_alive),
             early: None,
+            owed: None,
             graceful: None,
             half_open: role == Role::Responder,
             starved: false,
@@ -268,6 +274,7 @@ impl Connection {
         let held = self.state.heap_bytes()
             + self.paths.heap_bytes()
             + self.cids.heap_bytes()
+            + self.owed_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));

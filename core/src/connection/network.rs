@@ -20,6 +20,7 @@ impl Connection {
         if self.role == Role::Initiator {
             for at in self.paths.slots() {
                 self.paths[at].local = LocalAddr::default();
+                self.paths[at].moving = None;
             }
         }
         match &mut self.state {

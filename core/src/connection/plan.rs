@@ -55,17 +55,23 @@ impl Connection {
     /// What holds back every packet, acknowledgements too, until the peer is heard.
     pub(super) fn muted(&self, at: PathSlot) -> Option<Held> {
         let path = &self.paths[at];
-        let acked = path.loss.largest_acked().map_or(0, |largest| largest.get());
         if matches!(self.state, State::Untrusted(_)) && !self.paths[at].ping_owed && path.loss.probes() == 0 {
             // Before the application trusts the peer, nothing goes to it but the confirming packet.
             Some(Held::Idle)
         } else if path.validation.allowance() < MIN_SIZE {
             Some(Held::Amplification)
-        } else if path.sent.next().get() - acked >= MAX_AHEAD {
+        } else if self.is_too_far_ahead(at) {
             Some(Held::Numbers)
         } else {
             None
         }
+    }
+
+    /// Whether one more packet number would be ambiguous.
+    pub(super) fn is_too_far_ahead(&self, at: PathSlot) -> bool {
+        let path = &self.paths[at];
+        let acked = path.loss.largest_acked().map_or(0, |largest| largest.get());
+        path.sent.next().get() - acked >= MAX_AHEAD
     }
 
     /// Bytes in a full packet of what is to be sent now, which planning and pacing are about.
@@ -101,7 +107,7 @@ impl Connection {
         } else {
             return Ok(Plan { kind: Kind::Full, size });
         };
-        let about_path = path.response_owed.is_some() || path.validation.challenge_due(now).is_some();
+        let about_path = self.has_path_duty(at, now);
         // Else what one side sends would be held up by what fills the way back. There is little of it: credit is given for
         // what has arrived.
         let credit = matches!(self.state, State::Established(_)) && self.streams.owes_credit();

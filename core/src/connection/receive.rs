@@ -8,6 +8,7 @@ use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
+use crate::path::moving::MoveStep;
 use crate::path::table::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
@@ -17,6 +18,7 @@ use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind, Frame, FrameError, Frames, MAX_REASON};
 
 use super::Connection;
+use super::moves::{Heard, Said};
 use super::state::State;
 
 /// Why the frames of a packet were not all applied.
@@ -95,14 +97,16 @@ impl Connection {
         if self.paths[at].received.is_duplicate(numbered.number) {
             return Disposition::Dropped(DropReason::Duplicate);
         }
-        let is_newest = numbered.number > self.paths[at].received.highest();
+        let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
+        let heard = Heard::new(arrival, datagram.len(), newest);
         let missed = self.is_peer_missed(at, now);
         self.on_authentic(at, cx, now, arrival, datagram.len());
-        if is_newest {
+        if newest {
             self.on_packet_to(at, to);
         }
-        let disposition = self.apply_packet(at, cx, now, numbered.number, arrival.ecn, payload);
+        let (disposition, said) = self.apply_packet(at, cx, now, numbered.number, arrival.ecn, payload);
+        self.follow(at, cx, now, &heard, &said);
         if missed {
             self.paths[at].loss.on_peer_heard();
         }
@@ -154,11 +158,12 @@ impl Connection {
         number: PacketNumber,
         ecn: Option<Ecn>,
         payload: &[u8],
-    ) -> Disposition {
-        match self.apply_frames(at, cx, now, payload) {
-            Ok(ack_eliciting) => {
-                let max_delay = cx.config.max_ack_delay;
-                self.paths[at].received.on_applied(now, number, ack_eliciting, ecn, max_delay);
+    ) -> (Disposition, Said) {
+        let mut said = Said::default();
+        let disposition = match self.apply_frames(at, cx, now, payload, &mut said) {
+            Ok(()) => {
+                let (eliciting, max_delay) = (said.ack_eliciting, cx.config.max_ack_delay);
+                self.paths[at].received.on_applied(now, number, eliciting, ecn, max_delay);
                 Disposition::Accepted
             }
             Err(Stop::Withhold) => {
@@ -169,30 +174,42 @@ impl Connection {
                 self.violation(cx, error);
                 Disposition::Accepted
             }
-        }
+        };
+        (disposition, said)
     }
 
-    /// Applies frames in their order. Says whether any of them asks for an acknowledgement.
+    /// Applies frames in their order, and takes down what they said.
     pub(super) fn apply_frames(
         &mut self,
         at: PathSlot,
         cx: &mut Shared,
         now: Instant,
         payload: &[u8],
-    ) -> Result<bool, Stop> {
-        let mut ack_eliciting = false;
+        said: &mut Said,
+    ) -> Result<(), Stop> {
+        let mut substance = false;
         for frame in Frames::new(payload) {
             let frame = frame?;
-            ack_eliciting |= frame.is_ack_eliciting();
-            self.apply(at, cx, now, &frame)?;
+            said.ack_eliciting |= frame.is_ack_eliciting();
+            substance |= !frame.is_probing();
+            self.apply(at, cx, now, &frame, said)?;
             if !self.state.is_open() {
-                return Ok(false);
+                said.ack_eliciting = false;
+                return Ok(());
             }
         }
-        Ok(ack_eliciting)
+        said.substance = substance;
+        Ok(())
     }
 
-    fn apply(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, frame: &Frame<'_>) -> Result<(), Stop> {
+    fn apply(
+        &mut self,
+        at: PathSlot,
+        cx: &mut Shared,
+        now: Instant,
+        frame: &Frame<'_>,
+        said: &mut Said,
+    ) -> Result<(), Stop> {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Reserved => {}
             Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
@@ -217,8 +234,12 @@ impl Connection {
             Frame::MaxStreams { direction, max } => self.streams.on_max_streams(direction, max),
             Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
             Frame::RetireConnectionId(sequence) => self.on_retire_cid(cx, now, at, sequence)?,
-            Frame::PathChallenge(data) => self.paths[at].response_owed = Some(data),
-            Frame::PathResponse(data) => self.paths[at].validation.on_response(&data),
+            Frame::PathChallenge(data) => said.challenge = Some(data),
+            Frame::PathResponse(data) => {
+                if let step @ MoveStep::Go(_) = self.on_path_response(at, now, &data) {
+                    said.step = step;
+                }
+            }
             Frame::Datagram(data) => self.on_datagram(cx, data)?,
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),

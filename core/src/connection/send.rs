@@ -17,16 +17,13 @@ use crate::wire::frame::{Close, Control, EcnCounts, put_ack, put_close, put_cont
 use crate::wire::header::{DATA_HEADER, PacketType, TAG};
 
 use super::Connection;
+use super::duties::CHALLENGE_SIZE;
 use super::plan::{Held, Kind, MIN_RECORDS, Plan};
 use super::state::State;
 
 /// Packets without anything ack-eliciting after which one gets a PING, unless something is in flight anyway, so that the
 /// peer's acknowledgements let us forget what we acknowledged (RFC 9000 section 13.2.4).
 const QUIET_PACKETS: u32 = 16;
-/// A packet with a challenge has at least this size, so that the path is known to carry it (RFC 9000 section 8.2.1).
-const CHALLENGE_SIZE: usize = 1200;
-/// A PATH_CHALLENGE or a PATH_RESPONSE.
-const PATH_FRAME: usize = 1 + 8;
 
 impl Connection {
     /// Appends the next train of datagrams to `out`.
@@ -53,11 +50,14 @@ impl Connection {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;
                 (local, remote, out.len() - start)
             }
-            State::Untrusted(_) | State::Established(_) => {
-                let (segment_size, codepoint) = self.poll_train(at, cx, now, limit, out)?;
-                ecn = codepoint;
-                (self.paths[at].local, self.paths[at].remote, segment_size)
-            }
+            State::Untrusted(_) | State::Established(_) => match self.put_errand(cx, now, out) {
+                Some(to) => (to.local, to.remote, out.len() - start),
+                None => {
+                    let (segment_size, codepoint) = self.poll_train(at, cx, now, limit, out)?;
+                    ecn = codepoint;
+                    (self.paths[at].local, self.paths[at].remote, segment_size)
+                }
+            },
             State::Qotp(_) | State::Lingering(_) => self.poll_qotp(cx, now, limit, out)?,
             State::Closing(closing) => {
                 let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
@@ -256,36 +256,6 @@ impl Connection {
             path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
         }
         path.received.on_ack_sent();
-    }
-
-    /// Challenges and answers to them. Says whether the packet is to be padded.
-    ///
-    /// Until the address is proved every packet carries the challenge: as long as the peer has anything from us it has
-    /// something to answer, and as long as it has not, something of its own to repeat. So it goes on although nothing
-    /// may be sent here without something received.
-    fn put_path_frames(
-        &mut self,
-        at: PathSlot,
-        now: Instant,
-        plan: Plan,
-        out: &mut Vec<u8>,
-        end: usize,
-    ) -> bool {
-        if out.len() + 2 * PATH_FRAME > end {
-            return false;
-        }
-        if let Some(data) = self.paths[at].response_owed.take() {
-            put_control(out, &Control::PathResponse(data));
-        }
-        let Some(data) = self.paths[at].validation.challenge() else { return false };
-        put_control(out, &Control::PathChallenge(data));
-        if self.paths[at].validation.challenge_due(now).is_none() {
-            return false;
-        }
-        let pto = self.pto(at);
-        self.paths[at].validation.on_challenge_sent(now, pto);
-        // Where the allowance is smaller, padding would prove nothing and use it up (RFC 9000 section 8.2.1).
-        plan.size >= CHALLENGE_SIZE
     }
 
     /// Control frames, datagrams, stream data; a PING where that is all there is to ask for an acknowledgement with.

@@ -45,11 +45,12 @@ impl Connection {
             path.received.deadline(),
             path.pacer.until(),
             path.validation.deadline(),
+            path.moving.as_ref().and_then(|moving| moving.here_deadline()),
             self.idle.keep_alive_due(outstanding),
         ];
         let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
         let loss = path.loss.deadline(self.pto(at), outstanding);
-        [to_send, loss, path.mtu().deadline()].into_iter().flatten().min()
+        [to_send, loss, path.mtu().deadline(), self.move_timeout(at)].into_iter().flatten().min()
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
@@ -124,6 +125,7 @@ impl Connection {
                 self.on_probe_timeout(at, now);
             }
         }
+        self.end_move_if_over(at, now);
         if is_due(self.paths[at].mtu().deadline()) {
             self.on_mtu_deadline(at, now);
         }

@@ -115,6 +115,14 @@ impl EcnValidation {
         matches!(self.state, EcnState::Testing | EcnState::Capable).then_some(Ecn::Ect0)
     }
 
+    /// The path goes another way: what it does there is to be tested. Counts go on, as the peer's do.
+    pub(crate) fn start_anew(&mut self) {
+        if self.state != EcnState::Off {
+            self.state = EcnState::Testing;
+            self.test = Test::default();
+        }
+    }
+
     /// The codepoint of a packet that shall fare like data and is part of no test.
     pub(crate) fn of_probe(&self) -> Option<Ecn> {
         (self.state == EcnState::Capable).then_some(Ecn::Ect0)

@@ -7,6 +7,8 @@ pub(crate) mod mtu;
 pub(crate) mod table;
 pub(crate) mod validate;
 
+use alloc::boxed::Box;
+
 use crate::congestion::{Bbr, Pacer};
 use crate::id::{ConnectionId, PacketNumber, PathId};
 use crate::recovery::loss::{LossDetector, MAX_PROBE_TIMEOUT};
@@ -17,8 +19,9 @@ use crate::recovery::skips::Skips;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
-use addr::{LocalAddr, TransportAddr};
+use addr::{LocalAddr, TransportAddr, Tuple};
 use ecn::EcnValidation;
+use moving::Move;
 use mtu::Mtu;
 use validate::Validation;
 
@@ -60,8 +63,8 @@ pub(crate) struct Path {
     pub(crate) loss: LossDetector,
     pub(crate) bbr: Bbr,
     pub(crate) pacer: Pacer,
-    /// The peer's challenge that is not answered yet; the newest wins.
-    pub(crate) response_owed: Option<[u8; 8]>,
+    /// The peer seems to be elsewhere.
+    pub(crate) moving: Option<Box<Move>>,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
@@ -99,7 +102,7 @@ impl Path {
             loss: LossDetector::new(),
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
-            response_owed: None,
+            moving: None,
             ping_owed: false,
             quiet: 0,
         }
@@ -157,9 +160,24 @@ impl Path {
         self.bbr.finish_ack(now, Some(sample), self.in_flight);
     }
 
+    /// Both ends.
+    pub(crate) const fn tuple(&self) -> Tuple {
+        Tuple { local: self.local, remote: self.remote }
+    }
+
+    /// It goes another way from now on, of which nothing is known. Nothing is in flight.
+    pub(crate) fn start_anew(&mut self, mtu: Mtu, seed: u64) {
+        self.rtt = Rtt::new();
+        self.bbr = Bbr::new(mtu.packet_size(), seed);
+        self.pacer = Pacer::new();
+        self.ecn.start_anew();
+        self.set_mtu(mtu);
+    }
+
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.received.heap_bytes() + self.sent.heap_bytes()
+        let moving = self.moving.as_ref().map_or(0, |moving| size_of_val(&**moving));
+        self.received.heap_bytes() + self.sent.heap_bytes() + moving
     }
 
     /// Panics in debug builds where sums do not add up.

@@ -15,12 +15,15 @@
 //! Every stage ends after three probe timeouts, and leaves the path where it is.
 
 use crate::time::{Duration, Instant};
+use crate::wire::header::{DATA_HEADER, TAG};
 
 use super::addr::{TransportAddr, Tuple};
 use super::validate::{Challenge, Validation};
 
 /// Probe timeouts after which a move is over (RFC 9000 section 8.2.4).
 const TIMEOUTS: u32 = 3;
+/// The bytes of a packet with a challenge and an answer: header and tag of Data, and two frames of nine bytes.
+pub(crate) const SMALLEST_ERRAND: u64 = (DATA_HEADER + TAG + 2 * 9) as u64;
 
 /// The peer seems to be elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,10 +74,11 @@ pub(crate) struct Patience {
 }
 
 /// What is to be done about a move.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[must_use]
 pub(crate) enum MoveStep {
     /// Nothing.
+    #[default]
     Stay,
     /// Data goes there from now on. The peer has answered there.
     Go(Tuple),
@@ -156,12 +160,18 @@ impl Move {
         self.over
     }
 
-    /// The challenge that the path's own packets carry.
-    pub(crate) const fn here(&self) -> Option<&Challenge> {
-        match self.stage {
-            Stage::Asking if !self.old_answered => Some(&self.old_challenge),
-            _ => None,
-        }
+    /// The challenge to send now to where the path is.
+    pub(crate) fn here_due(&self, now: Instant) -> Option<[u8; 8]> {
+        self.here().and_then(|challenge| challenge.due(now))
+    }
+
+    /// When that is due.
+    pub(crate) fn here_deadline(&self) -> Option<Instant> {
+        self.here().and_then(Challenge::deadline)
+    }
+
+    fn here(&self) -> Option<&Challenge> {
+        (self.stage == Stage::Asking && !self.old_answered).then_some(&self.old_challenge)
     }
 
     /// It went out.
@@ -182,7 +192,7 @@ impl Move {
     }
 
     /// The challenge to send there now.
-    pub(crate) fn due_there(&self, now: Instant) -> Option<[u8; 8]> {
+    pub(crate) fn there_due(&self, now: Instant) -> Option<[u8; 8]> {
         match self.stage {
             Stage::Asking => self.validation.challenge_due(now),
             Stage::Moved => self.old_challenge.due(now),
@@ -190,17 +200,22 @@ impl Move {
         }
     }
 
-    /// A packet of `bytes` went there, with the challenge or without.
-    pub(crate) fn on_sent_there(&mut self, now: Instant, pto: Duration, bytes: usize, challenged: bool) {
+    /// A packet of `bytes` went to an address that is not the path's, with the challenge that was due or without.
+    pub(crate) fn on_sent_elsewhere(
+        &mut self,
+        to: &TransportAddr,
+        now: Instant,
+        pto: Duration,
+        bytes: usize,
+        challenged: bool,
+    ) {
+        if *to == self.new.remote {
+            self.validation.on_sent(bytes);
+        }
         match self.stage {
-            Stage::Asking => {
-                self.validation.on_sent(bytes);
-                if challenged {
-                    self.validation.on_challenge_sent(now, pto);
-                }
-            }
+            Stage::Asking if challenged => self.validation.on_challenge_sent(now, pto),
             Stage::Moved if challenged => self.old_challenge.on_sent(now, pto),
-            Stage::Moved | Stage::Settled => {}
+            _ => {}
         }
     }
 }
@@ -213,6 +228,13 @@ pub(crate) struct There {
     pub(crate) deadline: Option<Instant>,
     /// How many bytes may be sent now.
     pub(crate) allowance: u64,
+}
+
+impl There {
+    /// Whether a packet may go there.
+    pub(crate) const fn may_be_asked(&self) -> bool {
+        self.allowance >= SMALLEST_ERRAND
+    }
 }
 
 #[cfg(test)]

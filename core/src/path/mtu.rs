@@ -132,6 +132,11 @@ impl Mtu {
         Self { ceiling: max.min(peer_max).max(base), interval: config.interval, ..Self::fixed(base) }
     }
 
+    /// The same for another way to the peer; only the counters go on.
+    pub(crate) fn renewed(&self, base: u16, peer_max: u16, config: &MtuDiscovery) -> Self {
+        Self { stats: self.stats, ..Self::new(base, peer_max, config) }
+    }
+
     /// Size of a full packet of stream data now: what is confirmed, or the base while there is reason to doubt it.
     pub(crate) fn packet_size(&self) -> u16 {
         if self.doubt.is_some_and(|doubt| doubt.evidence > 0) { self.base } else { self.confirmed }

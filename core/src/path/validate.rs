@@ -4,6 +4,7 @@
 use crate::time::{Duration, Instant};
 
 use super::addr::{TransportAddr, Tuple};
+use super::table::PathSlot;
 
 /// Bytes that may be sent for each received before the address is validated (RFC 9000 section 8).
 const AMPLIFICATION: u64 = 3;
@@ -150,6 +151,8 @@ pub(crate) struct OwedResponses {
 /// An answer owed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Owed {
+    /// The path on which the challenge came.
+    pub(crate) at: PathSlot,
     pub(crate) to: Tuple,
     pub(crate) data: [u8; 8],
     received: u64,
@@ -164,14 +167,14 @@ impl Owed {
 
 impl OwedResponses {
     /// A packet of `bytes` with a challenge came.
-    pub(crate) fn on_challenge(&mut self, from: Tuple, data: [u8; 8], bytes: usize) {
+    pub(crate) fn on_challenge(&mut self, at: PathSlot, from: Tuple, data: [u8; 8], bytes: usize) {
         let before = self.take_if(|owed| owed.to.remote == from.remote);
         if self.owed[MAX_OWED - 1].is_some() {
             self.take_if(|_| true);
         }
         let received = before.map_or(0, |owed| owed.received).saturating_add(bytes as u64);
         if let Some(free) = self.owed.iter_mut().find(|place| place.is_none()) {
-            *free = Some(Owed { to: from, data, received });
+            *free = Some(Owed { at, to: from, data, received });
         }
     }
 
@@ -203,6 +206,7 @@ impl OwedResponses {
 mod tests {
     use super::*;
     use crate::path::addr::LocalAddr;
+    use crate::path::table::FIRST;
 
     #[test]
     fn an_unproved_address_gets_three_times_what_it_sent() {
@@ -246,10 +250,10 @@ mod tests {
         let mut owed = OwedResponses::default();
         assert!(owed.is_empty());
         for port in 1..=6 {
-            owed.on_challenge(from(port), [port as u8; 8], 40);
+            owed.on_challenge(FIRST, from(port), [port as u8; 8], 40);
         }
         assert_eq!(listed(&owed), [(3, 3, 120), (4, 4, 120), (5, 5, 120), (6, 6, 120)]);
-        owed.on_challenge(from(4), [9; 8], 1200);
+        owed.on_challenge(FIRST, from(4), [9; 8], 1200);
         owed.on_received(&from(6).remote, 10);
         owed.on_received(&from(1).remote, 10);
         assert_eq!(listed(&owed), [(3, 3, 120), (5, 5, 120), (6, 6, 150), (4, 9, 3720)]);

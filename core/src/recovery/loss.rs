@@ -191,6 +191,11 @@ impl LossDetector {
         }
     }
 
+    /// The path goes on elsewhere, with nothing in flight: what was waited for, and how much reordering there was, is over.
+    pub(crate) const fn on_moved(&mut self) {
+        *self = Self { largest_acked: self.largest_acked, skips: self.skips, ..Self::new() };
+    }
+
     /// Probes that may be sent now, past the congestion window.
     pub(crate) const fn probes(&self) -> u8 {
         self.probes

@@ -23,6 +23,8 @@ mod network;
 mod optimistic;
 mod packets;
 mod path_cids;
+mod path_move;
+mod path_move_rules;
 mod puppet;
 mod qotp;
 mod rekey;

@@ -36,7 +36,7 @@ fn an_old_address_that_answers_and_goes_on_stays() {
     assert_eq!(moving.on_packet(&ends().old), MoveStep::Stay);
     assert_eq!(moving.on_response(&OLD), MoveStep::Stay);
     assert_eq!(moving.on_response(&NEW), MoveStep::Stay, "what was settled stays settled");
-    assert_eq!((moving.here(), moving.there()), (None, None));
+    assert_eq!((moving.here_deadline(), moving.there()), (None, None));
     // And if the new one is faster with its answer.
     let mut moving = begun(ends());
     assert_eq!(moving.on_response(&NEW), MoveStep::Go(ends().new));
@@ -48,7 +48,7 @@ fn an_old_address_that_answers_and_goes_on_stays() {
 fn the_new_address_gets_three_times_what_came_from_it_until_it_answers() {
     let mut moving = begun(ends());
     assert_eq!(moving.there().unwrap().allowance, 300);
-    moving.on_sent_there(Instant::ZERO, PTO, 280, true);
+    moving.on_sent_elsewhere(&ends().new.remote, Instant::ZERO, PTO, 280, true);
     moving.on_received(&ends().old.remote, 1000);
     assert_eq!(moving.there().unwrap().allowance, 20);
     moving.on_received(&ends().new.remote, 10);
@@ -65,14 +65,14 @@ fn the_new_address_gets_three_times_what_came_from_it_until_it_answers() {
 fn both_addresses_get_five_challenges_at_doubling_intervals() {
     let mut moving = begun(ends());
     let (mut here, mut there) = (Vec::new(), Vec::new());
-    while let Some(due) = moving.here().unwrap().deadline() {
-        assert_eq!(moving.here().unwrap().due(due), Some(OLD));
+    while let Some(due) = moving.here_deadline() {
+        assert_eq!(moving.here_due(due), Some(OLD));
         moving.on_sent_here(due, PTO);
         here.push((due - Instant::ZERO).as_millis());
     }
     while let Some(due) = moving.there().unwrap().deadline {
-        assert_eq!(moving.due_there(due), Some(NEW));
-        moving.on_sent_there(due, PTO, 40, true);
+        assert_eq!(moving.there_due(due), Some(NEW));
+        moving.on_sent_elsewhere(&ends().new.remote, due, PTO, 40, true);
         there.push((due - Instant::ZERO).as_millis());
     }
     assert_eq!((here, there), ([0, 10, 30, 70, 150].to_vec(), [0, 10, 30, 70, 150].to_vec()));
@@ -208,18 +208,18 @@ impl Model {
     /// Sends what challenges are due.
     fn send(&mut self) {
         let Some(moving) = &mut self.moving else { return };
-        if let Some(data) = moving.here().and_then(|challenge| challenge.due(self.now)) {
+        if let Some(data) = moving.here_due(self.now) {
             self.asked[self.here] = Some(data);
             moving.on_sent_here(self.now, PTO);
         }
-        if let (Some(there), Some(data)) = (moving.there(), moving.due_there(self.now))
+        if let (Some(there), Some(data)) = (moving.there(), moving.there_due(self.now))
             && there.allowance >= 40
         {
             let index = usize::from(there.to != Self::tuple(0));
             assert_ne!(index, self.here);
             self.asked[index] = Some(data);
             self.went[index] += 40;
-            moving.on_sent_there(self.now, PTO, 40, true);
+            moving.on_sent_elsewhere(&there.to.remote, self.now, PTO, 40, true);
         }
     }
 

@@ -89,6 +89,12 @@ impl Frame<'_> {
     pub(crate) const fn is_ack_eliciting(&self) -> bool {
         !matches!(self, Self::Padding | Self::Ack(_) | Self::Close(_))
     }
+
+    /// Whether it is only about paths: a packet of such frames alone does not say that the peer has moved (RFC 9000
+    /// section 9.1).
+    pub(crate) const fn is_probing(&self) -> bool {
+        matches!(self, Self::Padding | Self::PathChallenge(_) | Self::PathResponse(_))
+    }
 }
 
 /// A NEW_CONNECTION_ID frame: one more id under which its sender can be reached. Sequence numbers have 32 bits: no

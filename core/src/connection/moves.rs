@@ -1,0 +1,167 @@
+//! Following the peer to another address, and answering where it asked from: what conducts [`Move`] and
+//! [`OwedResponses`](crate::path::validate::OwedResponses) (docs/PROTOCOL.md, "Moving to another address").
+
+use alloc::boxed::Box;
+
+use crate::path::addr::{Arrival, Tuple};
+use crate::path::moving::{Ends, Move, MoveStep, Patience};
+use crate::path::table::PathSlot;
+use crate::path::validate::Validation;
+use crate::recovery::loss::MAX_PROBE_TIMEOUT;
+use crate::recovery::rtt::Rtt;
+use crate::recovery::sent::Item;
+use crate::shared::Shared;
+use crate::time::Instant;
+
+use super::Connection;
+use super::state::State;
+
+/// A packet that came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) from: Tuple,
+    pub(super) bytes: usize,
+    /// No packet of its path had a higher number.
+    pub(super) newest: bool,
+}
+
+impl Heard {
+    pub(super) const fn new(arrival: &Arrival, bytes: usize, newest: bool) -> Self {
+        Self { from: Tuple { local: arrival.local, remote: arrival.remote }, bytes, newest }
+    }
+}
+
+/// What the frames of a packet said, beside what they did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    /// One of them asks for an acknowledgement.
+    pub(super) ack_eliciting: bool,
+    /// There was more than is said about paths, and all of it was applied.
+    pub(super) substance: bool,
+    /// The challenge among them.
+    pub(super) challenge: Option<[u8; 8]>,
+    /// What an answer among them means for the move under way.
+    pub(super) step: MoveStep,
+}
+
+impl Connection {
+    /// A PATH_RESPONSE came, from wherever. Says what becomes of the move.
+    pub(super) fn on_path_response(&mut self, at: PathSlot, now: Instant, data: &[u8; 8]) -> MoveStep {
+        let path = &mut self.paths[at];
+        path.validation.on_response(data);
+        match &mut path.moving {
+            Some(moving) if now < moving.over() => moving.on_response(data),
+            _ => MoveStep::Stay,
+        }
+    }
+
+    /// A packet was applied. If it came from where the path is, that is all there is to it.
+    pub(super) fn follow(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard, said: &Said) {
+        let path = &self.paths[at];
+        let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
+        if usual && heard.from.matches(&path.tuple()) {
+            return;
+        }
+        self.owe(at, heard, said);
+        let counts = heard.newest && said.substance && matches!(self.state, State::Established(_));
+        let mut step = said.step;
+        if let Some(moving) = &mut self.paths[at].moving {
+            moving.on_received(&heard.from.remote, heard.bytes);
+            if counts && let MoveStep::Go(to) = moving.on_packet(&heard.from) {
+                step = MoveStep::Go(to);
+            }
+        }
+        if let MoveStep::Go(to) = step {
+            self.go(at, cx, to);
+        }
+        self.end_move_if_over(at, now);
+        if counts {
+            self.begin_move(at, cx, now, heard);
+        }
+    }
+
+    fn owe(&mut self, at: PathSlot, heard: &Heard, said: &Said) {
+        match (said.challenge, &mut self.owed) {
+            (Some(data), owed) => {
+                owed.get_or_insert_default().on_challenge(at, heard.from, data, heard.bytes);
+            }
+            (None, Some(owed)) => owed.on_received(&heard.from.remote, heard.bytes),
+            (None, None) => {}
+        }
+    }
+
+    /// The peer has sent something new, and more than is said about paths: if that came from elsewhere, both addresses are
+    /// asked.
+    fn begin_move(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard) {
+        let (old, was_proved) = (self.paths[at].tuple(), self.paths[at].validation.is_valid());
+        let unproved = !was_proved && heard.from.remote == old.remote;
+        let busy = self.paths[at].moving.as_ref().is_some_and(|moving| !moving.gives_way_to(&heard.from));
+        if heard.from.matches(&old) || unproved || busy {
+            return;
+        }
+        let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
+        let patience = Patience { pto: self.pto(at), unmeasured };
+        let ends = Ends { old, was_proved, new: heard.from };
+        let challenges = [cx.rng.bytes(), cx.rng.bytes()];
+        let begun = Move::begin(now, ends, heard.bytes, patience, challenges);
+        match &mut self.paths[at].moving {
+            Some(moving) => **moving = begun,
+            none => *none = Some(Box::new(begun)),
+        }
+    }
+
+    pub(super) fn end_move_if_over(&mut self, at: PathSlot, now: Instant) {
+        let moving = &mut self.paths[at].moving;
+        moving.take_if(|moving| moving.over() <= now);
+    }
+
+    /// The path goes on at another address, at which the peer has answered.
+    fn go(&mut self, at: PathSlot, cx: &mut Shared, to: Tuple) {
+        let from = self.paths[at].tuple();
+        if from == to {
+            return;
+        }
+        self.give_up_flight(at);
+        let max = self.peer.max_udp_payload;
+        let path = &mut self.paths[at];
+        (path.local, path.remote) = (to.local, to.remote);
+        path.validation = Validation::Valid;
+        path.loss.on_moved();
+        if !to.is_same_route(&from) {
+            let mtu = path.mtu().renewed(cx.config.packet_size, max, &cx.config.mtu_discovery);
+            path.start_anew(mtu, cx.rng.next_u64());
+        }
+        // The peer has heard nothing for a round trip.
+        path.received.ack_now();
+    }
+
+    /// What is in flight went to where the peer is not any more, and says nothing about the way to where it is: it goes
+    /// again, and is neither a loss to congestion control nor remembered.
+    fn give_up_flight(&mut self, at: PathSlot) {
+        let path = &mut self.paths[at];
+        while let Some(packet) = path.sent.lose_oldest() {
+            path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+            self.stats.packets_lost += 1;
+            for item in path.sent.items(&packet) {
+                self.stats.datagrams_dropped += u64::from(item == Item::Datagram);
+                self.cids.on_lost(item);
+                self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+            }
+        }
+        while path.sent.is_front_outstanding() == Some(false) {
+            path.sent.forget_front();
+        }
+    }
+
+    /// When the move of a path is over, or an address that is not the path's is to be asked once more.
+    pub(super) fn move_timeout(&self, at: PathSlot) -> Option<Instant> {
+        let moving = self.paths[at].moving.as_ref()?;
+        let asked = moving.there().filter(|there| there.may_be_asked()).and_then(|there| there.deadline);
+        asked.into_iter().chain([moving.over()]).min()
+    }
+
+    /// Its heap, in bytes.
+    pub(super) fn owed_bytes(&self) -> usize {
+        self.owed.as_ref().map_or(0, |owed| size_of_val(&**owed))
+    }
+}
