@@ -47,10 +47,10 @@ pub(super) struct Said {
 impl Connection {
     /// A PATH_RESPONSE came, from wherever. Says what becomes of the move.
     pub(super) fn on_path_response(&mut self, at: PathSlot, now: Instant, data: &[u8; 8]) -> MoveStep {
-        let path = &mut self.paths[at];
+        let (pto, path) = (self.pto(at), &mut self.paths[at]);
         path.validation.on_response(data);
         match &mut path.moving {
-            Some(moving) if now < moving.over() => moving.on_response(data),
+            Some(moving) if now < moving.over() => moving.on_response(now, pto, data),
             _ => MoveStep::Stay,
         }
     }
@@ -74,7 +74,7 @@ impl Connection {
         if let MoveStep::Go(to) = step {
             self.go(at, cx, to);
         }
-        self.end_move_if_over(at, now);
+        self.end_move_if_over(at, cx, now);
         if counts {
             self.begin_move(at, cx, now, heard);
         }
@@ -110,9 +110,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn end_move_if_over(&mut self, at: PathSlot, now: Instant) {
-        let moving = &mut self.paths[at].moving;
-        moving.take_if(|moving| moving.over() <= now);
+    /// The time of a move may be over.
+    pub(super) fn end_move_if_over(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
+        let over = self.paths[at].moving.take_if(|moving| moving.over() <= now);
+        if let Some(MoveStep::Go(to)) = over.map(|moving| moving.end()) {
+            self.go(at, cx, to);
+        }
     }
 
     /// The path goes on at another address, at which the peer has answered.

@@ -93,7 +93,7 @@ impl Connection {
             return self.end(cx, CloseReason::IdleTimeout);
         }
         for at in self.paths.slots() {
-            self.handle_path_timeout(at, now);
+            self.handle_path_timeout(at, cx, now);
         }
         if is_due(self.cids.local.deadline()) {
             self.on_cid_timeout(cx, now);
@@ -115,7 +115,7 @@ impl Connection {
         self.close_if_delivered(cx, now);
     }
 
-    fn handle_path_timeout(&mut self, at: PathSlot, now: Instant) {
+    fn handle_path_timeout(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         let outstanding = self.paths[at].sent.outstanding();
         if is_due(self.paths[at].loss.deadline(self.pto(at), outstanding)) {
@@ -125,7 +125,7 @@ impl Connection {
                 self.on_probe_timeout(at, now);
             }
         }
-        self.end_move_if_over(at, now);
+        self.end_move_if_over(at, cx, now);
         if is_due(self.paths[at].mtu().deadline()) {
             self.on_mtu_deadline(at, now);
         }

@@ -10,7 +10,8 @@
 //!
 //! *Heard again* is an address from which a packet came that would begin a move: the newest one, with more in it than is
 //! said about paths. Who only passes on what the peer sent can let a packet come from anywhere first, and answer from
-//! there, but cannot keep the peer's own address from answering, nor the peer from going on there.
+//! there, but cannot keep the peer's own address from answering, nor the peer from going on there. So where the old address
+//! was heard again when the new one answers, its own answer is waited for, one probe timeout long.
 //!
 //! Every stage ends after three probe timeouts, and leaves the path where it is.
 
@@ -134,14 +135,25 @@ impl Move {
     }
 
     /// A PATH_RESPONSE came, from wherever.
-    pub(crate) fn on_response(&mut self, data: &[u8; 8]) -> MoveStep {
+    pub(crate) fn on_response(&mut self, now: Instant, pto: Duration, data: &[u8; 8]) -> MoveStep {
         self.old_answered |= self.old_challenge.is_answered_by(data);
         self.validation.on_response(data);
         if self.stage == Stage::Asking && self.validation.is_valid() {
-            self.stage = Stage::Moved;
-            return MoveStep::Go(self.new);
+            if !self.old_heard {
+                self.stage = Stage::Moved;
+                return MoveStep::Go(self.new);
+            }
+            self.over = self.over.min(now + pto);
         }
         self.settle()
+    }
+
+    /// Its time is over.
+    pub(crate) const fn end(self) -> MoveStep {
+        match self.stage {
+            Stage::Asking if self.validation.is_valid() => MoveStep::Go(self.new),
+            Stage::Asking | Stage::Moved | Stage::Settled => MoveStep::Stay,
+        }
     }
 
     /// The path stays, or comes back, if the old address has answered and was heard again.
@@ -155,7 +167,7 @@ impl Move {
         }
     }
 
-    /// When it is over, whatever has come of it.
+    /// When it is over.
     pub(crate) const fn over(&self) -> Instant {
         self.over
     }

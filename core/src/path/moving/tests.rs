@@ -24,24 +24,46 @@ fn begun(ends: Ends) -> Move {
 fn data_moves_when_the_new_address_answers() {
     let mut moving = begun(ends());
     assert_eq!(moving.on_packet(&ends().new), MoveStep::Stay);
-    assert_eq!(moving.on_response(&[3; 8]), MoveStep::Stay, "somebody's guess");
-    assert_eq!(moving.on_response(&NEW), MoveStep::Go(ends().new));
-    assert_eq!(moving.on_response(&NEW), MoveStep::Stay, "once");
-    assert_eq!(moving.on_response(&OLD), MoveStep::Stay, "the old one was left, not lost");
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &[3; 8]), MoveStep::Stay, "somebody's guess");
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &NEW), MoveStep::Go(ends().new));
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &NEW), MoveStep::Stay, "once");
+    assert_eq!(
+        moving.on_response(Instant::ZERO, PTO, &OLD),
+        MoveStep::Stay,
+        "the old one was left, not lost"
+    );
 }
 
 #[test]
 fn an_old_address_that_answers_and_goes_on_stays() {
     let mut moving = begun(ends());
     assert_eq!(moving.on_packet(&ends().old), MoveStep::Stay);
-    assert_eq!(moving.on_response(&OLD), MoveStep::Stay);
-    assert_eq!(moving.on_response(&NEW), MoveStep::Stay, "what was settled stays settled");
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &OLD), MoveStep::Stay);
+    assert_eq!(
+        moving.on_response(Instant::ZERO, PTO, &NEW),
+        MoveStep::Stay,
+        "what was settled stays settled"
+    );
     assert_eq!((moving.here_deadline(), moving.there()), (None, None));
-    // And if the new one is faster with its answer.
+    // And if the new one is faster with its answer, and the old one is heard late.
     let mut moving = begun(ends());
-    assert_eq!(moving.on_response(&NEW), MoveStep::Go(ends().new));
-    assert_eq!(moving.on_response(&OLD), MoveStep::Stay);
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &NEW), MoveStep::Go(ends().new));
+    assert_eq!(moving.on_response(Instant::ZERO, PTO, &OLD), MoveStep::Stay);
     assert_eq!(moving.on_packet(&ends().old), MoveStep::Go(ends().old));
+}
+
+#[test]
+fn an_old_address_that_goes_on_is_waited_for() {
+    let mut moving = begun(Ends { new: at("198.51.100.1:1"), ..ends() });
+    assert_eq!(moving.on_packet(&ends().old), MoveStep::Stay);
+    assert_eq!(moving.on_response(Instant::ZERO + PTO, PTO, &NEW), MoveStep::Stay);
+    assert_eq!(moving.over(), Instant::ZERO + PTO * 2, "not for long");
+    let mut silent = moving;
+    assert_eq!(silent.on_response(Instant::ZERO + PTO, PTO, &NEW), MoveStep::Stay);
+    assert_eq!(silent.end(), MoveStep::Go(at("198.51.100.1:1")));
+    assert_eq!(moving.on_response(Instant::ZERO + PTO, PTO, &OLD), MoveStep::Stay);
+    assert_eq!(moving.end(), MoveStep::Stay);
+    assert_eq!(begun(ends()).end(), MoveStep::Stay, "nobody has answered");
 }
 
 #[test]
@@ -53,11 +75,11 @@ fn the_new_address_gets_three_times_what_came_from_it_until_it_answers() {
     assert_eq!(moving.there().unwrap().allowance, 20);
     moving.on_received(&ends().new.remote, 10);
     assert_eq!(moving.there().unwrap().allowance, 50);
-    let _ = moving.on_response(&NEW);
+    let _ = moving.on_response(Instant::ZERO, PTO, &NEW);
     let old = moving.there().unwrap();
     assert_eq!((old.to, old.allowance), (ends().old, u64::MAX), "it was proved before");
     let mut moving = begun(Ends { was_proved: false, ..ends() });
-    let _ = moving.on_response(&NEW);
+    let _ = moving.on_response(Instant::ZERO, PTO, &NEW);
     assert_eq!(moving.there(), None, "it was not");
 }
 
@@ -89,10 +111,10 @@ fn three_timeouts_end_it_and_a_new_route_may_be_slower() {
 fn one_move_at_a_time() {
     let (third, mut moving) = (at("192.0.2.1:3"), begun(ends()));
     assert!(!moving.gives_way_to(&third));
-    let _ = moving.on_response(&NEW);
+    let _ = moving.on_response(Instant::ZERO, PTO, &NEW);
     assert!(moving.gives_way_to(&third), "data has moved");
     assert!(!moving.gives_way_to(&ends().old), "that is for the old address's answer to say");
-    let _ = moving.on_response(&OLD);
+    let _ = moving.on_response(Instant::ZERO, PTO, &OLD);
     let _ = moving.on_packet(&ends().old);
     assert!(moving.gives_way_to(&third));
     assert!(!moving.gives_way_to(&ends().new), "that is settled");
@@ -160,6 +182,7 @@ impl Model {
                 if let Some(moving) = self.moving.take() {
                     assert!(moving.over() <= self.now + PTO * 3, "it ends within three timeouts");
                     self.now = self.now.max(moving.over());
+                    self.follow(moving.end());
                 }
             }
         }
@@ -189,7 +212,7 @@ impl Model {
 
     fn on_answer(&mut self, index: usize) {
         let (Some(data), Some(moving)) = (self.asked[index], &mut self.moving) else { return };
-        let step = moving.on_response(&data);
+        let step = moving.on_response(self.now, PTO, &data);
         // Only the challenges of the move under way count.
         if data[0] >= self.drawn {
             self.answered[index] = true;
@@ -230,7 +253,7 @@ impl Model {
         let Some(moving) = &self.moving else { return };
         let back = self.answered[self.from] && self.heard;
         match self.gone {
-            0 => assert!(self.here == self.from && (back || !self.answered[1 - self.from])),
+            0 => assert!(self.here == self.from && (self.heard || !self.answered[1 - self.from])),
             1 => assert!(self.here != self.from && self.answered[1 - self.from] && !back),
             _ => assert!(self.here == self.from && back),
         }
