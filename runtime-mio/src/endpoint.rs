@@ -291,8 +291,8 @@ impl Endpoint {
     /// [`network_changed`](Self::network_changed) does. Where the old socket was registered, the new one is. What waits
     /// unread in the old one is lost, and is sent again.
     ///
-    /// Connections do not move to another address yet: peers go on sending to where they sent before, so that something on
-    /// the way, a NAT or a relay, has to know better. Of several shards, each needs its own of a new
+    /// Peers go on sending to where they sent before until they hear from the new address, which they do at once of connections
+    /// that have something to send or to wait for. Of several shards, each needs its own of a new
     /// [`SocketGroup`](dunlin_udp::SocketGroup), in their order.
     ///
     /// # Errors

@@ -178,7 +178,7 @@ impl Endpoint {
     /// vain, or a thousand times in a second, does no harm: see [`dunlin_core::Endpoint::network_changed`].
     ///
     /// The socket stays as it is; [`Endpoint::rebind`] puts another one in its place. Connections outlive an outage that is
-    /// shorter than [`Config::idle_timeout`]; they do not move to another address yet.
+    /// shorter than [`Config::idle_timeout`], and peers follow to another address when they hear from there.
     pub fn network_changed(&self) {
         for shared in &*self.inner.shards {
             let mut locked = shared.lock();
@@ -191,8 +191,8 @@ impl Endpoint {
     /// [`Endpoint::network_changed`] does. For an interface that comes and goes, or a system that takes its sockets back
     /// from a program that sleeps. What waits unread in the old socket is lost, and is sent again.
     ///
-    /// Connections do not move to another address yet: peers go on sending to where they sent before, so that something on
-    /// the way, a NAT or a relay, has to know better. Until they do, this is of use mostly behind such.
+    /// Peers go on sending to where they sent before until they hear from the new address, which they do at once of connections
+    /// that have something to send or to wait for. All others speak from there next, or with their next keep-alive.
     ///
     /// The drivers take the sockets over in their next turn. Where the runtime does not take one, the endpoint closes, as it
     /// does when a socket fails.

@@ -178,6 +178,7 @@ impl Connection {
         if self.paths[at].sent.growth() > room.max(MIN_RECORDS) || self.is_too_far_ahead(at) {
             return None;
         }
+        self.renew_cid(at);
         let start = out.len();
         put_header(self.paths[at].remote_id, out);
         if let Some(data) = errand.response {

@@ -3,6 +3,7 @@
 mod close;
 mod handshake;
 mod key_log;
+mod path;
 mod qotp;
 mod relay;
 mod shards;

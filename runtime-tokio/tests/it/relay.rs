@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Passes on what one client and one server tell each other. To the server it has two addresses, and hears on both.
+/// Passes on what one client and one server tell each other. To the server it has two addresses, and hears on both until it
+/// forgets the first.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     ways: Arc<Mutex<Ways>>,
@@ -20,6 +21,8 @@ struct Ways {
     server: SocketAddr,
     /// Which of the two addresses the server sees.
     source: usize,
+    /// Whether what comes to the other one is lost.
+    forgot: bool,
 }
 
 impl Relay {
@@ -27,7 +30,7 @@ impl Relay {
         let bind = || UdpSocket::bind("127.0.0.1:0");
         let (front, backs) = (bind().await.unwrap(), [bind().await.unwrap(), bind().await.unwrap()]);
         let address = front.local_addr().unwrap();
-        let ways = Arc::new(Mutex::new(Ways { server, source: 0 }));
+        let ways = Arc::new(Mutex::new(Ways { server, source: 0, forgot: false }));
         let task = tokio::spawn(pass(front, backs, Arc::clone(&ways)));
         Self { address, ways, task }
     }
@@ -35,6 +38,12 @@ impl Relay {
     /// From now on the server sees another source port.
     pub(crate) fn change_source(&self) {
         self.ways.lock().unwrap().source = 1;
+    }
+
+    /// From now on the server sees another source port, and what it sends to the first is lost.
+    pub(crate) fn forget_source(&self) {
+        let mut ways = self.ways.lock().unwrap();
+        (ways.source, ways.forgot) = (1, true);
     }
 
     /// The server is elsewhere now.
@@ -59,11 +68,17 @@ async fn pass(front: UdpSocket, backs: [UdpSocket; 2], ways: Arc<Mutex<Ways>>) -
             heard = front.recv_from(there) => {
                 let (len, from) = heard?;
                 client = Some(from);
-                let Ways { server, source } = *ways.lock().unwrap();
+                let Ways { server, source, .. } = *ways.lock().unwrap();
                 backs[source].send_to(&there[..len], server).await?;
                 continue;
             }
-            heard = backs[0].recv_from(back) => &back[..heard?.0],
+            heard = backs[0].recv_from(back) => {
+                let (len, _) = heard?;
+                if ways.lock().unwrap().forgot {
+                    continue;
+                }
+                &back[..len]
+            }
             heard = backs[1].recv_from(other) => &other[..heard?.0],
         };
         if let Some(client) = client {

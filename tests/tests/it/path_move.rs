@@ -27,8 +27,14 @@ fn mapped(port: u16) -> SocketAddr {
 /// Shows a host under another address, which may be changed: what goes to an earlier one is lost. 20 Mbit/s and 10 ms each
 /// way, with a queue of 250 kB.
 fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Cell<SocketAddr>> {
+    behind_lossy_nat(pair, inside, 0)
+}
+
+/// The same, with so many of 100 packets lost each way.
+fn behind_lossy_nat(pair: &mut Pair, inside: SocketAddr, percent: u64) -> Rc<Cell<SocketAddr>> {
     let outside = Rc::new(Cell::new(mapped(1)));
     let (shown, mut free) = (Rc::clone(&outside), [Instant::ZERO; 2]);
+    let mut rng = pair.world.rng(7);
     pair.world.add_tap(move |passing| {
         let (from, to, way) = if passing.from == inside {
             (shown.get(), passing.to, 0)
@@ -39,7 +45,7 @@ fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Cell<SocketAddr>> {
         };
         let bytes = passing.bytes.clone();
         let sent = free[way].max(passing.now) + Duration::from_nanos(bytes.len() as u64 * 400);
-        if sent - passing.now < ms(100) {
+        if sent - passing.now < ms(100) && rng.below(100) >= percent {
             free[way] = sent;
             passing.inject(Injection {
                 after: sent + ms(10) - passing.now,
@@ -97,16 +103,25 @@ impl App for Boxed {
 impl Transfer {
     /// Begins one; `client_moves` says who is behind the NAT.
     fn begin(seed: u64, way: Way, client_moves: bool) -> Self {
+        Self::through(seed, way, client_moves, 0)
+    }
+
+    /// The same, with so many of 100 packets lost each way. Then both sides speak now and again, for who has heard the last
+    /// of what it hears has nothing to say.
+    fn through(seed: u64, way: Way, client_moves: bool, loss: u64) -> Self {
         let (client_app, at_client) = app(way != Way::Down, way != Way::Up);
         let (server_app, at_server) = app(way != Way::Up, way != Way::Down);
-        let mut pair = Pair::with(seed, quick(), config(), config(), Boxed(client_app), Boxed(server_app));
+        let mut settings = config();
+        settings.keep_alive = (loss > 0).then_some(ms(200));
+        let mut pair =
+            Pair::with(seed, quick(), settings.clone(), settings, Boxed(client_app), Boxed(server_app));
         let inside = if client_moves { pair.client_addr } else { pair.server_addr };
-        let outside = behind_nat(&mut pair, inside);
+        let outside = behind_lossy_nat(&mut pair, inside, loss);
         if !client_moves {
             pair.server_addr = outside.get();
         }
         let client = pair.dial();
-        let server = pair.server_connection(Duration::from_secs(1)).expect("it connects");
+        let server = pair.server_connection(Duration::from_secs(5)).expect("it connects");
         pair.world.run_for(ms(500 + seed % 100));
         Self { pair, client, server, outside, seen: [at_server, at_client], way }
     }
@@ -196,6 +211,28 @@ fn a_nat_that_changes_its_mind_again_and_again_is_followed() {
         let gap = transfer.longest_gap();
         assert!(gap <= GAP, "{way:?}: {gap:?}");
         transfer.pair.finish();
+    }
+}
+
+/// Whatever is lost, questions and answers too, and however often it changes.
+#[test]
+fn a_restless_nat_on_a_bad_line_loses_nothing() {
+    for seed in seeds(20) {
+        for way in WAYS {
+            for client_moves in [true, false] {
+                let mut transfer = Transfer::through(seed, way, client_moves, 5);
+                let mut rng = transfer.pair.world.rng(8);
+                for port in 2..12 {
+                    transfer.remap(mapped(port));
+                    transfer.pair.world.run_for(ms(1 + rng.below(600)));
+                }
+                transfer.longest_gap();
+                // The last word may have been lost: with the next one the path is where the peer is.
+                transfer.pair.world.run_for(Duration::from_secs(5));
+                assert_eq!(transfer.path(client_moves).remote, TransportAddr::Ip(mapped(11)));
+                transfer.pair.finish();
+            }
+        }
     }
 }
 

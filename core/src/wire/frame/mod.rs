@@ -93,7 +93,10 @@ impl Frame<'_> {
     /// Whether it is only about paths: a packet of such frames alone does not say that the peer has moved (RFC 9000
     /// section 9.1).
     pub(crate) const fn is_probing(&self) -> bool {
-        matches!(self, Self::Padding | Self::PathChallenge(_) | Self::PathResponse(_))
+        matches!(
+            self,
+            Self::Padding | Self::PathChallenge(_) | Self::PathResponse(_) | Self::NewConnectionId(_)
+        )
     }
 }
 
