@@ -4,7 +4,7 @@
 //! of virtual seconds pass in a few real ones, and the same seed gives the same run to the byte.
 //!
 //! - [`Link`] is one direction of a link: rate (constant or changing), delay, jitter, a tail-drop queue, a policer, loss,
-//!   reordering, duplication, bundling, corruption, MTU, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
+//!   reordering, duplication, bundling, corruption, MTU, filters, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
 //! - [`World`] is the clock, the nodes with their addresses, and the links between them.
 //! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
@@ -70,7 +70,7 @@ pub use apps::{Both, Echo, Received, Receiver, Sender, pattern};
 pub use dunlin_core::{Duration, Instant};
 pub use host::{AcceptAll, App, Host, accept_incoming};
 pub use link::{
-    Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Link, LinkConfig,
+    Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Filter, Link, LinkConfig,
     LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
 };
 pub use node::{Ecn, Node, Transmit};

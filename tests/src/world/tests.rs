@@ -284,6 +284,7 @@ fn rough() -> LinkConfig {
         duplicate: Ppm::percent(2),
         corrupt: Ppm::percent(1),
         mtu: Some(1_400),
+        filter: None,
         ecn: EcnPolicy::MarkAbove(10_000),
         down: false,
     }
