@@ -78,4 +78,7 @@ pub use pair::{ALPN, Pair, config, endpoint, wind_down};
 pub use rng::{Ppm, Rng};
 pub use seeds::{Seeds, seeds};
 pub use trace::Fingerprint;
-pub use world::{Injection, LinkId, NodeId, Passing, Verdict, World, WorldStats};
+pub use world::{
+    Filtering, Injection, Lifetime, LinkId, Mapping, Nat, NatConfig, NatId, NatStats, NodeId, Passing,
+    Verdict, World, WorldStats,
+};
