@@ -6,7 +6,10 @@
 //! - [`Link`] is one direction of a link: rate (constant or changing), delay, jitter, a tail-drop queue, a policer, loss,
 //!   reordering, duplication, bundling, corruption, MTU, filters, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
 //! - [`World`] is the clock, the nodes with their addresses, and the links between them.
+//! - [`Nat`] is a NAT or a firewall at the edge of a network: which outer address an inner one gets, who may answer, and
+//!   for how long ([`NatConfig`]). [`World::add_nat`], [`World::add_firewall`] and [`World::put_behind`] place them.
 //! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
+//! - [`Arrivals`] and [`MemoryMark`] measure: the longest gap, the time to the first byte, memory that stays as it was.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
 //!
 //! ```
@@ -59,6 +62,7 @@
 mod apps;
 mod host;
 mod link;
+mod meters;
 mod node;
 mod pair;
 mod rng;
@@ -73,6 +77,7 @@ pub use link::{
     Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Filter, Link, LinkConfig,
     LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
 };
+pub use meters::{Arrivals, MemoryMark};
 pub use node::{Ecn, Node, Transmit};
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};
 pub use rng::{Ppm, Rng};
