@@ -9,6 +9,9 @@
 //! - [`Nat`] is a NAT or a firewall at the edge of a network: which outer address an inner one gets, who may answer, and
 //!   for how long ([`NatConfig`]). [`World::add_nat`], [`World::add_firewall`] and [`World::put_behind`] place them.
 //! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
+//! - [`Host`] is dunlin's engine as a node, with an [`App`] that reacts to its events and its [`Socket`]s; [`Pair`] is
+//!   two of them and a link, [`Web`] two of them with several interfaces each, and a link between any two of those that
+//!   can fail by itself.
 //! - [`Arrivals`] and [`MemoryMark`] measure: the longest gap, the time to the first byte, memory that stays as it was.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
 //!
@@ -65,6 +68,7 @@ mod link;
 mod meters;
 mod node;
 mod pair;
+mod paths;
 mod rng;
 mod seeds;
 mod trace;
@@ -72,7 +76,7 @@ mod world;
 
 pub use apps::{Both, Echo, Received, Receiver, Sender, pattern};
 pub use dunlin_core::{Duration, Instant};
-pub use host::{AcceptAll, App, Host, accept_incoming};
+pub use host::{AcceptAll, App, Host, Socket, accept_incoming};
 pub use link::{
     Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Filter, Link, LinkConfig,
     LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
@@ -80,6 +84,7 @@ pub use link::{
 pub use meters::{Arrivals, MemoryMark};
 pub use node::{Ecn, Node, Transmit};
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};
+pub use paths::{End, Topology, Toward, Web};
 pub use rng::{Ppm, Rng};
 pub use seeds::{Seeds, seeds};
 pub use trace::Fingerprint;
