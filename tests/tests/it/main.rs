@@ -22,6 +22,7 @@ mod mtu;
 mod network;
 mod optimistic;
 mod packets;
+mod path_nat;
 mod path_web;
 mod puppet;
 mod qotp;
