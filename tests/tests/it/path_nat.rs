@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 use std::rc::Rc;
 
-use dunlin_core::Duration;
+use dunlin_core::{Duration, NetworkChange};
 use dunlin_sim::{
     Both, End, Filtering, Lifetime, Mapping, NatConfig, NatId, Received, Receiver, Sender, Topology, Web,
     config, seeds,
@@ -125,6 +125,22 @@ fn path_nat_or_firewall_in_front_of_an_answerer_keeps_diallers_out() {
             web.pair.finish();
         }
     }
+}
+
+/// The network behind a NAT hands out addresses anew: from outside that is another port of the same address.
+#[test]
+fn path_nat_stays_in_front_of_an_interface_that_gets_another_address() {
+    let (mut web, _) = both_ways(1, &Topology::fan(&[line()]));
+    let nat = web.behind_nat(End::Client(0), NatConfig::default());
+    web.pair.connect();
+    web.renumber(End::Client(0), "10.77.0.1:1000".parse().unwrap());
+    let (client, now) = (web.pair.client, web.pair.now());
+    web.pair.world.node_mut(client).endpoint.network_changed(now, NetworkChange::Unspecified);
+    web.pair.world.run_for(Duration::from_millis(100));
+    let seen_by_server: Vec<_> = web.pair.server().traffic.keys().map(|from| from.ip()).collect();
+    assert_eq!(seen_by_server, [web.pair.world.nat(nat).outside().unwrap(); 2]);
+    assert_eq!(web.pair.world.nat(nat).stats().mappings, 2);
+    web.pair.finish();
 }
 
 /// Another interface has another NAT: what comes from one is seen as one address, and never as the other's.
