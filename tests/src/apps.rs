@@ -10,6 +10,7 @@ use dunlin_core::{
 };
 
 use crate::host::{App, accept_incoming};
+use crate::meters::Arrivals;
 
 /// The byte at `offset` of stream `id` in patterned data.
 #[must_use]
@@ -104,6 +105,8 @@ pub struct Received {
     pub finished: usize,
     /// When the last byte or end was read.
     pub last: Instant,
+    /// When bytes were read.
+    pub arrivals: Arrivals,
 }
 
 impl Received {
@@ -192,6 +195,7 @@ impl Receiver {
                     }
                     *seen.bytes.entry(id).or_insert(0) += len as u64;
                     seen.last = now;
+                    seen.arrivals.note(now);
                     most -= len;
                 }
                 // Events are hints: this one may be older than the end that was read meanwhile.

@@ -51,6 +51,16 @@ pub fn accept_incoming(now: Instant, endpoint: &mut Endpoint, handle: Connection
     }
 }
 
+/// A socket of a host. Its place among them is the number by which the engine knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Socket {
+    /// Bound to no address in particular, as a dual-stack socket: it has all addresses of the node that no other socket
+    /// is bound to, and what names no source leaves from the node's first address of the right family.
+    Any,
+    /// Bound to this address. If the node has it no more, what is sent is lost.
+    At(SocketAddr),
+}
+
 /// An endpoint and its application.
 #[allow(missing_debug_implementations, reason = "the application is opaque")]
 pub struct Host {
@@ -66,6 +76,11 @@ pub struct Host {
     pub ecn: fn(Option<Ecn>) -> Option<Ecn>,
     /// Bytes received from and sent to each address.
     pub traffic: BTreeMap<SocketAddr, (u64, u64)>,
+    /// The sockets; at first one that has every address. What arrives on an address that none has goes nowhere.
+    pub sockets: Vec<Socket>,
+    /// Trains that were lost because there is no socket as the engine named it, because that socket does not have the
+    /// address that it named, or because no socket reaches such a destination.
+    pub astray: u64,
 }
 
 impl Host {
@@ -78,6 +93,8 @@ impl Host {
             train: TrainLimit::OFFLOAD,
             ecn: |ecn| ecn,
             traffic: BTreeMap::new(),
+            sockets: vec![Socket::Any],
+            astray: 0,
         }
     }
 
@@ -141,6 +158,24 @@ impl Host {
         self.endpoint.stats().dropped(reason)
     }
 
+    /// The number of the socket that has an address of the node.
+    fn socket_at(&self, local: SocketAddr) -> Option<u16> {
+        let place = |wanted| self.sockets.iter().position(|socket| *socket == wanted);
+        place(Socket::At(local)).or_else(|| place(Socket::Any)).and_then(|place| u16::try_from(place).ok())
+    }
+
+    /// Where a train leaves from and goes to on the simulated wire, if there is a way. This is the place that turns
+    /// further kinds of addresses into those of the wire.
+    fn wire(&self, local: LocalAddr, remote: TransportAddr) -> Option<(Option<SocketAddr>, SocketAddr)> {
+        let TransportAddr::Ip(remote) = remote else { return None };
+        let source = match *self.sockets.get(usize::from(local.socket))? {
+            Socket::At(bound) if local.ip.is_none_or(|ip| ip == bound.ip()) => Some(bound),
+            Socket::At(_) => return None,
+            Socket::Any => local.ip.map(|ip| SocketAddr::new(ip, 0)),
+        };
+        Some((source, remote))
+    }
+
     fn react(&mut self, now: Instant) {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             self.app.on_event(now, &mut self.endpoint, handle, &event);
@@ -158,8 +193,9 @@ impl Node for Host {
         ecn: Option<Ecn>,
         datagram: &mut [u8],
     ) {
+        let Some(socket) = self.socket_at(local) else { return };
         self.traffic.entry(remote).or_default().0 += datagram.len() as u64;
-        let local = LocalAddr { socket: 0, ip: Some(local.ip()) };
+        let local = LocalAddr { socket, ip: Some(local.ip()) };
         let ecn = (self.ecn)(ecn);
         self.endpoint.handle_datagram(now, Arrival { local, remote: remote.into(), ecn }, datagram);
     }
@@ -174,18 +210,20 @@ impl Node for Host {
 
     fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         self.react(now);
-        let transmit = self.endpoint.poll_transmit(now, self.train, out);
-        self.react(now);
-        let transmit = transmit?;
-        let TransportAddr::Ip(remote) = transmit.remote else { return None };
-        self.traffic.entry(remote).or_default().1 += transmit.len as u64;
-        Some(Transmit {
-            local: None,
-            remote,
-            len: transmit.len,
-            segment_size: Some(transmit.segment_size),
-            ecn: transmit.ecn,
-        })
+        loop {
+            let transmit = self.endpoint.poll_transmit(now, self.train, out);
+            self.react(now);
+            let transmit = transmit?;
+            let Some((local, remote)) = self.wire(transmit.local, transmit.remote) else {
+                // Lost like any packet: others have to go on.
+                self.astray += 1;
+                out.clear();
+                continue;
+            };
+            self.traffic.entry(remote).or_default().1 += transmit.len as u64;
+            let segment_size = Some(transmit.segment_size);
+            return Some(Transmit { local, remote, len: transmit.len, segment_size, ecn: transmit.ecn });
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

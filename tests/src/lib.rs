@@ -4,9 +4,15 @@
 //! of virtual seconds pass in a few real ones, and the same seed gives the same run to the byte.
 //!
 //! - [`Link`] is one direction of a link: rate (constant or changing), delay, jitter, a tail-drop queue, a policer, loss,
-//!   reordering, duplication, bundling, corruption, MTU, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
+//!   reordering, duplication, bundling, corruption, MTU, filters, ECN. [`LinkConfig`] has a field for each; a link passes everything at once unless told otherwise.
 //! - [`World`] is the clock, the nodes with their addresses, and the links between them.
+//! - [`Nat`] is a NAT or a firewall at the edge of a network: which outer address an inner one gets, who may answer, and
+//!   for how long ([`NatConfig`]). [`World::add_nat`], [`World::add_firewall`] and [`World::put_behind`] place them.
 //! - [`Node`] is what a protocol implements to live in a world: the four calls of a sans-IO engine.
+//! - [`Host`] is dunlin's engine as a node, with an [`App`] that reacts to its events and its [`Socket`]s; [`Pair`] is
+//!   two of them and a link, [`Web`] two of them with several interfaces each, and a link between any two of those that
+//!   can fail by itself.
+//! - [`Arrivals`] and [`MemoryMark`] measure: the longest gap, the time to the first byte, memory that stays as it was.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
 //!
 //! ```
@@ -59,8 +65,10 @@
 mod apps;
 mod host;
 mod link;
+mod meters;
 mod node;
 mod pair;
+mod paths;
 mod rng;
 mod seeds;
 mod trace;
@@ -68,14 +76,19 @@ mod world;
 
 pub use apps::{Both, Echo, Received, Receiver, Sender, pattern};
 pub use dunlin_core::{Duration, Instant};
-pub use host::{AcceptAll, App, Host, accept_incoming};
+pub use host::{AcceptAll, App, Host, Socket, accept_incoming};
 pub use link::{
-    Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Link, LinkConfig,
+    Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Filter, Link, LinkConfig,
     LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
 };
+pub use meters::{Arrivals, MemoryMark};
 pub use node::{Ecn, Node, Transmit};
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};
+pub use paths::{End, Topology, Toward, Web};
 pub use rng::{Ppm, Rng};
 pub use seeds::{Seeds, seeds};
 pub use trace::Fingerprint;
-pub use world::{Injection, LinkId, NodeId, Passing, Verdict, World, WorldStats};
+pub use world::{
+    Filtering, Injection, Lifetime, LinkId, Mapping, Nat, NatConfig, NatId, NatStats, NodeId, Passing,
+    Verdict, World, WorldStats,
+};

@@ -9,7 +9,8 @@ pub use dunlin_core::Ecn;
 /// What one call of [`Node::poll_transmit`] appended: a datagram, or a train of them, for one destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transmit {
-    /// The address to send from; `None` is the node's first address of the destination's family.
+    /// The address to send from; with port 0, the node's first address with this IP. `None` is the node's first address
+    /// of the destination's family.
     pub local: Option<SocketAddr>,
     /// The destination.
     pub remote: SocketAddr,

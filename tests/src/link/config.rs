@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dunlin_core::Duration;
 
+use super::filter::Filter;
 use super::trace::RateTrace;
 use crate::rng::Ppm;
 
@@ -168,6 +169,8 @@ pub struct LinkConfig {
     pub corrupt: Ppm,
     /// The longest datagram that passes, in bytes; longer ones are dropped before the queue. `None`: any.
     pub mtu: Option<usize>,
+    /// What is kept out before the queue, by its bytes. `None`: nothing.
+    pub filter: Option<Filter>,
     /// What becomes of ECN codepoints.
     pub ecn: EcnPolicy,
     /// Drops everything that is offered; what is under way already still arrives.

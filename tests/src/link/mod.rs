@@ -1,6 +1,7 @@
 //! One direction of a link, as a pure state machine: a datagram goes in, and out comes when and how it arrives.
 
 mod config;
+mod filter;
 mod policer;
 mod queue;
 mod stats;
@@ -14,6 +15,7 @@ use core::{iter, mem};
 use dunlin_core::{Duration, Instant};
 
 pub use config::{EcnPolicy, LinkConfig, Loss, Policer, QueueLimit, Rate, Script};
+pub use filter::Filter;
 pub use stats::{Count, DelayHistogram, LinkStats};
 pub use trace::RateTrace;
 
@@ -35,6 +37,8 @@ pub enum DropCause {
     Loss,
     /// The policer had no token for it.
     Policer,
+    /// The filter kept it out.
+    Filter,
 }
 
 /// An arrival at the far end.
@@ -192,6 +196,9 @@ impl Link {
         }
         if self.config.mtu.is_some_and(|mtu| datagram.len() > mtu) {
             return Err(DropCause::Mtu);
+        }
+        if self.config.filter.as_ref().is_some_and(|filter| filter.keeps_out(datagram)) {
+            return Err(DropCause::Filter);
         }
         if let Some(policer) = self.config.policer
             && !self.bucket.passes(policer, now, datagram.len())

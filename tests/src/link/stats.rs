@@ -37,6 +37,8 @@ pub struct LinkStats {
     pub dropped_loss: Count,
     /// Dropped by the policer.
     pub dropped_policer: Count,
+    /// Kept out by the filter.
+    pub dropped_filter: Count,
     /// Copies made.
     pub duplicated: u64,
     /// Datagrams held up on the wire.
@@ -59,6 +61,7 @@ impl LinkStats {
             DropCause::Queue => self.dropped_queue.add(len),
             DropCause::Loss => self.dropped_loss.add(len),
             DropCause::Policer => self.dropped_policer.add(len),
+            DropCause::Filter => self.dropped_filter.add(len),
         }
     }
 }

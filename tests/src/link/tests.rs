@@ -315,6 +315,7 @@ fn any_config() -> impl Strategy<Value = LinkConfig> {
             corrupt,
             mtu,
             ecn: EcnPolicy::Pass,
+            filter: None,
             down: false,
         },
     )
@@ -351,4 +352,24 @@ proptest! {
             prop_assert!(stats.queue_bytes_max <= limit);
         }
     }
+}
+
+#[test]
+fn a_filter_keeps_out_by_size_or_kind_and_takes_no_time() {
+    let rate = Some(Rate::mbit(8));
+    let mut by_size =
+        link(LinkConfig { rate, filter: Some(Filter::longer_than(600)), ..LinkConfig::default() });
+    let data = |len| {
+        let mut datagram = vec![0; len];
+        datagram[0] = 4 << 5 | 3;
+        datagram
+    };
+    assert_eq!(by_size.send(micros(0), &data(601), None), Err(DropCause::Filter));
+    assert_eq!(by_size.send(micros(0), &data(600), None).unwrap().first.at, micros(600));
+    assert_eq!(by_size.stats(micros(0)).dropped_filter, Count { packets: 1, bytes: 601 });
+    let filter = Some(Filter::packet_types(&[2, 4]));
+    let mut by_kind = link(LinkConfig { filter, ..LinkConfig::default() });
+    assert_eq!(by_kind.send(micros(0), &data(1), None), Err(DropCause::Filter));
+    assert!(by_kind.send(micros(0), &[3 << 5], None).is_ok());
+    assert!(by_kind.send(micros(0), &[], None).is_ok());
 }

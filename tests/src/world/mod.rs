@@ -1,5 +1,7 @@
 //! The clock, the nodes with their addresses, and the links between them.
 
+mod edge;
+mod nat;
 mod queue;
 mod run;
 mod tap;
@@ -13,12 +15,15 @@ use std::thread;
 
 use dunlin_core::Instant;
 
+pub use edge::NatId;
+pub use nat::{Filtering, Lifetime, Mapping, Nat, NatConfig, NatStats};
 pub use tap::{Injection, Passing, Verdict};
 
 use crate::link::{Link, LinkConfig};
 use crate::node::Node;
 use crate::rng::Rng;
 use crate::trace::Fingerprint;
+use edge::{Edges, Site};
 use queue::{AddressId, Event, EventQueue, Flight};
 use tap::Taps;
 
@@ -47,6 +52,7 @@ pub struct World<N> {
     links: Vec<Link>,
     routes: HashMap<(AddressId, AddressId), LinkId>,
     default_link: LinkConfig,
+    edges: Edges,
     rng: Rng,
     events: EventQueue,
     /// Where nodes append what they send.
@@ -71,6 +77,8 @@ pub struct WorldStats {
     pub no_source: u64,
     /// Datagrams that reached an address which nobody had.
     pub no_destination: u64,
+    /// Datagrams that a NAT or a firewall did not let out or in.
+    pub refused: u64,
     /// Datagrams injected.
     pub injected: u64,
     /// Timers fired.
@@ -90,6 +98,7 @@ struct Slot<N> {
 struct Address {
     socket: SocketAddr,
     owner: Option<NodeId>,
+    site: Site,
 }
 
 impl<N: Node> World<N> {
@@ -106,6 +115,7 @@ impl<N: Node> World<N> {
             links: Vec::new(),
             routes: HashMap::new(),
             default_link,
+            edges: Edges::default(),
             rng: Rng::new(seed),
             events: EventQueue::default(),
             out: Vec::new(),
@@ -162,6 +172,23 @@ impl<N: Node> World<N> {
         }
     }
 
+    /// Gives a node another address in the place of one that it has, as a network does that hands out addresses anew.
+    /// The links are those of the new address.
+    ///
+    /// # Panics
+    /// If nobody has the old address, or somebody the new one.
+    pub fn change_address(&mut self, old: SocketAddr, new: SocketAddr) {
+        let (old_id, new_id) = (self.intern(old), self.intern(new));
+        let Some(owner) = self.addresses[old_id.0].owner.take() else { panic!("nobody has {old}") };
+        let before = self.addresses[new_id.0].owner.replace(owner);
+        assert!(before.is_none(), "{new} belongs to somebody already");
+        for own in &mut self.nodes[owner.0].addresses {
+            if *own == old {
+                *own = new;
+            }
+        }
+    }
+
     /// Takes an address away from the node that has it, if any: what arrives there, or is sent from there, is lost.
     pub fn remove_address(&mut self, address: SocketAddr) {
         let id = self.intern(address);
@@ -200,8 +227,8 @@ impl<N: Node> World<N> {
     /// Sends what goes from one address to another through this link, from now on. Several pairs may share a link: that
     /// is a common bottleneck.
     pub fn route(&mut self, from: SocketAddr, to: SocketAddr, link: LinkId) {
-        let pair = (self.intern(from), self.intern(to));
-        self.routes.insert(pair, link);
+        let (from, to) = (self.intern(from), self.intern(to));
+        self.routes.insert((self.end(from), self.end(to)), link);
     }
 
     /// Two new links between two addresses, set alike: there and back.
@@ -261,12 +288,13 @@ impl<N: Node> World<N> {
 
     fn intern(&mut self, socket: SocketAddr) -> AddressId {
         *self.address_ids.entry(socket).or_insert_with(|| {
-            self.addresses.push(Address { socket, owner: None });
+            self.addresses.push(Address { socket, owner: None, site: self.edges.site(socket.ip()) });
             AddressId(self.addresses.len() - 1)
         })
     }
 
-    fn link_of(&mut self, pair: (AddressId, AddressId)) -> LinkId {
+    fn link_of(&mut self, (from, to): (AddressId, AddressId)) -> LinkId {
+        let pair = (self.end(from), self.end(to));
         if let Some(link) = self.routes.get(&pair) {
             return *link;
         }

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use dunlin_core::{Duration, Instant};
 
+use super::edge::Exit;
 use super::tap::Seen;
 use super::{AddressId, Event, Flight, LinkId, NodeId, Verdict, World};
 use crate::link::DropCause;
@@ -122,6 +123,12 @@ impl<N: Node> World<N> {
     }
 
     fn arrive(&mut self, mut flight: Flight) {
+        if !self.edges.is_empty() {
+            match self.come_in(flight.from, flight.to) {
+                Some(to) => flight.to = to,
+                None => return self.refuse(flight),
+            }
+        }
         let (local, remote) = (&self.addresses[flight.to.0], self.addresses[flight.from.0].socket);
         let Some(owner) = local.owner else {
             self.stats.no_destination += 1;
@@ -204,14 +211,13 @@ impl<N: Node> World<N> {
             return;
         };
         let (from_id, to_id) = (self.intern(from), self.intern(transmit.remote));
-        let link = self.link_of((from_id, to_id));
         for segment in segments {
             let seen = Seen { now: self.now, index: self.stats.sent, from, to: transmit.remote };
             self.stats.sent += 1;
             let mut bytes = self.events.buffer(segment);
             let mut ecn = transmit.ecn;
             match self.taps.show(seen, &mut ecn, &mut bytes) {
-                Verdict::Pass => self.enter(link, Flight { from: from_id, to: to_id, ecn, bytes }),
+                Verdict::Pass => self.depart(Flight { from: from_id, to: to_id, ecn, bytes }),
                 Verdict::Drop => {
                     self.stats.tapped += 1;
                     self.events.recycle(bytes);
@@ -223,13 +229,33 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// The address that a node sends from: its own one that it names, or its first of the right family.
+    /// The address that a node sends from: its own one that it names, or its first of the right family. None reaches
+    /// an address of another family.
     fn source(&self, id: NodeId, transmit: &Transmit) -> Option<SocketAddr> {
+        if transmit.local.is_some_and(|local| local.is_ipv4() != transmit.remote.is_ipv4()) {
+            return None;
+        }
         let fits = |own: &&SocketAddr| match transmit.local {
+            Some(local) if local.port() == 0 => own.ip() == local.ip(),
             Some(local) => **own == local,
             None => own.is_ipv4() == transmit.remote.is_ipv4(),
         };
         self.nodes[id.0].addresses.iter().find(fits).copied()
+    }
+
+    /// Sends a datagram through what its sender is behind, and on its link.
+    fn depart(&mut self, flight: Flight) {
+        match self.exit(flight.from, flight.to) {
+            Some(Exit { from, link }) => self.enter(link, Flight { from, ..flight }),
+            None => self.refuse(flight),
+        }
+    }
+
+    /// A NAT or a firewall has kept a datagram in or out.
+    fn refuse(&mut self, flight: Flight) {
+        self.stats.refused += 1;
+        self.note(Kind::Refused, flight.from, flight.to, flight.ecn, &flight.bytes);
+        self.events.recycle(flight.bytes);
     }
 
     /// Puts a datagram on its link.
@@ -285,6 +311,7 @@ impl<N: Node> World<N> {
 enum Kind {
     Arrival,
     Timer,
+    Refused,
     Drop(DropCause),
 }
 
@@ -294,6 +321,7 @@ impl Kind {
             Self::Arrival => 0,
             Self::Timer => 1,
             Self::Drop(cause) => 2 + cause as u64,
+            Self::Refused => 100,
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Passing<'a> {
     pub now: Instant,
     /// How many datagrams the nodes of this world have sent before.
     pub index: u64,
-    /// Who sent it.
+    /// Who sent it: the address of its own that it sent from, whatever a NAT makes of that afterwards.
     pub from: SocketAddr,
     /// Where it goes.
     pub to: SocketAddr,

@@ -12,31 +12,31 @@ use crate::{Duration, LinkStats};
 
 /// One datagram that a node has seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Heard {
-    at: Instant,
-    local: SocketAddr,
-    remote: SocketAddr,
+pub(super) struct Heard {
+    pub(super) at: Instant,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
     ecn: Option<Ecn>,
     bytes: Vec<u8>,
 }
 
 /// Sends what it is told to, answers if it is told to, remembers what it hears and when its timer rang.
 #[derive(Default, Debug)]
-struct Peer {
+pub(super) struct Peer {
     outbox: Vec<(Transmit, Vec<u8>)>,
     echo: bool,
-    heard: Vec<Heard>,
+    pub(super) heard: Vec<Heard>,
     timer: Option<Instant>,
     rang: Vec<Instant>,
     spin: bool,
 }
 
 impl Peer {
-    fn send(&mut self, remote: SocketAddr, bytes: &[u8]) {
+    pub(super) fn send(&mut self, remote: SocketAddr, bytes: &[u8]) {
         self.outbox.push((Transmit::new(remote, bytes.len()), bytes.to_vec()));
     }
 
-    fn echo() -> Self {
+    pub(super) fn echo() -> Self {
         Self { echo: true, ..Self::default() }
     }
 }
@@ -83,11 +83,11 @@ fn address(host: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, host], 4_433))
 }
 
-fn ms(n: u64) -> Duration {
+pub(super) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn at(millis: u64) -> Instant {
+pub(super) fn at(millis: u64) -> Instant {
     Instant::ZERO + ms(millis)
 }
 
@@ -184,6 +184,35 @@ fn addresses_come_and_go() {
     world.node_mut(b).outbox.push((lost, vec![0]));
     world.run_until(at(30));
     assert_eq!((world.node(a).heard.len(), world.stats().no_source), (0, 1));
+}
+
+#[test]
+fn an_address_is_changed_in_its_place() {
+    let (mut world, a, b) = pair(LinkConfig { delay: ms(10), ..LinkConfig::default() });
+    world.add_address(a, address(9));
+    world.change_address(address(1), address(3));
+    world.node_mut(a).send(address(2), b"from the first");
+    world.node_mut(b).send(address(1), b"too late");
+    world.run_until(at(30));
+    assert_eq!((world.node(b).heard[0].remote, world.node(a).heard[0].local), (address(3), address(3)));
+    assert_eq!(world.stats().no_destination, 1);
+}
+
+#[test]
+fn a_node_sends_from_the_ip_that_it_names_and_to_no_other_family() {
+    let (mut world, a, b) = pair(LinkConfig::default());
+    world.add_address(a, address(3));
+    for (from, to) in [
+        ("10.0.0.3:0", address(2)),
+        ("10.0.0.9:0", address(2)),
+        ("10.0.0.3:0", "[fd00::2]:1".parse().unwrap()),
+    ] {
+        let transmit = Transmit { local: Some(from.parse().unwrap()), ..Transmit::new(to, 1) };
+        world.node_mut(a).outbox.push((transmit, vec![0]));
+    }
+    world.run_until(at(1));
+    assert_eq!((world.node(b).heard[0].remote, world.node(b).heard.len()), (address(3), 1));
+    assert_eq!(world.stats().no_source, 2);
 }
 
 #[test]
@@ -284,6 +313,7 @@ fn rough() -> LinkConfig {
         duplicate: Ppm::percent(2),
         corrupt: Ppm::percent(1),
         mtu: Some(1_400),
+        filter: None,
         ecn: EcnPolicy::MarkAbove(10_000),
         down: false,
     }

@@ -25,6 +25,8 @@ mod packets;
 mod path_cids;
 mod path_move;
 mod path_move_rules;
+mod path_nat;
+mod path_web;
 mod puppet;
 mod qotp;
 mod rekey;
