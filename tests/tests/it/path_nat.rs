@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use dunlin_core::{Duration, NetworkChange};
 use dunlin_sim::{
-    Both, End, Filtering, Lifetime, Mapping, NatConfig, NatId, Received, Receiver, Sender, Topology, Web,
-    config, seeds,
+    Both, Echo, End, Filtering, Host, Lifetime, Mapping, NatConfig, NatId, Received, Receiver, Sender,
+    Topology, Web, World, config, seeds,
 };
 
-use crate::common::{bad_line, line};
+use crate::common::{bad_line, line, patterned};
 
 const MAPPINGS: [Mapping; 2] = [Mapping::EndpointIndependent, Mapping::EndpointDependent];
 const FILTERINGS: [Filtering; 3] =
@@ -152,4 +152,38 @@ fn path_nats_of_two_interfaces_are_two() {
     assert_used(&web, nats[0], "over the first");
     assert_eq!(web.pair.world.nat(nats[1]).stats().went_out, 0);
     web.pair.finish();
+}
+
+/// A NAT that forgets after 30 s of silence, and a dialler that says something now and then, without a keep-alive: after
+/// every longer pause it is seen at another port. What it says arrives at once all the same, and so does the answer.
+#[test]
+fn port_changes_on_idle() {
+    for seed in seeds(5) {
+        for mapping in MAPPINGS {
+            let (receiver, answers) = Receiver::new();
+            let topology = Topology::fan(&[line()]);
+            let mut web = Web::with(seed, &topology, config(), config(), receiver, Echo::default());
+            let lifetime = Lifetime::Idle(Duration::from_secs(30));
+            let nat = web.behind_nat(End::Client(0), NatConfig { mapping, lifetime, ..NatConfig::default() });
+            let (client, _) = web.pair.connect();
+            let (mut rng, end) = (web.pair.world.rng(0), web.pair.now() + Duration::from_secs(600));
+            let (mut messages, mut bytes) = (0, 0);
+            while web.pair.now() < end {
+                web.pair.world.run_for(Duration::from_millis(1_000 + rng.below(60_000)));
+                let len = 1 + rng.below(30_000) as usize;
+                web.pair.on_client(client, |connection| {
+                    let id = connection.open_bi().unwrap();
+                    assert_eq!(connection.write(id, &patterned(id, len)), Ok(len));
+                    connection.finish(id).unwrap();
+                });
+                (messages, bytes) = (messages + 1, bytes + len as u64);
+                let answered = |_: &mut World<Host>| answers.borrow().finished == messages;
+                assert!(web.pair.run_until(Duration::from_secs(1), answered), "{mapping:?}: {messages}");
+            }
+            assert_eq!(answers.borrow().total(), bytes);
+            let changes = web.pair.world.nat(nat).stats().mappings - 1;
+            assert!(changes >= 5 && messages >= 15, "{changes} changes, {messages} messages");
+            web.pair.finish();
+        }
+    }
 }
