@@ -137,16 +137,16 @@ fn drivers_share_an_address_and_nothing_else() {
 }
 
 /// Passes on what one client and `server` tell each other, from the first or the second of two addresses, as the number
-/// says. It hears on both.
+/// says. What comes to the other one is lost.
 fn relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let bind = || StdSocket::bind(any()).unwrap();
     let (front, backs) = (Arc::new(bind()), [Arc::new(bind()), Arc::new(bind())]);
     let (address, source, client) =
         (front.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::new()));
-    for back in backs.clone() {
-        let (front, client) = (Arc::clone(&front), Arc::clone(&client));
+    for (index, back) in backs.iter().cloned().enumerate() {
+        let (front, client, source) = (Arc::clone(&front), Arc::clone(&client), Arc::clone(&source));
         pump(back, move |datagram, _| {
-            if let Some(client) = client.get() {
+            if let Some(client) = client.get().filter(|_| source.load(Relaxed) == index) {
                 front.send_to(datagram, *client).unwrap();
             }
         });
