@@ -16,11 +16,19 @@ pub struct Builder {
     config: Config,
     options: BindOptions,
     shards: usize,
+    #[cfg(feature = "watch")]
+    watch: bool,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { config: Config::default(), options: BindOptions::default(), shards: 1 }
+        Self {
+            config: Config::default(),
+            options: BindOptions::default(),
+            shards: 1,
+            #[cfg(feature = "watch")]
+            watch: true,
+        }
     }
 
     /// The engines' settings, as for [`Endpoint::bind`]. [`Config::shard`] is set by what is said here.
@@ -49,6 +57,17 @@ impl Builder {
         self
     }
 
+    /// Whether each endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
+    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    ///
+    /// An endpoint that is bound to a loopback address never watches, nor does any where the system does not tell. Where the
+    /// system has pipes, word of a change ends a wait; elsewhere it is heard in the next turn of the loop.
+    #[cfg(feature = "watch")]
+    pub const fn watch_network(mut self, watch: bool) -> Self {
+        self.watch = watch;
+        self
+    }
+
     /// The endpoints on `address`; port 0 is any that is free. At least one, though it may be only one.
     ///
     /// # Errors
@@ -67,7 +86,11 @@ impl Builder {
         let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
         let shards = Shard::all(count).zip(exchanges).zip(sockets);
         let endpoints = shards.map(|((shard, exchange), socket)| {
-            Endpoint::new(socket, self.config.clone().for_shard(shard), identity.clone(), exchange)
+            let endpoint =
+                Endpoint::new(socket, self.config.clone().for_shard(shard), identity.clone(), exchange)?;
+            #[cfg(feature = "watch")]
+            let endpoint = if self.watch { endpoint.watching() } else { endpoint };
+            Ok(endpoint)
         });
         endpoints.collect()
     }

@@ -15,6 +15,8 @@ use dunlin_udp::{
 };
 use mio::{Registry, Token};
 
+#[cfg(feature = "watch")]
+use crate::alarm::Alarm;
 use crate::builder::Builder;
 use crate::error::{BindError, ConnectError, RunError};
 use crate::exchange::Exchange;
@@ -43,6 +45,9 @@ pub struct Endpoint {
     left: Left,
     /// With the other shards, if there are any.
     exchange: Exchange,
+    /// Rings when the system's addresses change, if that is watched.
+    #[cfg(feature = "watch")]
+    alarm: Option<Alarm>,
     /// `Some`: closed, but peers have to hear of it yet.
     farewell: Option<Farewell>,
 }
@@ -66,12 +71,16 @@ impl Endpoint {
     }
 
     /// An endpoint on a socket that is bound already, which it owns from now on. [`UdpSocket::bind`] takes options,
-    /// [`UdpSocket::from_std`] a socket of somebody else.
+    /// [`UdpSocket::from_std`] a socket of somebody else. For all else that may be said there is the
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
     /// See [`BindError`].
     pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
-        Self::new(socket, config, identity, Exchange::none())
+        let endpoint = Self::new(socket, config, identity, Exchange::none())?;
+        #[cfg(feature = "watch")]
+        let endpoint = endpoint.watching();
+        Ok(endpoint)
     }
 
     pub(crate) fn new(
@@ -92,8 +101,17 @@ impl Endpoint {
             transmitter: Transmitter::new(),
             left: Left::Nothing,
             exchange,
+            #[cfg(feature = "watch")]
+            alarm: None,
             farewell: None,
         })
+    }
+
+    /// Has the system's addresses watched from now on.
+    #[cfg(feature = "watch")]
+    pub(crate) fn watching(mut self) -> Self {
+        self.alarm = Alarm::new(&[self.local]);
+        self
     }
 
     /// Several endpoints behind one address, for as many threads.
@@ -108,6 +126,10 @@ impl Endpoint {
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)?;
+        #[cfg(feature = "watch")]
+        if let Some(alarm) = &mut self.alarm {
+            alarm.register(registry, token)?;
+        }
         self.exchange.register(registry, token)
     }
 
@@ -119,6 +141,10 @@ impl Endpoint {
         let Some(socket) = &mut self.socket else { return Ok(()) };
         if let Some((registry, _)) = socket.registered() {
             self.exchange.deregister(registry)?;
+            #[cfg(feature = "watch")]
+            if let Some(alarm) = &mut self.alarm {
+                alarm.deregister(registry)?;
+            }
         }
         socket.deregister()
     }
@@ -132,6 +158,10 @@ impl Endpoint {
     /// # Errors
     /// [`RunError::Closed`]; [`RunError::Poll`].
     pub fn transmit(&mut self) -> Result<(), RunError> {
+        #[cfg(feature = "watch")]
+        if self.alarm.as_mut().is_some_and(Alarm::has_rung) {
+            self.network_changed();
+        }
         for _ in 0..LOADS_PER_TURN {
             let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
             let now = self.clock.now();
@@ -281,7 +311,8 @@ impl Endpoint {
     }
 
     /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
-    /// up. What was lost is sent again in the next turn of the loop, where it would wait for a timer; to say it in vain does
+    /// up. The endpoint finds out by itself when the system's addresses change
+    /// ([`Builder::watch_network`](crate::Builder::watch_network)); call it for all else. What was lost is sent again in the next turn of the loop, where it would wait for a timer; to say it in vain does
     /// no harm. See [`dunlin_core::Endpoint::network_changed`].
     pub fn network_changed(&mut self) {
         self.engine.network_changed(self.clock.now(), NetworkChange::Unspecified);

@@ -128,8 +128,11 @@
 //! | feature | what it brings |
 //! |---|---|
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
+//! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "watch")]
+mod alarm;
 mod bell;
 mod builder;
 mod driver;

@@ -1,8 +1,9 @@
 //! Endpoints with more than defaults.
 
 use core::net::SocketAddr;
+use core::sync::atomic::AtomicUsize;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard};
@@ -12,9 +13,11 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::driver::{Driver, KeyLogSink, Place};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Inner};
 use crate::error::BindError;
 use crate::state::Shared;
+#[cfg(feature = "watch")]
+use crate::watch::watch;
 
 /// Makes an [`Endpoint`]; from [`Endpoint::builder`].
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Builder {
     shards: usize,
     drivers: Drivers,
     key_log: Option<KeyLogSink>,
+    #[cfg(feature = "watch")]
+    watch: bool,
 }
 
 /// Where the drivers run.
@@ -44,6 +49,8 @@ impl Builder {
             shards: 1,
             drivers: Drivers::Tasks,
             key_log: None,
+            #[cfg(feature = "watch")]
+            watch: true,
         }
     }
 
@@ -84,6 +91,17 @@ impl Builder {
     /// The application's tasks stay where they are, and every wake-up crosses threads: measure before you keep it.
     pub const fn own_threads(mut self) -> Self {
         self.drivers = Drivers::Threads;
+        self
+    }
+
+    /// Whether the endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
+    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    ///
+    /// An endpoint that is bound to a loopback address never watches. Where the system does not tell, the endpoint warns of
+    /// it in the log and goes without.
+    #[cfg(feature = "watch")]
+    pub const fn watch_network(mut self, watch: bool) -> Self {
+        self.watch = watch;
         self
     }
 
@@ -129,7 +147,18 @@ impl Builder {
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;
         let places: Vec<Place> = all().map(|shard| Place::new(Arc::clone(&shards), shard)).collect();
-        let endpoint = Endpoint::new(shards, incoming, local, public);
+        #[cfg(feature = "watch")]
+        let watch = if self.watch { watch(&[local], &shards) } else { None };
+        let endpoint = Endpoint::new(Inner {
+            shards,
+            incoming,
+            dials: AtomicUsize::new(0),
+            accepts: AtomicUsize::new(0),
+            local: Mutex::new(local),
+            public,
+            #[cfg(feature = "watch")]
+            _watch: watch,
+        });
         for (place, socket) in places.into_iter().zip(sockets) {
             self.drive(place, socket).map_err(BindError::Runtime)?;
         }

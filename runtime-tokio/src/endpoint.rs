@@ -29,16 +29,19 @@ pub struct Endpoint {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     /// At least one.
-    shards: Arc<[Arc<Shared>]>,
+    pub(crate) shards: Arc<[Arc<Shared>]>,
     /// Somebody dials one of them.
-    incoming: Arc<Notify>,
+    pub(crate) incoming: Arc<Notify>,
     /// Dials so far, which the shards take in turn; and looks for attempts, which begin with each in turn.
-    dials: AtomicUsize,
-    accepts: AtomicUsize,
-    local: Mutex<SocketAddr>,
-    public: PublicKey,
+    pub(crate) dials: AtomicUsize,
+    pub(crate) accepts: AtomicUsize,
+    pub(crate) local: Mutex<SocketAddr>,
+    pub(crate) public: PublicKey,
+    /// Until the endpoint is dropped.
+    #[cfg(feature = "watch")]
+    pub(crate) _watch: Option<dunlin_udp::Watch>,
 }
 
 impl Inner {
@@ -68,14 +71,8 @@ impl Endpoint {
         Builder::new()
     }
 
-    pub(crate) fn new(
-        shards: Arc<[Arc<Shared>]>,
-        incoming: Arc<Notify>,
-        local: SocketAddr,
-        public: PublicKey,
-    ) -> Self {
-        let (dials, accepts, local) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(local));
-        Self { inner: Arc::new(Inner { shards, incoming, dials, accepts, local, public }) }
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// Dials `peer` at `remote`, offering the application protocol `alpn`.
@@ -171,7 +168,8 @@ impl Endpoint {
     }
 
     /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
-    /// up. Call it whenever the system says so; the endpoint does not watch for it.
+    /// up. The endpoint finds out by itself when the system's addresses change ([`Builder::watch_network`]); call it for all
+    /// else that the system or the user says.
     ///
     /// What was lost is sent again at once, where it would wait for a timer of up to two seconds, and dials try again. Either
     /// side of a connection may say it, the one that receives too. What waits for nothing sends nothing, and to say it in
@@ -180,11 +178,7 @@ impl Endpoint {
     /// The socket stays as it is; [`Endpoint::rebind`] puts another one in its place. Connections outlive an outage that is
     /// shorter than [`Config::idle_timeout`]; they do not move to another address yet.
     pub fn network_changed(&self) {
-        for shared in &*self.inner.shards {
-            let mut locked = shared.lock();
-            locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
-            locked.nudge();
-        }
+        network_changed(&self.inner.shards);
     }
 
     /// Puts another socket, or group of sockets, in the place of the one that there is, keeps all connections, and does what
@@ -278,6 +272,15 @@ impl Endpoint {
             locked.in_use.upgrade().map(|socket| socket.stats())
         });
         stats.flatten().collect()
+    }
+}
+
+/// Tells all shards.
+pub(crate) fn network_changed(shards: &[Arc<Shared>]) {
+    for shared in shards {
+        let mut locked = shared.lock();
+        locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+        locked.nudge();
     }
 }
 

@@ -22,7 +22,7 @@
 //! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
 //! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what the socket does not take,
 //! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`has_aes`] says what the processor can
-//! do.
+//! do. And a `Watch` (feature `watch`) says when the system's addresses have changed.
 //!
 //! ```
 //! use dunlin_udp::{BindOptions, DatagramSocket, Outcome, Transmit, UdpSocket};
@@ -51,6 +51,8 @@ mod shards;
 mod socket;
 mod stats;
 mod steps;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use bind::{BindOptions, BufferSizes};
 pub use error::BindError;
@@ -62,3 +64,5 @@ pub use shards::SocketGroup;
 pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
 pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};
+#[cfg(feature = "watch")]
+pub use watch::Watch;

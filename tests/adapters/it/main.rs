@@ -7,6 +7,7 @@ mod adapter;
 mod over_mio;
 mod over_tokio;
 mod scenarios;
+mod watch;
 
 /// A test of each scenario for each adapter.
 macro_rules! over_every_adapter {
