@@ -3,18 +3,19 @@
 use core::net::SocketAddr;
 
 use dunlin_core::{Config, Identity, Shard};
-use dunlin_udp::{BindOptions, SocketGroup};
+use dunlin_udp::{BindOptions, SocketGroup, SocketGroups};
 
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
 use crate::exchange::Exchange;
 
-/// Makes the shards of one address, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
+/// Makes the shards of an address, or of several, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is bound yet"]
 pub struct Builder {
     config: Config,
     options: BindOptions,
+    also_on: Vec<SocketAddr>,
     shards: usize,
     #[cfg(feature = "watch")]
     watch: bool,
@@ -25,6 +26,7 @@ impl Builder {
         Self {
             config: Config::default(),
             options: BindOptions::default(),
+            also_on: Vec::new(),
             shards: 1,
             #[cfg(feature = "watch")]
             watch: true,
@@ -40,6 +42,17 @@ impl Builder {
     /// What each socket is asked for.
     pub fn socket_options(mut self, options: BindOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Has each endpoint on this address too, through a socket of its own: for several interfaces, or one address of each
+    /// family. Port 0 is any that is free, another one than the others'. Up to 15 beside the first.
+    ///
+    /// Whoever dials any of them is answered from the same one. A dial leaves through the one that
+    /// [`ConnectOptions::local`](dunlin_core::ConnectOptions::local) says, or the first that reaches the peer. A socket that
+    /// takes no more, or that fails, holds no other one up.
+    pub fn also_on(mut self, address: SocketAddr) -> Self {
+        self.also_on.push(address);
         self
     }
 
@@ -77,17 +90,18 @@ impl Builder {
         self.on(sockets, identity)
     }
 
-    /// One endpoint for each of the sockets, which are bound already.
+    /// One endpoint for each of the sockets, which are bound already, in the place of the first address.
     ///
     /// # Errors
     /// See [`BindError`].
     pub fn on(self, sockets: SocketGroup, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
+        let sockets = SocketGroups::bind(sockets, &self.also_on, &self.options)?;
         let count = sockets.shards() as u8;
         let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
-        let shards = Shard::all(count).zip(exchanges).zip(sockets);
-        let endpoints = shards.map(|((shard, exchange), socket)| {
+        let shards = Shard::all(count).zip(exchanges).zip(sockets.into_shards());
+        let endpoints = shards.map(|((shard, exchange), sockets)| {
             let endpoint =
-                Endpoint::new(socket, self.config.clone().for_shard(shard), identity.clone(), exchange)?;
+                Endpoint::new(sockets, self.config.clone().for_shard(shard), identity.clone(), exchange)?;
             #[cfg(feature = "watch")]
             let endpoint = if self.watch { endpoint.watching() } else { endpoint };
             Ok(endpoint)

@@ -140,6 +140,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod socket;
+mod sockets;
 mod timer;
 
 pub use builder::Builder;
@@ -151,9 +152,9 @@ pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
     ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, Limits, MtuDiscovery, OpenError, Overflow, PathStats, Peer, PeerIdentity, PublicKey,
-    QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError, Undelivered,
-    WireVersion, WriteError,
+    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathStats, Peer, PeerIdentity,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError,
+    Undelivered, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

@@ -174,8 +174,8 @@ pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
-    Identity, IncomingIdentity, KeyLogEntry, Limits, MtuDiscovery, Overflow, PathStats, Peer, PublicKey,
-    QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered,
-    WireVersion,
+    Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathStats, Peer,
+    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError,
+    Undelivered, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};

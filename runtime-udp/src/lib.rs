@@ -15,12 +15,13 @@
 //! stays off: for that destination, or for all if it refuses throughout. A new socket tries again.
 //!
 //! Several sockets can share a port, a [`SocketGroup`], among which Linux's kernel hands datagrams out by the connection
-//! id in them: one for each engine, on as many cores.
+//! id in them: one for each engine, on as many cores. An endpoint with several addresses has one for each
+//! ([`SocketGroups`]).
 //!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
 //! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
-//! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what the socket does not take,
+//! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what a socket does not take,
 //! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`has_aes`] says what the processor can
 //! do. And a `Watch` (feature `watch`) says when the system's addresses have changed.
 //!
@@ -41,6 +42,7 @@ mod bind;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
+mod groups;
 mod kernel;
 mod platform;
 mod recv;
@@ -58,6 +60,7 @@ pub use bind::{BindOptions, BufferSizes};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
+pub use groups::{SocketGroups, socket_for};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;

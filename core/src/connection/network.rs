@@ -9,6 +9,11 @@ use super::Connection;
 use super::state::State;
 
 impl Connection {
+    /// A dial leaves through this socket, from this address.
+    pub(crate) fn leave_from(&mut self, local: LocalAddr) {
+        self.path.local = local;
+    }
+
     /// The network has changed: what waits for an answer goes again at once. Says whether there is anything to send.
     ///
     /// Round-trip time and congestion control keep what they know. If the path is the same, that is what it is worth; if it
@@ -17,7 +22,7 @@ impl Connection {
     /// A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to.
     pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
         if self.role == Role::Initiator {
-            self.path.local = LocalAddr::default();
+            self.path.local.ip = None;
         }
         match &mut self.state {
             State::Dialling(dialling) => dialling.hurry(now),
