@@ -190,3 +190,32 @@ impl Endpoint {
         self.shared.stats.dials += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::Identity;
+    use crate::endpoint::NetworkChange;
+    use crate::path::addr::TrainLimit;
+
+    #[test]
+    fn path_a_dial_keeps_to_the_socket_that_it_names() {
+        let ip = "192.0.2.1".parse().unwrap();
+        for mut options in [
+            ConnectOptions::new(core::net::SocketAddr::new(ip, 9), b"test"),
+            ConnectOptions::qotp(core::net::SocketAddr::new(ip, 9)),
+        ] {
+            let mut endpoint = Endpoint::new(Config::default(), Identity::from_secret([1; 32]), [1; 32]);
+            options.local = LocalAddr { socket: 3, ip: Some(ip) };
+            endpoint.connect(Instant::ZERO, Peer::AnyKey, options.clone()).unwrap();
+            let leaves = |endpoint: &mut Endpoint, now| {
+                endpoint.poll_transmit(now, TrainLimit::SINGLE, &mut Vec::new()).unwrap().local
+            };
+            assert_eq!(leaves(&mut endpoint, Instant::ZERO), options.local);
+            // The address may be gone, the socket is not.
+            endpoint.network_changed(Instant::ZERO, NetworkChange::Unspecified);
+            assert_eq!(leaves(&mut endpoint, Instant::ZERO), LocalAddr { socket: 3, ip: None });
+        }
+    }
+}

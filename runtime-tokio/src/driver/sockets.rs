@@ -101,9 +101,11 @@ impl Sockets {
             if !transmitter.is_loaded(number) {
                 continue;
             }
-            match socket {
-                Some(socket) => sent |= socket.send(number, transmitter, cx, shared)?,
-                None => transmitter.discard(number),
+            if let Some(socket) = socket {
+                sent |= socket.send(number, transmitter, cx, shared)?;
+            } else {
+                transmitter.discard(number);
+                sent = true;
             }
         }
         // What is built for those that are stuck is lost, and there may be something for others behind it.
