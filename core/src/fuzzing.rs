@@ -76,6 +76,8 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::MaxData(max) => Control::MaxData(max),
         Frame::MaxStreamData { id, max } => Control::MaxStreamData { id, max },
         Frame::MaxStreams { direction, max } => Control::MaxStreams { direction, max },
+        Frame::NewConnectionId(new) => Control::NewConnectionId(new),
+        Frame::RetireConnectionId(sequence) => Control::RetireConnectionId(sequence),
         Frame::PathChallenge(data) => Control::PathChallenge(data),
         Frame::PathResponse(data) => Control::PathResponse(data),
         Frame::Padding => return out.push(0),

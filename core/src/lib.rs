@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 mod budget;
+mod cids;
 mod config;
 mod congestion;
 mod connection;

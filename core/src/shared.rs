@@ -2,13 +2,19 @@
 
 use alloc::collections::VecDeque;
 
+use zeroize::Zeroizing;
+
 use crate::budget::{Account, Budget};
+use crate::cids::Ids;
 use crate::config::Config;
+use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{Identity, QotpIdentity};
 use crate::endpoint::{ConnectionHandle, EventQueue};
+use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
 use crate::rng::Rng;
+use crate::shard::Shard;
 use crate::stats::EndpointStats;
 use crate::streams::blocks::{BlockPool, Memory};
 use crate::time::Instant;
@@ -19,6 +25,10 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) qotp_identity: QotpIdentity,
     pub(crate) rng: Rng,
+    /// Whose the packets of the native wire are.
+    pub(crate) ids: Ids,
+    /// What stateless resets are known by: see [`Self::reset_token`].
+    pub(crate) reset_key: Zeroizing<[u8; 32]>,
     pub(crate) pool: BlockPool,
     pub(crate) budget: Budget,
     pub(crate) stats: EndpointStats,
@@ -43,6 +53,13 @@ impl Shared {
         self.now
     }
 
+    /// What a stateless reset of `id` ends with. It depends on nothing that a restart of the program would change
+    /// (docs/PROTOCOL.md, "Connection ids").
+    pub(crate) fn reset_token(&self, id: ConnectionId) -> [u8; 16] {
+        let mac = keyed(&self.reset_key, &[id.as_bytes()]);
+        mac.first_chunk().copied().unwrap_or_default()
+    }
+
     /// What the handshake needs of us.
     pub(crate) const fn party(&mut self) -> Party<'_> {
         Party {
@@ -57,4 +74,10 @@ impl Shared {
     pub(crate) const fn memory<'a>(&'a mut self, account: &'a mut Account) -> Memory<'a> {
         Memory { pool: &mut self.pool, account, budget: &mut self.budget }
     }
+}
+
+/// The key of reset tokens: no two endpoints share it, nor two shards, one of which knows nothing of the other's ids.
+pub(crate) fn reset_key(identity: &Identity, shard: Shard) -> Zeroizing<[u8; 32]> {
+    let place = [shard.count(), shard.index()];
+    Zeroizing::new(digest(&[b"dunlin reset tokens", identity.secret(), &place]))
 }

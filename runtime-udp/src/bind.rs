@@ -5,7 +5,9 @@ use std::io;
 use std::net::UdpSocket as StdSocket;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tracing::warn;
 
+use crate::buffers::{self, BufferSizes, SmallBuffers};
 use crate::error::BindError;
 use crate::kernel::Kernel;
 use crate::platform;
@@ -32,39 +34,23 @@ impl Default for BindOptions {
     }
 }
 
-/// The kernel's buffers as they are, in bytes of the same kind as in [`BindOptions`]: less than was asked for where the
-/// system has a limit (`net.core.rmem_max` and `wmem_max` on Linux).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BufferSizes {
-    /// The receive buffer.
-    pub recv: usize,
-    /// The send buffer.
-    pub send: usize,
-}
-
-impl BufferSizes {
-    fn of(socket: &StdSocket) -> io::Result<Self> {
-        let socket = SockRef::from(socket);
-        // Linux adds as much again for its own bookkeeping, and reports both together (socket(7), SO_RCVBUF).
-        let share = if cfg!(any(target_os = "linux", target_os = "android")) { 2 } else { 1 };
-        Ok(Self { recv: socket.recv_buffer_size()? / share, send: socket.send_buffer_size()? / share })
-    }
-}
-
-/// Below this, asking for less is no use.
-const SMALLEST_BUFFER: usize = 64 << 10;
-
 impl UdpSocket {
     /// Binds a non-blocking socket. The unspecified IPv6 address `[::]` speaks IPv4 too, on the same port, where the
     /// system can; all others speak their own family only. Port 0 is any that is free.
     ///
+    /// Logs a warning if its buffers are smaller than `options` has them ([`small_buffers`](Self::small_buffers)).
+    ///
     /// # Errors
     /// What is in the way, and what to do about it.
     pub fn bind(address: SocketAddr, options: &BindOptions) -> Result<Self, BindError> {
-        Self::bind_by(address, options, |socket| socket.bind(&address.into()))
+        let socket = Self::bind_by(address, options, |socket| socket.bind(&address.into()))?;
+        if let Some(small) = socket.small_buffers() {
+            warn!(%address, "{small}");
+        }
+        Ok(socket)
     }
 
-    /// The same, with another way to bind it.
+    /// The same without the warning, with another way to bind it.
     pub(crate) fn bind_by(
         address: SocketAddr,
         options: &BindOptions,
@@ -88,13 +74,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_any(port: u16, options: &BindOptions) -> Result<Self, BindError> {
-        match Self::bind((Ipv6Addr::UNSPECIFIED, port).into(), options) {
-            // A system may know IPv6 and have it switched off, down to the unspecified address.
-            Err(BindError::NoFamily { .. } | BindError::NotLocal { .. }) => {
-                Self::bind((Ipv4Addr::UNSPECIFIED, port).into(), options)
-            }
-            outcome => outcome,
-        }
+        on_all_addresses(port, |address| Self::bind(address, options))
     }
 
     /// Takes a socket that somebody else has bound, and owns it from now on. It no longer blocks; its buffers stay as
@@ -106,8 +86,8 @@ impl UdpSocket {
         let local = socket.local_addr()?;
         let dual_stack =
             local.is_ipv6() && local.ip().is_unspecified() && !SockRef::from(&socket).only_v6()?;
-        let buffers = BufferSizes::of(&socket)?;
-        Self::new(Kernel::new(socket, dual_stack)?, buffers)
+        let buffers = buffers::of(&socket)?;
+        Self::new(Kernel::new(socket, dual_stack)?, buffers, None)
     }
 
     fn open(
@@ -124,18 +104,22 @@ impl UdpSocket {
             dual_stack = both && set.is_ok();
         }
         bind(&socket)?;
-        ask(options.recv_buffer, |bytes| socket.set_recv_buffer_size(bytes));
-        ask(options.send_buffer, |bytes| socket.set_send_buffer_size(bytes));
-        let socket = socket.into();
-        let buffers = BufferSizes::of(&socket)?;
-        Self::new(Kernel::new(socket, dual_stack)?, buffers)
+        let asked = BufferSizes { recv: options.recv_buffer, send: options.send_buffer };
+        let given = buffers::ask(&socket, asked)?;
+        Self::new(Kernel::new(socket.into(), dual_stack)?, given, SmallBuffers::compare(asked, given))
     }
 }
 
-/// Asks for a buffer, for less if that is refused.
-fn ask(wanted: usize, set: impl Fn(usize) -> io::Result<()>) {
-    let mut bytes = wanted;
-    while set(bytes).is_err() && bytes > SMALLEST_BUFFER {
-        bytes /= 2;
+/// Binds `port` on all addresses of all families that the system has.
+pub(crate) fn on_all_addresses<T>(
+    port: u16,
+    bind: impl Fn(SocketAddr) -> Result<T, BindError>,
+) -> Result<T, BindError> {
+    match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+        // A system may know IPv6 and have it switched off, down to the unspecified address.
+        Err(BindError::NoFamily { .. } | BindError::NotLocal { .. }) => {
+            bind((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        outcome => outcome,
     }
 }

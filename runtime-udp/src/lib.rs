@@ -39,6 +39,7 @@
 
 mod address;
 mod bind;
+mod buffers;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
@@ -56,7 +57,8 @@ mod steps;
 #[cfg(feature = "watch")]
 mod watch;
 
-pub use bind::{BindOptions, BufferSizes};
+pub use bind::BindOptions;
+pub use buffers::{BufferSizes, SmallBuffers};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use dunlin_core::Shard;
 use socket2::SockRef;
 
-use crate::bind::BindOptions;
+use crate::bind::{BindOptions, on_all_addresses};
+use crate::buffers::SmallBuffers;
 use crate::error::BindError;
 use crate::platform;
 use crate::socket::{DatagramSocket, UdpSocket};
@@ -51,6 +52,14 @@ impl SocketGroup {
     /// [`refused`](Self::refused).
     pub fn bind(address: SocketAddr, options: &BindOptions, shards: usize) -> Result<Self, BindError> {
         Self::bind_by(SYSTEM, address, options, shards.clamp(1, Shard::MAX_COUNT.into()))
+    }
+
+    /// The same for `port` on all addresses, as [`UdpSocket::bind_any`] has it.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_any(port: u16, options: &BindOptions, shards: usize) -> Result<Self, BindError> {
+        on_all_addresses(port, |address| Self::bind(address, options, shards))
     }
 
     fn bind_by(
@@ -125,6 +134,12 @@ impl SocketGroup {
     pub fn refused(&self) -> Option<&io::Error> {
         self.refused.as_ref()
     }
+
+    /// What the system gave each of them, if it is less than was asked for ([`UdpSocket::small_buffers`]).
+    #[must_use]
+    pub fn small_buffers(&self) -> Option<SmallBuffers> {
+        self.sockets[0].small_buffers()
+    }
 }
 
 /// A group of one.
@@ -180,6 +195,8 @@ mod tests {
 
     #[test]
     fn one_shard_is_one_socket() {
+        let everywhere = SocketGroup::bind_any(0, &BindOptions::default(), 1).unwrap();
+        assert!(everywhere.shards() == 1 && everywhere.local_addr().ip().is_unspecified());
         let group = SocketGroup::bind(any(), &BindOptions::default(), 0).unwrap();
         assert_eq!((group.shards(), group.refused().is_none()), (1, true));
         let local = group.local_addr();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use quinn_udp::{RecvMeta, Transmit};
 use socket2::SockRef;
 
-use crate::bind::BufferSizes;
+use crate::buffers::{BufferSizes, SmallBuffers};
 use crate::kernel::Kernel;
 use crate::platform;
 use crate::recv::receive;
@@ -80,6 +80,7 @@ pub struct UdpSocket {
     kernel: Kernel,
     local: SocketAddr,
     buffers: BufferSizes,
+    small_buffers: Option<SmallBuffers>,
     offload: Offload,
     counters: Counters,
     closed: AtomicBool,
@@ -101,10 +102,15 @@ impl fmt::Display for Closed {
 impl core::error::Error for Closed {}
 
 impl UdpSocket {
-    pub(crate) fn new(kernel: Kernel, buffers: BufferSizes) -> io::Result<Self> {
+    pub(crate) fn new(
+        kernel: Kernel,
+        buffers: BufferSizes,
+        small_buffers: Option<SmallBuffers>,
+    ) -> io::Result<Self> {
         Ok(Self {
             local: kernel.local_addr()?,
             buffers,
+            small_buffers,
             offload: Offload::new(kernel.state(|state| state.max_gso_segments())),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
@@ -132,10 +138,21 @@ impl UdpSocket {
         self.buffers
     }
 
-    /// The counters. One of them is the kernel's and costs a system call.
+    /// What the system gave, if it is less than [`bind`](Self::bind) asked for. `None` too of a socket that somebody else has
+    /// bound: nothing was asked for.
+    #[must_use]
+    pub fn small_buffers(&self) -> Option<SmallBuffers> {
+        self.small_buffers
+    }
+
+    /// The counters, and the buffers. One of them is the kernel's and costs a system call.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        self.counters.snapshot(platform::receive_drops(self.as_std()))
+        SocketStats {
+            buffers: self.buffers,
+            small_buffers: self.small_buffers,
+            ..self.counters.snapshot(platform::receive_drops(self.as_std()))
+        }
     }
 
     /// Closes the socket for all that share it: later sends are [`LossCause::Closed`], later receives say [`Closed`]. On

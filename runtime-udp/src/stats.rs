@@ -2,9 +2,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::buffers::{BufferSizes, SmallBuffers};
 use crate::send::LossCause;
 
-/// The counters of a socket since it was bound.
+/// The counters of a socket since it was bound, and the kernel's buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct SocketStats {
@@ -47,6 +48,10 @@ pub struct SocketStats {
     /// ([`BindOptions::recv_buffer`](crate::BindOptions)), also because of a wrong checksum. A train that arrived as one
     /// counts once. Linux's own counter, the one that SO_RXQ_OVFL tells, of 32 bits; `None` where there is none.
     pub receive_drops: Option<u32>,
+    /// The kernel's buffers as they were when the socket was bound.
+    pub buffers: BufferSizes,
+    /// What was asked for, if the system gave less.
+    pub small_buffers: Option<SmallBuffers>,
 }
 
 /// The same, as they are counted.
@@ -78,7 +83,7 @@ impl Counters {
         count(&self.lost[cause as usize]);
     }
 
-    /// The counters, with what the kernel counts.
+    /// The counters, with what the kernel counts; of the buffers they know nothing.
     pub(crate) fn snapshot(&self, receive_drops: Option<u32>) -> SocketStats {
         let lost = |cause: LossCause| self.lost[cause as usize].load(Relaxed);
         SocketStats {
@@ -99,6 +104,7 @@ impl Counters {
             receives: self.receives.load(Relaxed),
             receive_errors: self.receive_errors.load(Relaxed),
             receive_drops,
+            ..SocketStats::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::TransportError;
 use crate::event::Event;
 use crate::id::PacketNumber;
+use crate::path::table::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
@@ -23,59 +24,60 @@ impl Connection {
         now: Instant,
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
-        if ack.path != self.path.id || ack.largest >= self.path.sent.next() {
-            // Nothing was ever sent there or under that number.
+        // Nothing was ever sent there or under that number?
+        let at = self.paths.find(ack.path).ok_or(TransportError::Protocol)?;
+        if ack.largest >= self.paths[at].sent.next() {
             return Err(TransportError::Protocol);
         }
-        let before = self.path.in_flight;
+        let before = self.paths[at].in_flight;
         let mut newest = None;
         let mut any = false;
         let mut newly_ect = 0;
-        self.path.bbr.begin_ack(now);
+        self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
-            if self.path.skips.is_claimed(from, to) {
+            if self.paths[at].skips.is_claimed(from, to) {
                 return Err(TransportError::Protocol);
             }
-            any |= self.path.tell_mtu(|mtu| mtu.on_range_acked(now, from, to));
+            any |= self.paths[at].tell_mtu(|mtu| mtu.on_range_acked(now, from, to));
             if from == 0 {
                 self.on_early_acked(cx);
             }
             let mut next = from;
-            while let Some(number) = self.path.sent.next_unacked(next, to) {
-                if self.path.sent.is_skipped(number) {
+            while let Some(number) = self.paths[at].sent.next_unacked(next, to) {
+                if self.paths[at].sent.is_skipped(number) {
                     return Err(TransportError::Protocol);
                 }
-                let Some(acked) = self.path.sent.ack(number) else { break };
+                let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
-                self.path.tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
+                self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
-                self.credit_packet(now, ack.largest.get() - number, &acked);
-                self.credit_items(cx, acked.packet());
+                self.credit_packet(at, now, ack.largest.get() - number, &acked);
+                self.credit_items(at, cx, acked.packet());
                 next = number + 1;
             }
-            self.path.sent.remember_acked(from, to);
+            self.paths[at].sent.remember_acked(from, to);
         }
         if !any {
             return Ok(());
         }
-        self.on_ecn_counts(ack, newly_ect);
+        self.on_ecn_counts(at, ack, newly_ect);
         let sample = match newest {
             Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
             Some(Acked::Unawaited(_)) | None => None,
         };
         let delay = ack.delay.min(self.peer.max_ack_delay);
-        self.after_ack(now, ack.largest, sample, delay, before);
+        self.after_ack(at, now, ack.largest, sample, delay, before);
         self.on_progress(now);
         Ok(())
     }
 
     /// Credits what an ACK says of ECN to the path that its packets took, wherever the ACK came from.
-    fn on_ecn_counts(&mut self, ack: &Ack<'_>, newly_ect: u64) {
-        let path = &mut self.path;
+    fn on_ecn_counts(&mut self, at: PathSlot, ack: &Ack<'_>, newly_ect: u64) {
+        let path = &mut self.paths[at];
         if path.loss.largest_acked().is_none_or(|largest| ack.largest > largest)
             && path.ecn.on_ack(newly_ect, ack.ecn) > 0
         {
@@ -87,53 +89,58 @@ impl Connection {
     /// `sample`, the peer's `delay` in it, and the bytes in flight `before` it.
     pub(super) fn after_ack(
         &mut self,
+        at: PathSlot,
         now: Instant,
         largest: PacketNumber,
         sample: Option<Duration>,
         delay: Duration,
         before: u64,
     ) {
-        let path = &mut self.path;
+        let path = &mut self.paths[at];
         path.loss.on_acked(now, largest, path.sent.skips_before(largest), &path.rtt);
         if let Some(sample) = sample {
             path.rtt.update(sample, delay);
         }
-        self.detect_losses(now);
-        self.judge_mtu_probe(now);
+        self.detect_losses(at, now);
+        self.judge_mtu_probe(at, now);
+        let path = &mut self.paths[at];
         if before > 0 {
-            self.path.bbr.finish_ack(now, sample, self.path.in_flight);
-            self.streams.on_window(self.path.bbr.window());
+            path.bbr.finish_ack(now, sample, path.in_flight);
+            self.streams.on_window(path.bbr.window());
         }
-        self.path.sent.forget(now, LossDetector::memory(&self.path.rtt));
+        path.sent.forget(now, LossDetector::memory(&path.rtt));
     }
 
     /// Credits one newly acknowledged packet to the path, `behind` being how many numbers it is below the highest.
-    pub(super) fn credit_packet(&mut self, now: Instant, behind: u64, acked: &Acked) {
+    pub(super) fn credit_packet(&mut self, at: PathSlot, now: Instant, behind: u64, acked: &Acked) {
+        let path = &mut self.paths[at];
         let packet = acked.packet();
         match acked {
             Acked::InFlight(_) => {
-                self.path.in_flight = self.path.in_flight.saturating_sub(u64::from(packet.size));
-                self.path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
+                path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+                path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
             }
             Acked::Spurious(_) => {
                 self.stats.spurious_losses += 1;
                 let age = now - packet.sent;
-                self.path.loss.on_spurious(now, behind, age, &self.path.rtt);
-                self.path.bbr.on_spurious_loss(now, packet.size, &packet.info);
+                path.loss.on_spurious(now, behind, age, &path.rtt);
+                path.bbr.on_spurious_loss(now, packet.size, &packet.info);
             }
             Acked::Unawaited(_) => {}
         }
     }
 
     /// Credits what a newly acknowledged packet carried to its owners.
-    fn credit_items(&mut self, cx: &mut Shared, packet: &SentPacket) {
+    fn credit_items(&mut self, at: PathSlot, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
             secured.sealer.on_acked(packet.phase);
         }
         let memory = &mut cx.memory(&mut self.account);
-        for item in self.path.sent.items(packet) {
+        let path = &mut self.paths[at];
+        for item in path.sent.items(packet) {
             match item {
-                Item::Ack(number) => self.path.received.on_ack_acked(number),
+                Item::Ack(number) => path.received.on_ack_acked(number),
+                Item::RetireConnectionId(_) => self.cids.on_acked(item),
                 _ => self.streams.on_acked(item, memory),
             }
         }
@@ -152,7 +159,7 @@ impl Connection {
 
     /// The peer has acknowledged something after the handshake: the time for its acknowledgement of early data runs.
     fn on_progress(&mut self, now: Instant) {
-        let pto = self.pto();
+        let pto = self.largest_pto();
         if let Some(early) = &mut self.early
             && early.lost_at.is_none()
         {
@@ -161,28 +168,28 @@ impl Connection {
     }
 
     /// Declares lost what is too far behind, and puts its contents up for sending again.
-    pub(super) fn detect_losses(&mut self, now: Instant) {
+    pub(super) fn detect_losses(&mut self, at: PathSlot, now: Instant) {
         loop {
-            let path = &mut self.path;
+            let path = &mut self.paths[at];
             let Some((number, packet)) = path.sent.oldest() else { break };
             if !path.loss.is_lost(now, number, &packet, &path.rtt) {
                 return;
             }
-            self.lose_oldest(now);
+            self.lose_oldest(at, now);
         }
-        self.path.loss.on_idle();
+        self.paths[at].loss.on_idle();
     }
 
     /// Gives the oldest packet in flight up: its contents go again.
-    fn lose_oldest(&mut self, now: Instant) {
-        let path = &mut self.path;
+    fn lose_oldest(&mut self, at: PathSlot, now: Instant) {
+        let path = &mut self.paths[at];
         let Some((PacketNumber(number), _)) = path.sent.oldest() else { return };
         let Some(packet) = path.sent.lose_oldest() else { return };
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
         let next = path.sent.next();
         path.tell_mtu(|mtu| mtu.on_lost(PacketNumber(number), packet.size, next));
-        let path = &mut self.path;
+        let path = &mut self.paths[at];
         self.stats.packets_lost += 1;
         if packet.ect {
             path.ecn.on_lost(PacketNumber(number));
@@ -195,46 +202,49 @@ impl Connection {
                 qotp.on_lost(item, number, &mut self.streams);
                 continue;
             }
+            self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
     }
 
     /// Makes room to record one more packet without taking memory, by giving up what was sent longest ago: for probes,
     /// which a peer that never acknowledges makes us send for ever.
-    pub(super) fn forget_oldest(&mut self, now: Instant) {
-        while self.path.sent.growth() > 0 {
-            match self.path.sent.is_front_outstanding() {
+    pub(super) fn forget_oldest(&mut self, at: PathSlot, now: Instant) {
+        while self.paths[at].sent.growth() > 0 {
+            match self.paths[at].sent.is_front_outstanding() {
                 None => return,
-                Some(true) => self.lose_oldest(now),
+                Some(true) => self.lose_oldest(at, now),
                 Some(false) => {}
             }
-            self.path.sent.forget_front();
+            self.paths[at].sent.forget_front();
         }
     }
 
     /// The probe timer fired: send something that asks for an acknowledgement, best of all what is oldest.
-    pub(super) fn on_probe_timeout(&mut self, now: Instant) {
+    pub(super) fn on_probe_timeout(&mut self, at: PathSlot, now: Instant) {
+        let path = &mut self.paths[at];
         self.stats.probe_timeouts += 1;
-        self.path.loss.on_probe_timeout();
-        let next = self.path.sent.next();
-        self.path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
-        self.path.ecn.on_probe_timeout(self.path.loss.backoff());
-        if self.path.loss.backoff() == PERSISTENT {
-            self.path.bbr.on_persistent_congestion(now, self.path.in_flight);
+        path.loss.on_probe_timeout();
+        let next = path.sent.next();
+        path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
+        path.ecn.on_probe_timeout(path.loss.backoff());
+        if path.loss.backoff() == PERSISTENT {
+            path.bbr.on_persistent_congestion(now, path.in_flight);
         }
-        self.offer_oldest();
+        self.offer_oldest(at);
     }
 
     /// Puts what the oldest packet in flight carried up for sending again.
-    pub(super) fn offer_oldest(&mut self) {
+    pub(super) fn offer_oldest(&mut self, at: PathSlot) {
         // Perhaps the peer has no room for the oldest packet, but for the one that carries what comes first in a stream:
         // after a while everything goes again, in the order of the streams.
-        let most = if self.path.loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
-        for item in self.path.sent.outstanding_items(most) {
+        let most = if self.paths[at].loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
+        for item in self.paths[at].sent.outstanding_items(most) {
             if let Some(qotp) = self.state.qotp_mut() {
                 qotp.probe_with(item);
                 continue;
             }
+            self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
     }

@@ -9,6 +9,7 @@ use crate::handshake::initiator::Target;
 use crate::handshake::{Message, negotiate, read_payload};
 use crate::id::PacketNumber;
 use crate::path::addr::Arrival;
+use crate::path::table::FIRST;
 use crate::recovery::received::Received;
 use crate::recovery::sent::SentPackets;
 use crate::shared::Shared;
@@ -87,21 +88,24 @@ impl Connection {
         let secured = secure(cx, now, self.role, &finished, &agreement);
         let peer = secured.peer;
         self.state.on_reply(Box::new(secured), trusted);
-        self.remote_id = remote_id;
+        self.paths[FIRST].remote_id = remote_id;
         self.set_peer(cx, &agreement.peer);
-        self.path.remote = arrival.remote;
-        self.path.local = arrival.local;
-        self.path.received = Received::new(now, PacketNumber::ZERO);
-        self.path.received.ack_now();
+        self.paths[FIRST].remote = arrival.remote;
+        self.paths[FIRST].local = arrival.local;
+        self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
+        self.paths[FIRST].received.ack_now();
         if let Some(sample) = round_trip {
-            self.path.on_handshake_round_trip(now, sample);
+            self.paths[FIRST].on_handshake_round_trip(now, sample);
         }
         self.idle.on_received(now);
         // The confirming packet: it must be acknowledged, so it is repeated until it is.
-        self.ping_owed = true;
+        self.paths[FIRST].ping_owed = true;
         self.settle_early(payload.hello.early);
+        if trusted {
+            self.supply_cids(cx, now);
+        }
         self.tell(cx, if trusted { Event::Connected } else { Event::PeerKey(peer) });
-        match self.apply_frames(cx, now, payload.frames) {
+        match self.apply_frames(FIRST, cx, now, payload.frames) {
             Ok(_) => {
                 self.close_if_delivered(cx, now);
                 Disposition::Accepted

@@ -1,6 +1,7 @@
 //! A connection: a struct of parts, each with its own small API, and the verbs that conduct them.
 
 mod acks;
+mod cids;
 mod close;
 mod early;
 mod handshake;
@@ -20,6 +21,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::budget::Account;
+use crate::cids::Cids;
 use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
 use crate::datagrams::Datagrams;
@@ -32,6 +34,7 @@ use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
 use crate::path::mtu::Mtu;
+use crate::path::table::{FIRST, PathSlot, Paths};
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::streams::blocks::LARGE;
@@ -57,14 +60,13 @@ pub(crate) struct Connection {
     pub(crate) handle: ConnectionHandle,
     role: Role,
     wire: WireVersion,
-    /// The id in the packets that come to us.
+    /// The first id in the packets that come to us, by which the connection is known in key logs.
     pub(crate) local_id: ConnectionId,
-    /// The id in the packets that we send.
-    remote_id: ConnectionId,
     /// Responder: what copies of the Init are known by.
     pub(crate) digest: Option<[u8; 32]>,
     state: State,
-    path: Path,
+    paths: Paths,
+    cids: Cids,
     streams: Streams,
     datagrams: Datagrams,
     peer: TransportParams,
@@ -74,8 +76,6 @@ pub(crate) struct Connection {
     graceful: Option<Box<Graceful>>,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
-    /// A PING is to be sent.
-    ping_owed: bool,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
     starved: bool,
     /// Among the endpoint's connections that wait for memory.
@@ -128,7 +128,7 @@ impl Connection {
         let reply = Reply { bytes: reply, copies };
         let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
         let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
-        connection.remote_id = remote_id;
+        connection.paths[FIRST].remote_id = remote_id;
         connection.digest = Some(digest);
         connection.set_peer(cx, &agreement.peer);
         Some(connection)
@@ -149,7 +149,7 @@ impl Connection {
         let streams = Streams::new(role, &cx.config.limits, cx.config.announce_streams, hasher);
         let mut connection =
             Self::new(cx, now, handle, role, state, streams, window, local, remote, local_id)?;
-        connection.path.ecn = EcnValidation::new(cx.config.ecn);
+        connection.paths[FIRST].ecn = EcnValidation::new(cx.config.ecn);
         Some(connection)
     }
 
@@ -180,10 +180,10 @@ impl Connection {
             role,
             wire: if state.is_qotp() { WireVersion::Qotp } else { WireVersion::Native },
             local_id,
-            remote_id: ConnectionId([0; 8]),
             digest: None,
             state,
-            path: Path::new(now, local, remote, packet_size, cx.rng.next_u64()),
+            paths: Paths::new(Path::new(now, local, remote, local_id, packet_size, cx.rng.next_u64())),
+            cids: Cids::new(local_id),
             streams,
             datagrams: Datagrams::new(cx.config.datagrams),
             peer: TransportParams::DEFAULT,
@@ -192,7 +192,6 @@ impl Connection {
             early: None,
             graceful: None,
             half_open: role == Role::Responder,
-            ping_owed: false,
             starved: false,
             awaits_memory: false,
             lingered: false,
@@ -207,7 +206,7 @@ impl Connection {
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
         let (base, max) = (cx.config.packet_size, params.max_udp_payload);
-        self.path.set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
+        self.paths[FIRST].set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
     }
 
     /// What it speaks.
@@ -215,9 +214,14 @@ impl Connection {
         self.wire
     }
 
-    /// The probe timeout without back-off.
-    fn pto(&self) -> Duration {
-        self.path.pto(self.peer.max_ack_delay)
+    /// The probe timeout of a path, without back-off.
+    fn pto(&self, at: PathSlot) -> Duration {
+        self.paths[at].pto(self.peer.max_ack_delay)
+    }
+
+    /// The longest of them, for what concerns every path: keys and ends.
+    fn largest_pto(&self) -> Duration {
+        self.paths.largest_pto(self.peer.max_ack_delay)
     }
 
     /// Whether nothing is left to do, so that the endpoint can forget the connection.
@@ -262,11 +266,12 @@ impl Connection {
         self.tell_of_streams(cx);
         self.tell_qotp_window(cx.now);
         let held = self.state.heap_bytes()
-            + self.path.heap_bytes()
+            + self.paths.heap_bytes()
+            + self.cids.heap_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
-        self.path.check();
+        self.paths.check();
     }
 
     /// By how many bytes what is held may grow.
@@ -276,10 +281,11 @@ impl Connection {
 
     /// As [`Self::room`], before something is sent. Records of lost packets, which only tell late acknowledgements, give
     /// way where there is no memory for another: with nothing in flight no acknowledgement would make room for it.
-    fn room_to_send(&mut self, cx: &Shared) -> usize {
+    fn room_to_send(&mut self, at: PathSlot, cx: &Shared) -> usize {
         let room = self.room(cx);
-        if self.path.sent.growth() > room.max(plan::MIN_RECORDS) {
-            self.path.sent.forget_settled();
+        let path = &mut self.paths[at];
+        if path.sent.growth() > room.max(plan::MIN_RECORDS) {
+            path.sent.forget_settled();
         }
         room
     }
@@ -305,6 +311,9 @@ impl Connection {
 
     /// Gives everything back. The last verb.
     pub(crate) fn forget(&mut self, cx: &mut Shared) {
+        if self.wire == WireVersion::Native {
+            self.release_cids(cx);
+        }
         self.streams.discard(&mut cx.memory(&mut self.account));
         self.account.close(&mut cx.budget);
     }

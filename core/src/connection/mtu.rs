@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::congestion::SentInfo;
 use crate::path::addr::{Ecn, TrainLimit};
 use crate::path::mtu::Wanted;
+use crate::path::table::PathSlot;
 use crate::shared::Shared;
 use crate::time::Instant;
 use crate::wire::frame::{Control, put_control};
@@ -16,28 +17,29 @@ use super::state::State;
 
 impl Connection {
     /// Appends the probe that MTU discovery wants, if it may go now, and says how long it is and with what codepoint.
-    /// `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
+    /// `budget` is what the pacer lets go in bytes.
     pub(super) fn put_mtu_probe(
         &mut self,
+        at: PathSlot,
         cx: &mut Shared,
         now: Instant,
         limit: TrainLimit,
         budget: u64,
-        room: usize,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
-        let wanted = self.path.mtu().wanted()?;
+        let wanted = self.paths[at].mtu().wanted()?;
         let size = usize::from(wanted.size());
-        if !self.may_probe(now, wanted, budget, room) || size > limit.bytes {
+        let room = self.room(cx);
+        if !self.may_probe(at, now, wanted, budget, room) || size > limit.bytes {
             return None;
         }
         let start = out.len();
-        put_header(self.remote_id, out);
+        put_header(self.paths[at].remote_id, out);
         put_control(out, &Control::Ping);
         out.resize(start + size, 0);
-        let number = self.path.next_number(now, &mut cx.rng);
-        let phase = self.seal(cx, number, start, out)?;
-        let (pto, path) = (self.pto(), &mut self.path);
+        let number = self.paths[at].next_number(now, &mut cx.rng);
+        let phase = self.seal(at, cx, number, start, out)?;
+        let (pto, path) = (self.pto(at), &mut self.paths[at]);
         path.sent.record(now, wanted.size(), SentInfo::default(), phase, false);
         let ecn = path.ecn.of_probe();
         if ecn.is_some() {
@@ -47,18 +49,18 @@ impl Connection {
         path.tell_mtu(|mtu| mtu.on_probe_sent(now, number, wanted.size(), pto));
         path.pacer.on_sent(now, size as u64, path.bbr.pacing_rate());
         // A test needs something smaller behind it: this, unless there is data.
-        self.ping_owed |= matches!(wanted, Wanted::Test(_));
+        self.paths[at].ping_owed |= matches!(wanted, Wanted::Test(_));
         self.idle.on_sent(now, false);
         Some((size, ecn))
     }
 
     /// A search waits for a moment at which a full packet might go; a test does not, for the window may be full of what is
     /// being lost.
-    fn may_probe(&mut self, now: Instant, wanted: Wanted, budget: u64, room: usize) -> bool {
-        let path = &self.path;
+    fn may_probe(&mut self, at: PathSlot, now: Instant, wanted: Wanted, budget: u64, room: usize) -> bool {
+        let path = &self.paths[at];
         if !matches!(self.state, State::Established(_))
             || path.validation.challenge().is_some()
-            || self.muted().is_some()
+            || self.muted(at).is_some()
             || path.sent.growth() > room.max(MIN_RECORDS)
         {
             return false;
@@ -72,14 +74,14 @@ impl Connection {
         }
         if budget < size {
             let (rate, size) = (path.bbr.pacing_rate(), path.packet_size);
-            self.path.pacer.wait(now, rate, size);
+            self.paths[at].pacer.wait(now, rate, size);
         }
         budget >= size
     }
 
     /// What is acknowledged by now may tell that the probe is lost.
-    pub(super) fn judge_mtu_probe(&mut self, now: Instant) {
-        let path = &mut self.path;
+    pub(super) fn judge_mtu_probe(&mut self, at: PathSlot, now: Instant) {
+        let path = &mut self.paths[at];
         if path.mtu().is_probing() {
             let (largest, delay) = (path.loss.largest_acked(), path.loss.delay(&path.rtt));
             path.tell_mtu(|mtu| mtu.judge(now, largest, delay));
@@ -87,16 +89,17 @@ impl Connection {
     }
 
     /// The time of the probe has come: it is lost, or a word from the peer is needed to know.
-    pub(super) fn on_mtu_deadline(&mut self, now: Instant) {
-        self.judge_mtu_probe(now);
-        self.ping_owed |= self.path.tell_mtu(|mtu| mtu.is_unanswered(now));
+    pub(super) fn on_mtu_deadline(&mut self, at: PathSlot, now: Instant) {
+        self.judge_mtu_probe(at, now);
+        self.paths[at].ping_owed |= self.paths[at].tell_mtu(|mtu| mtu.is_unanswered(now));
     }
 
     /// The own system did not take a datagram of `size` bytes: see
     /// [`Endpoint::datagram_too_large`](crate::Endpoint::datagram_too_large).
     pub(crate) fn on_too_large(&mut self, now: Instant, size: usize) {
+        let at = self.paths.selected();
         if let Ok(size) = u16::try_from(size) {
-            self.path.tell_mtu(|mtu| mtu.on_too_large(now, size));
+            self.paths[at].tell_mtu(|mtu| mtu.on_too_large(now, size));
         }
     }
 }

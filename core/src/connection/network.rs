@@ -3,6 +3,7 @@
 
 use crate::id::Role;
 use crate::path::addr::LocalAddr;
+use crate::path::table::{FIRST, PathSlot};
 use crate::time::Instant;
 
 use super::Connection;
@@ -11,7 +12,7 @@ use super::state::State;
 impl Connection {
     /// A dial leaves through this socket, from this address.
     pub(crate) fn leave_from(&mut self, local: LocalAddr) {
-        self.path.local = local;
+        self.paths[FIRST].local = local;
     }
 
     /// The network has changed: what waits for an answer goes again at once. Says whether there is anything to send.
@@ -22,12 +23,20 @@ impl Connection {
     /// A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to.
     pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
         if self.role == Role::Initiator {
-            self.path.local.ip = None;
+            for at in self.paths.slots() {
+                self.paths[at].local.ip = None;
+            }
         }
         match &mut self.state {
             State::Dialling(dialling) => dialling.hurry(now),
             State::Qotp(qotp) if qotp.is_dialling() => qotp.hurry_dial(now),
-            State::Untrusted(_) | State::Established(_) => self.probe_at_once(),
+            State::Untrusted(_) | State::Established(_) => {
+                // Who watches the old network and the new one shall not see the same ids.
+                for at in self.paths.slots() {
+                    self.paths[at].cid_stale = true;
+                }
+                self.probe_at_once()
+            }
             State::Qotp(qotp) => {
                 qotp.forgive_silence();
                 self.probe_at_once()
@@ -42,12 +51,20 @@ impl Connection {
     }
 
     fn probe_at_once(&mut self) -> bool {
-        if self.path.sent.outstanding() > 0 {
-            self.offer_oldest();
-            self.path.loss.probe_at_once();
+        let mut any = false;
+        for at in self.paths.slots() {
+            any |= self.probe_path_at_once(at);
+        }
+        any
+    }
+
+    fn probe_path_at_once(&mut self, at: PathSlot) -> bool {
+        if self.paths[at].sent.outstanding() > 0 {
+            self.offer_oldest(at);
+            self.paths[at].loss.probe_at_once();
             true
         } else if self.awaits_peer() {
-            self.ping_owed = true;
+            self.paths[at].ping_owed = true;
             true
         } else {
             false
@@ -61,7 +78,7 @@ impl Connection {
     }
 
     /// Whether the peer has been silent for so long that our packets, and its answers, may have gone nowhere.
-    pub(super) fn is_peer_missed(&self, now: Instant) -> bool {
-        self.path.loss.backoff() > 0 && self.idle.silence(now) >= self.pto()
+    pub(super) fn is_peer_missed(&self, at: PathSlot, now: Instant) -> bool {
+        self.paths[at].loss.backoff() > 0 && self.idle.silence(now) >= self.pto(at)
     }
 }

@@ -1,5 +1,6 @@
 //! What may the next packet be? Decided here, purely; `send` builds it.
 
+use crate::path::table::PathSlot;
 use crate::time::Instant;
 
 use super::Connection;
@@ -52,10 +53,10 @@ const MAX_AHEAD: u64 = 1 << 30;
 
 impl Connection {
     /// What holds back every packet, acknowledgements too, until the peer is heard.
-    pub(super) fn muted(&self) -> Option<Held> {
-        let path = &self.path;
+    pub(super) fn muted(&self, at: PathSlot) -> Option<Held> {
+        let path = &self.paths[at];
         let acked = path.loss.largest_acked().map_or(0, |largest| largest.get());
-        if matches!(self.state, State::Untrusted(_)) && !self.ping_owed && path.loss.probes() == 0 {
+        if matches!(self.state, State::Untrusted(_)) && !self.paths[at].ping_owed && path.loss.probes() == 0 {
             // Before the application trusts the peer, nothing goes to it but the confirming packet.
             Some(Held::Idle)
         } else if path.validation.allowance() < MIN_SIZE {
@@ -68,26 +69,30 @@ impl Connection {
     }
 
     /// Bytes in a full packet of what is to be sent now, which planning and pacing are about.
-    pub(super) fn full_size(&self) -> u16 {
-        if self.datagrams.has_output() { self.path.largest_datagram() } else { self.path.packet_size }
+    pub(super) fn full_size(&self, at: PathSlot) -> u16 {
+        if self.datagrams.has_output() {
+            self.paths[at].largest_datagram()
+        } else {
+            self.paths[at].packet_size
+        }
     }
 
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
-    pub(super) fn plan(&self, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
-        if let Some(held) = self.muted() {
+    pub(super) fn plan(&self, at: PathSlot, now: Instant, budget: u64, room: usize) -> Result<Plan, Held> {
+        if let Some(held) = self.muted(at) {
             return Err(held);
         }
-        let path = &self.path;
+        let path = &self.paths[at];
         let allowance = usize::try_from(path.validation.allowance()).unwrap_or(usize::MAX);
         if path.loss.probes() > 0 {
             // Whatever has become of the path, this gets through.
             return Ok(Plan { kind: Kind::Probe, size: usize::from(path.mtu().base()).min(allowance) });
         }
-        let size = usize::from(self.full_size()).min(allowance);
+        let size = usize::from(self.full_size(at)).min(allowance);
         if path.sent.growth() > room.max(MIN_RECORDS) {
             return Err(Held::Memory);
         }
-        let held = if !self.has_output() {
+        let held = if !self.has_output(at) {
             Held::Idle
         } else if path.in_flight + size as u64 > path.bbr.window() {
             Held::Window
@@ -108,9 +113,9 @@ impl Connection {
     }
 
     /// Whether there is anything that congestion control has a say in.
-    fn has_output(&self) -> bool {
-        self.ping_owed
+    fn has_output(&self, at: PathSlot) -> bool {
+        self.paths[at].ping_owed
             || (matches!(self.state, State::Established(_))
-                && (self.streams.has_output() || self.datagrams.has_output()))
+                && (self.streams.has_output() || self.datagrams.has_output() || self.cids.has_output()))
     }
 }

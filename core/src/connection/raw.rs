@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
 use crate::crypto::packet;
+use crate::path::table::FIRST;
 use crate::time::Instant;
 use crate::wire::header::{DATA_HEADER, TAG};
 
@@ -24,14 +25,14 @@ impl Connection {
     }
 
     fn put_raw_qotp(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let (start, number) = (out.len(), self.path.sent.next());
+        let (start, number) = (out.len(), self.paths[FIRST].sent.next());
         let State::Qotp(qotp) = &self.state else { return None };
         qotp.put_raw(self.local_id, self.role, number, payload, out)?;
         let Ok(size) = u16::try_from(out.len() - start) else {
             out.truncate(start);
             return None;
         };
-        self.path.sent.record(now, size, SentInfo::default(), KeyPhase::default(), false);
+        self.paths[FIRST].sent.record(now, size, SentInfo::default(), KeyPhase::default(), false);
         Some(())
     }
 
@@ -39,17 +40,17 @@ impl Connection {
         let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();
         let secured = self.state.secured_mut()?;
-        put_header(self.remote_id, out);
+        put_header(self.paths[FIRST].remote_id, out);
         out.extend_from_slice(frames);
         out.resize(start + usize::from(size), 0);
-        let number = self.path.sent.next();
+        let number = self.paths[FIRST].sent.next();
         let phase = secured.sealer.phase();
-        let sealed = packet::seal(&mut secured.sealer, self.path.id, number, out.get_mut(start..)?);
+        let sealed = packet::seal(&mut secured.sealer, self.paths[FIRST].id, number, out.get_mut(start..)?);
         if sealed.is_err() {
             out.truncate(start);
             return None;
         }
-        self.path.sent.record(now, size, SentInfo::default(), phase, false);
+        self.paths[FIRST].sent.record(now, size, SentInfo::default(), phase, false);
         Some(())
     }
 }

@@ -6,8 +6,9 @@ use crate::crypto::keys::{OpenError, Timing};
 use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
-use crate::id::PacketNumber;
+use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
+use crate::path::table::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
@@ -49,15 +50,16 @@ impl From<FrameError> for Stop {
 }
 
 impl Connection {
-    /// A Data packet with our connection id came.
+    /// A Data packet came `to` one of our connection ids.
     pub(crate) fn handle_data(
         &mut self,
         cx: &mut Shared,
         now: Instant,
         arrival: &Arrival,
+        to: ConnectionId,
         datagram: &mut [u8],
     ) -> Disposition {
-        let timing = Timing { now, pto: self.pto() };
+        let timing = Timing { now, pto: self.largest_pto() };
         let secured = match &mut self.state {
             State::Confirming(confirming) => &mut confirming.secured,
             State::Untrusted(secured) | State::Established(secured) => secured,
@@ -73,10 +75,10 @@ impl Connection {
         let Some(field) = packet::unmask(&secured.opener, datagram) else {
             return Disposition::Dropped(DropReason::TooShort);
         };
-        if field.path != self.path.id {
+        let Some(at) = self.paths.find(field.path) else {
             return Disposition::Dropped(DropReason::UnknownPath);
-        }
-        let numbered = field.recover(Some(self.path.received.highest()));
+        };
+        let numbered = field.recover(Some(self.paths[at].received.highest()));
         cx.stats.aead_operations += 1;
         let payload = match packet::open(&mut secured.opener, &numbered, datagram, timing) {
             Ok(range) => datagram.get(range).unwrap_or_default(),
@@ -90,27 +92,31 @@ impl Connection {
             }
             Err(_) => return Disposition::Dropped(DropReason::Unauthentic),
         };
-        if self.path.received.is_duplicate(numbered.number) {
+        if self.paths[at].received.is_duplicate(numbered.number) {
             return Disposition::Dropped(DropReason::Duplicate);
         }
-        self.path.received.mark(numbered.number);
-        let missed = self.is_peer_missed(now);
-        self.on_authentic(cx, now, arrival, datagram.len());
-        let disposition = self.apply_packet(cx, now, numbered.number, arrival.ecn, payload);
+        let is_newest = numbered.number > self.paths[at].received.highest();
+        self.paths[at].received.mark(numbered.number);
+        let missed = self.is_peer_missed(at, now);
+        self.on_authentic(at, cx, now, arrival, datagram.len());
+        if is_newest {
+            self.on_packet_to(at, to);
+        }
+        let disposition = self.apply_packet(at, cx, now, numbered.number, arrival.ecn, payload);
         if missed {
-            self.path.loss.on_peer_heard();
+            self.paths[at].loss.on_peer_heard();
         }
         self.close_if_delivered(cx, now);
         disposition
     }
 
     /// A packet is authentic and new.
-    fn on_authentic(&mut self, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
+    fn on_authentic(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         self.idle.on_received(now);
-        if arrival.remote == self.path.remote {
-            self.path.validation.on_received(bytes);
+        if arrival.remote == self.paths[at].remote {
+            self.paths[at].validation.on_received(bytes);
         }
         if self.is_half_open() {
             self.confirm(cx, now, arrival, bytes);
@@ -125,36 +131,38 @@ impl Connection {
             let (received, sent) =
                 if copies.first == arrival.remote { (copies.received, copies.sent) } else { (0, 0) };
             let challenge = cx.rng.bytes();
-            self.path.validation = Validation::start(now, challenge, received + bytes as u64, sent);
+            self.paths[FIRST].validation = Validation::start(now, challenge, received + bytes as u64, sent);
         }
-        self.path.remote = arrival.remote;
-        self.path.local = arrival.local;
+        self.paths[FIRST].remote = arrival.remote;
+        self.paths[FIRST].local = arrival.local;
         if copies.replies == 1 {
-            self.path.on_handshake_round_trip(now, now - copies.first_reply);
+            self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }
         self.tell(cx, Event::Connected);
+        self.supply_cids(cx, now);
         if !early.is_empty() {
-            self.apply_packet(cx, now, PacketNumber::ZERO, None, &early);
+            self.apply_packet(FIRST, cx, now, PacketNumber::ZERO, None, &early);
         }
     }
 
     /// Applies the frames of a packet, and remembers it for acknowledgement.
     fn apply_packet(
         &mut self,
+        at: PathSlot,
         cx: &mut Shared,
         now: Instant,
         number: PacketNumber,
         ecn: Option<Ecn>,
         payload: &[u8],
     ) -> Disposition {
-        match self.apply_frames(cx, now, payload) {
+        match self.apply_frames(at, cx, now, payload) {
             Ok(ack_eliciting) => {
                 let max_delay = cx.config.max_ack_delay;
-                self.path.received.on_applied(now, number, ack_eliciting, ecn, max_delay);
+                self.paths[at].received.on_applied(now, number, ack_eliciting, ecn, max_delay);
                 Disposition::Accepted
             }
             Err(Stop::Withhold) => {
-                self.path.received.on_withheld(now, number);
+                self.paths[at].received.on_withheld(now, number);
                 Disposition::Dropped(DropReason::OverBudget)
             }
             Err(Stop::Violation(error)) => {
@@ -167,6 +175,7 @@ impl Connection {
     /// Applies frames in their order. Says whether any of them asks for an acknowledgement.
     pub(super) fn apply_frames(
         &mut self,
+        at: PathSlot,
         cx: &mut Shared,
         now: Instant,
         payload: &[u8],
@@ -175,7 +184,7 @@ impl Connection {
         for frame in Frames::new(payload) {
             let frame = frame?;
             ack_eliciting |= frame.is_ack_eliciting();
-            self.apply(cx, now, &frame)?;
+            self.apply(at, cx, now, &frame)?;
             if !self.state.is_open() {
                 return Ok(false);
             }
@@ -183,20 +192,20 @@ impl Connection {
         Ok(ack_eliciting)
     }
 
-    fn apply(&mut self, cx: &mut Shared, now: Instant, frame: &Frame<'_>) -> Result<(), Stop> {
+    fn apply(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, frame: &Frame<'_>) -> Result<(), Stop> {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Reserved => {}
             Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
                 let memory = &mut cx.memory(&mut self.account);
                 if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
-                    self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+                    self.streams.update_windows(now, self.paths[at].rtt.smoothed(), id, memory);
                 }
             }
             Frame::ResetStream { id, code, final_size } => {
                 let memory = &mut cx.memory(&mut self.account);
                 self.streams.on_reset_stream(id, code, final_size, memory)?;
-                self.streams.update_windows(now, self.path.rtt.smoothed(), id, memory);
+                self.streams.update_windows(now, self.paths[at].rtt.smoothed(), id, memory);
             }
             Frame::StopSending { id, code } => {
                 self.streams.on_stop_sending(id, code, &mut cx.memory(&mut self.account))?;
@@ -206,8 +215,10 @@ impl Connection {
                 self.streams.on_max_stream_data(id, max, &mut cx.memory(&mut self.account))?;
             }
             Frame::MaxStreams { direction, max } => self.streams.on_max_streams(direction, max),
-            Frame::PathChallenge(data) => self.path.response_owed = Some(data),
-            Frame::PathResponse(data) => self.path.validation.on_response(&data),
+            Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
+            Frame::RetireConnectionId(sequence) => self.on_retire_cid(cx, now, at, sequence)?,
+            Frame::PathChallenge(data) => self.paths[at].response_owed = Some(data),
+            Frame::PathResponse(data) => self.paths[at].validation.on_response(&data),
             Frame::Datagram(data) => self.on_datagram(cx, data)?,
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),

@@ -8,6 +8,7 @@ use crate::crypto::packet;
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::path::addr::{Ecn, TrainLimit, Transmit};
+use crate::path::table::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
@@ -37,6 +38,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = out.len();
+        let at = self.paths.selected();
         let mut ecn = None;
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
@@ -45,23 +47,25 @@ impl Connection {
                 }
                 let State::Dialling(dialling) = &mut self.state else { return None };
                 out.extend_from_slice(dialling.copy_due(now)?);
-                (self.path.local, self.path.remote, out.len() - start)
+                (self.paths[at].local, self.paths[at].remote, out.len() - start)
             }
             State::Confirming(confirming) => {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;
                 (local, remote, out.len() - start)
             }
             State::Untrusted(_) | State::Established(_) => {
-                let (segment_size, codepoint) = self.poll_train(cx, now, limit, out)?;
+                let (segment_size, codepoint) = self.poll_train(at, cx, now, limit, out)?;
                 ecn = codepoint;
-                (self.path.local, self.path.remote, segment_size)
+                (self.paths[at].local, self.paths[at].remote, segment_size)
             }
             State::Qotp(_) | State::Lingering(_) => self.poll_qotp(cx, now, limit, out)?,
             State::Closing(closing) => {
                 let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
                 let (local, remote) = match reply {
                     Some(to) => to,
-                    None => self.put_close_packet(now, out).map(|()| (self.path.local, self.path.remote))?,
+                    None => self
+                        .put_close_packet(at, now, out)
+                        .map(|()| (self.paths[at].local, self.paths[at].remote))?,
                 };
                 (local, remote, out.len() - start)
             }
@@ -76,23 +80,25 @@ impl Connection {
     /// As many full packets as may go now, and one shorter one behind them: their size, and the codepoint of all.
     fn poll_train(
         &mut self,
+        at: PathSlot,
         cx: &mut Shared,
         now: Instant,
         limit: TrainLimit,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
         self.rotate_keys(now);
+        self.renew_cid(at);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
-        let rate = self.path.bbr.pacing_rate();
-        let full = self.full_size();
-        let mut budget = self.path.pacer.grant(now, rate, full);
+        let rate = self.paths[at].bbr.pacing_rate();
+        let full = self.full_size(at);
+        let mut budget = self.paths[at].pacer.grant(now, rate, full);
         let mut paced = 0;
         let mut segment_size = 0;
         let mut ecn = None;
         self.starved = false;
-        let room = self.room_to_send(cx);
-        let probe = self.put_mtu_probe(cx, now, limit, budget, room, out);
+        let room = self.room_to_send(at, cx);
+        let probe = self.put_mtu_probe(at, cx, now, limit, budget, out);
         if probe.is_some() {
             return probe;
         }
@@ -101,25 +107,26 @@ impl Connection {
                 break;
             }
             cx.stats.packets_planned += 1;
-            let plan = match self.plan(now, budget, room) {
+            let plan = match self.plan(at, now, budget, room) {
                 // All packets of a train have the size of its first.
                 Ok(plan) if count > 0 => Plan { size: plan.size.min(segment_size), ..plan },
                 Ok(plan) => plan,
                 Err(held) => {
-                    self.on_held(now, held);
+                    self.on_held(at, now, held);
                     break;
                 }
             };
-            if plan.kind == Kind::Probe && self.path.sent.growth() > room.max(MIN_RECORDS) {
-                self.forget_oldest(now);
+            if plan.kind == Kind::Probe && self.paths[at].sent.growth() > room.max(MIN_RECORDS) {
+                self.forget_oldest(at, now);
             }
             if count == 0 && plan.kind != Kind::Quiet {
-                ecn = self.path.ecn.begin_train(self.path.sent.next());
+                let path = &mut self.paths[at];
+                ecn = path.ecn.begin_train(path.sent.next());
             }
-            let Some(built) = self.put_packet(cx, now, plan, out) else { break };
+            let Some(built) = self.put_packet(at, cx, now, plan, out) else { break };
             if ecn.is_some() {
-                self.path.sent.set_ect();
-                self.path.ecn.on_sent(built.in_flight);
+                self.paths[at].sent.set_ect();
+                self.paths[at].ecn.on_sent(built.in_flight);
             }
             if built.in_flight {
                 paced += built.len as u64;
@@ -130,13 +137,13 @@ impl Connection {
             }
             let is_short = built.len < plan.size.max(segment_size);
             if is_short && !(count == 0 && self.has_datagram_for(segment_size))
-                || self.path.ecn.is_test_sent()
+                || self.paths[at].ecn.is_test_sent()
             {
                 break;
             }
         }
         if paced > 0 {
-            self.path.pacer.on_sent(now, paced, rate);
+            self.paths[at].pacer.on_sent(now, paced, rate);
         }
         if segment_size == 0 { None } else { Some((segment_size, ecn)) }
     }
@@ -147,18 +154,21 @@ impl Connection {
     }
 
     fn rotate_keys(&mut self, now: Instant) {
-        let timing = Timing { now, pto: self.pto() };
+        let timing = Timing { now, pto: self.largest_pto() };
         if let Some(secured) = self.state.secured_mut() {
             secured.sealer.rotate_if_due(timing);
         }
     }
 
-    pub(super) fn on_held(&mut self, now: Instant, held: Held) {
+    pub(super) fn on_held(&mut self, at: PathSlot, now: Instant, held: Held) {
         match held {
-            Held::Idle => self.path.bbr.on_app_limited(self.path.in_flight),
+            Held::Idle => {
+                let path = &mut self.paths[at];
+                path.bbr.on_app_limited(path.in_flight);
+            }
             Held::Pacer => {
-                let (rate, size) = (self.path.bbr.pacing_rate(), self.full_size());
-                self.path.pacer.wait(now, rate, size);
+                let (rate, size) = (self.paths[at].bbr.pacing_rate(), self.full_size(at));
+                self.paths[at].pacer.wait(now, rate, size);
             }
             Held::Memory => self.starved = true,
             Held::Window | Held::Amplification | Held::Numbers => {}
@@ -166,21 +176,28 @@ impl Connection {
     }
 
     /// Builds, seals and commits one packet. `None` if it turned out that there is nothing to say.
-    fn put_packet(&mut self, cx: &mut Shared, now: Instant, plan: Plan, out: &mut Vec<u8>) -> Option<Built> {
-        let number = self.path.next_number(now, &mut cx.rng);
+    fn put_packet(
+        &mut self,
+        at: PathSlot,
+        cx: &mut Shared,
+        now: Instant,
+        plan: Plan,
+        out: &mut Vec<u8>,
+    ) -> Option<Built> {
+        let number = self.paths[at].next_number(now, &mut cx.rng);
         let start = out.len();
         let end = start + plan.size - TAG;
-        put_header(self.remote_id, out);
-        self.put_acks(now, plan, out, end);
+        put_header(self.paths[at].remote_id, out);
+        self.put_acks(at, now, plan, out, end);
         let frames = out.len();
-        let padded = self.put_path_frames(now, plan, out, end);
+        let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
-            self.put_contents(cx, plan, out, end);
+            self.put_contents(at, cx, plan, out, end);
         } else if matches!(self.state, State::Established(_)) {
-            self.streams.put_credit(out, end, &mut self.path.sent);
+            self.streams.put_credit(out, end, &mut self.paths[at].sent);
         }
-        if self.path.quiet >= QUIET_PACKETS
-            && self.path.in_flight == 0
+        if self.paths[at].quiet >= QUIET_PACKETS
+            && self.paths[at].in_flight == 0
             && out.len() == frames
             && frames > start + DATA_HEADER
             && frames < end
@@ -197,9 +214,9 @@ impl Connection {
         }
         out.resize(out.len() + TAG, 0);
         let built = Built { len: out.len() - start, in_flight: ack_eliciting };
-        let phase = self.seal(cx, number, start, out)?;
-        self.commit(now, built, phase);
-        self.path.tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
+        let phase = self.seal(at, cx, number, start, out)?;
+        self.commit(at, now, built, phase);
+        self.paths[at].tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
         Some(built)
     }
 
@@ -207,6 +224,7 @@ impl Connection {
     /// connection.
     pub(super) fn seal(
         &mut self,
+        at: PathSlot,
         cx: &mut Shared,
         number: PacketNumber,
         start: usize,
@@ -215,7 +233,7 @@ impl Connection {
         let secured = self.state.secured_mut()?;
         let phase = secured.sealer.phase();
         cx.stats.aead_operations += 1;
-        if packet::seal(&mut secured.sealer, self.path.id, number, out.get_mut(start..)?).is_err() {
+        if packet::seal(&mut secured.sealer, self.paths[at].id, number, out.get_mut(start..)?).is_err() {
             out.truncate(start);
             self.end(cx, CloseReason::KeysExhausted);
             return None;
@@ -224,19 +242,20 @@ impl Connection {
     }
 
     /// An acknowledgement goes with whatever is sent.
-    fn put_acks(&mut self, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) {
-        if !self.path.received.is_waiting() && plan.kind != Kind::Quiet {
+    fn put_acks(&mut self, at: PathSlot, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) {
+        let path = &mut self.paths[at];
+        if !path.received.is_waiting() && plan.kind != Kind::Quiet {
             return;
         }
-        let received = &mut self.path.received;
+        let received = &mut path.received;
         let delay = received.delay(now);
         let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
         let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
-        put_ack(out, self.path.id, delay, ranges, counts, end - out.len());
+        put_ack(out, path.id, delay, ranges, counts, end - out.len());
         if let Some(last) = received.ranges().last() {
-            self.path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
+            path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
         }
-        self.path.received.on_ack_sent();
+        path.received.on_ack_sent();
     }
 
     /// Challenges and answers to them. Says whether the packet is to be padded.
@@ -244,52 +263,60 @@ impl Connection {
     /// Until the address is proved every packet carries the challenge: as long as the peer has anything from us it has
     /// something to answer, and as long as it has not, something of its own to repeat. So it goes on although nothing
     /// may be sent here without something received.
-    fn put_path_frames(&mut self, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) -> bool {
+    fn put_path_frames(
+        &mut self,
+        at: PathSlot,
+        now: Instant,
+        plan: Plan,
+        out: &mut Vec<u8>,
+        end: usize,
+    ) -> bool {
         if out.len() + 2 * PATH_FRAME > end {
             return false;
         }
-        if let Some(data) = self.path.response_owed.take() {
+        if let Some(data) = self.paths[at].response_owed.take() {
             put_control(out, &Control::PathResponse(data));
         }
-        let Some(data) = self.path.validation.challenge() else { return false };
+        let Some(data) = self.paths[at].validation.challenge() else { return false };
         put_control(out, &Control::PathChallenge(data));
-        if self.path.validation.challenge_due(now).is_none() {
+        if self.paths[at].validation.challenge_due(now).is_none() {
             return false;
         }
-        let pto = self.pto();
-        self.path.validation.on_challenge_sent(now, pto);
+        let pto = self.pto(at);
+        self.paths[at].validation.on_challenge_sent(now, pto);
         // Where the allowance is smaller, padding would prove nothing and use it up (RFC 9000 section 8.2.1).
         plan.size >= CHALLENGE_SIZE
     }
 
     /// Control frames, datagrams, stream data; a PING where that is all there is to ask for an acknowledgement with.
-    fn put_contents(&mut self, cx: &mut Shared, plan: Plan, out: &mut Vec<u8>, end: usize) {
+    fn put_contents(&mut self, at: PathSlot, cx: &mut Shared, plan: Plan, out: &mut Vec<u8>, end: usize) {
         let before = out.len();
         if matches!(self.state, State::Established(_)) {
             if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len() + 16 < end {
                 put_reserved(out, cx.rng.next_u64());
             }
-            self.streams.put_credit(out, end, &mut self.path.sent);
-            self.streams.put_controls(out, end, &mut self.path.sent);
+            self.streams.put_credit(out, end, &mut self.paths[at].sent);
+            self.streams.put_controls(out, end, &mut self.paths[at].sent);
+            self.put_cids(at, cx, out, end);
             // Some may have been queued before the handshake told what the peer takes.
-            let room = usize::from(self.path.largest_datagram()) - DATA_HEADER - TAG;
+            let room = usize::from(self.paths[at].largest_datagram()) - DATA_HEADER - TAG;
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {
                 self.stats.datagrams_dropped += 1;
             }
-            self.stats.datagrams_sent += self.datagrams.put(out, end, &mut self.path.sent);
+            self.stats.datagrams_sent += self.datagrams.put(out, end, &mut self.paths[at].sent);
             self.tell_datagram_room(cx);
             // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
-            let end = end - plan.size.saturating_sub(usize::from(self.path.packet_size));
-            self.streams.put_data(out, end, &mut self.path.sent);
+            let end = end - plan.size.saturating_sub(usize::from(self.paths[at].packet_size));
+            self.streams.put_data(out, end, &mut self.paths[at].sent);
         }
-        if (self.ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
+        if (self.paths[at].ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
             put_control(out, &Control::Ping);
         }
-        self.ping_owed &= out.len() == before;
+        self.paths[at].ping_owed &= out.len() == before;
     }
 
-    pub(super) fn commit(&mut self, now: Instant, built: Built, phase: KeyPhase) {
-        let path = &mut self.path;
+    pub(super) fn commit(&mut self, at: PathSlot, now: Instant, built: Built, phase: KeyPhase) {
+        let path = &mut self.paths[at];
         let size = built.len as u16;
         let info = if built.in_flight {
             path.loss.on_sent(now);
@@ -310,35 +337,36 @@ impl Connection {
     }
 
     /// The CLOSE of a connection that we closed.
-    fn put_close_packet(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<()> {
+    fn put_close_packet(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
         if !core::mem::take(&mut closing.owed) {
             return None;
         }
         closing.until.get_or_insert(now + closing.period);
         let start = out.len();
-        let allowance = usize::try_from(self.path.validation.allowance()).unwrap_or(usize::MAX);
-        let size = usize::from(self.path.mtu().base()).min(allowance);
-        put_header(self.remote_id, out);
+        let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
+        let size = usize::from(self.paths[at].mtu().base()).min(allowance);
+        put_header(self.paths[at].remote_id, out);
         let room = size.saturating_sub(DATA_HEADER + TAG);
         put_close(out, &Close { by: closing.by, code: closing.code, reason: &closing.reason }, room);
         out.resize(out.len() + TAG, 0);
         let len = out.len() - start;
-        let number = self.path.sent.next();
+        let number = self.paths[at].sent.next();
         let phase = closing.secured.sealer.phase();
-        let sealed = packet::seal(&mut closing.secured.sealer, self.path.id, number, out.get_mut(start..)?);
+        let sealed =
+            packet::seal(&mut closing.secured.sealer, self.paths[at].id, number, out.get_mut(start..)?);
         if len > size || sealed.is_err() {
             out.truncate(start);
             return None;
         }
-        self.path.sent.record(now, len as u16, SentInfo::default(), phase, false);
-        self.path.validation.on_sent(len);
+        self.paths[at].sent.record(now, len as u16, SentInfo::default(), phase, false);
+        self.paths[at].validation.on_sent(len);
         Some(())
     }
 
     /// Largest datagram that fits into a packet now, and that the peer takes.
     pub(super) fn max_datagram(&self) -> usize {
-        let size = usize::from(self.path.largest_datagram());
+        let size = usize::from(self.paths[self.paths.selected()].largest_datagram());
         let frame = (size - DATA_HEADER - TAG).min(usize::from(self.peer.max_datagram));
         // Type and length, two bytes of length for anything of interest.
         frame.saturating_sub(3)

@@ -1,6 +1,7 @@
 //! What a connection waits for, and what happens when the time has come.
 
 use crate::error::CloseReason;
+use crate::path::table::PathSlot;
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -14,25 +15,14 @@ impl Connection {
             State::Dialling(dialling) => dialling.timeout(),
             State::Confirming(confirming) => Some(confirming.expires),
             State::Untrusted(_) | State::Established(_) => {
-                let pto = self.pto();
-                let outstanding = self.path.sent.outstanding();
-                // What is due to be sent waits for the peer where nothing may be sent.
-                let to_send = [
-                    self.path.received.deadline(),
-                    self.path.pacer.until(),
-                    self.path.validation.deadline(),
-                    self.idle.keep_alive_due(outstanding),
-                ];
-                let silent = self.muted().is_some() || self.starved;
-                let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
+                let paths = self.paths.slots().filter_map(|at| self.path_timeout(at)).min();
                 [
-                    to_send,
-                    self.path.loss.deadline(pto, outstanding),
-                    self.idle.deadline(pto),
-                    self.path.mtu().deadline(),
+                    paths,
+                    self.idle.deadline(self.largest_pto()),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
                     self.idle.rest_due().filter(|_| self.is_roomy()),
+                    self.cids.local.deadline(),
                 ]
                 .into_iter()
                 .flatten()
@@ -46,10 +36,28 @@ impl Connection {
         }
     }
 
+    /// The next time at which something is to be done for a path.
+    fn path_timeout(&self, at: PathSlot) -> Option<Instant> {
+        let (path, outstanding) = (&self.paths[at], self.paths[at].sent.outstanding());
+        // What is due to be sent waits for the peer where nothing may be sent.
+        let silent = self.muted(at).is_some() || self.starved;
+        let to_send = [
+            path.received.deadline(),
+            path.pacer.until(),
+            path.validation.deadline(),
+            self.idle.keep_alive_due(outstanding),
+        ];
+        let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
+        let loss = path.loss.deadline(self.pto(at), outstanding);
+        [to_send, loss, path.mtu().deadline()].into_iter().flatten().min()
+    }
+
     /// Whether a busier time has left room that a resting connection should give back.
     pub(super) fn is_roomy(&self) -> bool {
         let qotp = matches!(&self.state, State::Qotp(qotp) if qotp.is_roomy());
-        qotp || self.path.sent.is_roomy() || self.datagrams.is_roomy() || self.streams.is_roomy()
+        qotp || self.paths.slots().any(|at| self.paths[at].sent.is_roomy())
+            || self.datagrams.is_roomy()
+            || self.streams.is_roomy()
     }
 
     /// Does what is due. Acknowledgements, paced packets, challenges and handshake copies are merely sent, which
@@ -80,30 +88,23 @@ impl Connection {
 
     pub(super) fn handle_open_timeout(&mut self, cx: &mut Shared, now: Instant) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        let pto = self.pto();
-        if is_due(self.idle.deadline(pto)) {
+        if is_due(self.idle.deadline(self.largest_pto())) {
             return self.end(cx, CloseReason::IdleTimeout);
         }
-        let outstanding = self.path.sent.outstanding();
-        if is_due(self.path.loss.deadline(pto, outstanding)) {
-            if self.path.loss.waits_for_loss() {
-                self.detect_losses(now);
-            } else {
-                self.on_probe_timeout(now);
-            }
+        for at in self.paths.slots() {
+            self.handle_path_timeout(at, now);
         }
-        if is_due(self.path.mtu().deadline()) {
-            self.on_mtu_deadline(now);
+        if is_due(self.cids.local.deadline()) {
+            self.on_cid_timeout(cx, now);
         }
         if is_due(self.early.as_ref().and_then(|early| early.lost_at)) {
             self.lose_early();
         }
-        if is_due(self.idle.keep_alive_due(outstanding)) {
-            self.ping_owed = true;
-        }
         if is_due(self.idle.rest_due()) && self.is_roomy() {
             self.idle.rest();
-            self.path.sent.shrink();
+            for at in self.paths.slots() {
+                self.paths[at].sent.shrink();
+            }
             self.datagrams.shrink();
             self.streams.shrink();
             if let Some(qotp) = self.state.qotp_mut() {
@@ -111,5 +112,23 @@ impl Connection {
             }
         }
         self.close_if_delivered(cx, now);
+    }
+
+    fn handle_path_timeout(&mut self, at: PathSlot, now: Instant) {
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let outstanding = self.paths[at].sent.outstanding();
+        if is_due(self.paths[at].loss.deadline(self.pto(at), outstanding)) {
+            if self.paths[at].loss.waits_for_loss() {
+                self.detect_losses(at, now);
+            } else {
+                self.on_probe_timeout(at, now);
+            }
+        }
+        if is_due(self.paths[at].mtu().deadline()) {
+            self.on_mtu_deadline(at, now);
+        }
+        if is_due(self.idle.keep_alive_due(outstanding)) {
+            self.paths[at].ping_owed = true;
+        }
     }
 }

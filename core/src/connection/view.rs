@@ -197,7 +197,7 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| {
             let memory = &mut cx.memory(&mut inner.account);
             let read = inner.streams.read(id, out, memory)?;
-            let rtt = inner.path.rtt.smoothed();
+            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
             inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
             Ok(read)
         })
@@ -210,7 +210,7 @@ impl<'a> Connection<'a> {
     pub fn read_chunk(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
         self.update(|inner, cx| {
             let chunk = inner.streams.read_chunk(id, max, &mut cx.memory(&mut inner.account))?;
-            let rtt = inner.path.rtt.smoothed();
+            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
             inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
             Ok(chunk)
         })
@@ -223,7 +223,7 @@ impl<'a> Connection<'a> {
     pub fn stop(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ReadError> {
         self.update(|inner, cx| {
             inner.streams.stop(id, code, &mut cx.memory(&mut inner.account))?;
-            let rtt = inner.path.rtt.smoothed();
+            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
             inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
             Ok(())
         })
@@ -259,7 +259,8 @@ impl<'a> Connection<'a> {
                 _ => usize::from(cx.config.packet_size) - 64,
             };
             if data.len() > max {
-                inner.path.tell_mtu(|mtu| mtu.on_demand(cx.now));
+                let at = inner.paths.selected();
+                inner.paths[at].tell_mtu(|mtu| mtu.on_demand(cx.now));
             }
             let sent = inner.datagrams.send(data, max, inner.room(cx))?;
             inner.stats.datagrams_dropped += sent.dropped;
@@ -285,6 +286,7 @@ impl<'a> Connection<'a> {
     pub fn trust(&mut self) {
         self.update(|inner, cx| {
             if inner.state.on_trust() {
+                inner.supply_cids(cx, cx.now);
                 inner.tell(cx, Event::Connected);
             }
         });
@@ -322,12 +324,12 @@ impl<'a> Connection<'a> {
 
     /// See [`crate::fuzzing::is_known`].
     pub(crate) fn next_number(&self) -> u64 {
-        self.inner.path.sent.next().get()
+        self.inner.paths[self.inner.paths.selected()].sent.next().get()
     }
 
     /// See [`crate::fuzzing::is_sent`].
     pub(crate) fn is_sent(&self, number: u64) -> bool {
-        let path = &self.inner.path;
+        let path = &self.inner.paths[self.inner.paths.selected()];
         let left_out = path.skips.is_claimed(number, number) || path.sent.is_skipped(number);
         number < path.sent.next().get() && !left_out
     }
@@ -437,7 +439,7 @@ impl<'a> Connection<'a> {
     /// The path in use.
     #[must_use]
     pub fn path(&self) -> PathStats {
-        let path = &self.inner.path;
+        let path = &self.inner.paths[self.inner.paths.selected()];
         PathStats {
             remote: path.remote,
             rtt: path.rtt,

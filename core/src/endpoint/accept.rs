@@ -163,7 +163,7 @@ impl Endpoint {
             self.refuse_with(now, handle, &transport_close(TransportError::NoCommonAlpn));
             return Err(AcceptError::Gone);
         };
-        let (remote_id, local_id) = (attempt.remote_id, self.fresh_id());
+        let (remote_id, local_id) = (attempt.remote_id, self.shared.ids.fresh(&mut self.shared.rng));
         let early = attempt.early.clone();
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
@@ -177,7 +177,7 @@ impl Endpoint {
             Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest };
         let connection =
             Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
-        self.ids.insert(local_id, handle.slot);
+        self.shared.ids.insert(local_id, handle.slot);
         self.settle_attempt(handle, cost, connection);
         Ok(handle)
     }

@@ -125,10 +125,10 @@ impl Endpoint {
         }
         self.has_room()?;
         let dialling = Dialling::new(now, target, alpns, deadline);
-        let (handle, id) = (self.slots.vacant(), self.fresh_id());
+        let (handle, id) = (self.slots.vacant(), self.shared.ids.fresh(&mut self.shared.rng));
         let connection = Connection::dial(&mut self.shared, now, handle, id, remote, dialling)
             .ok_or(ConnectError::OverBudget)?;
-        self.ids.insert(id, handle.slot);
+        self.shared.ids.insert(id, handle.slot);
         self.start(connection);
         Ok(handle)
     }

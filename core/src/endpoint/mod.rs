@@ -18,17 +18,18 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::budget::Budget;
+use crate::cids::Ids;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
 use crate::crypto::{Identity, QotpIdentity, QotpPublicKey};
 use crate::event::Event;
-use crate::hash::{KeyedState, NumberState};
+use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
 use crate::path::addr::{Arrival, TrainLimit, Transmit};
 use crate::rng::Rng;
-use crate::shared::Shared;
+use crate::shared::{Shared, reset_key};
 use crate::stats::{Disposition, DropReason, EndpointStats};
 use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
@@ -60,8 +61,6 @@ pub struct Endpoint {
     shared: Shared,
     slots: Slots<Entry>,
     ready: ReadyQueue,
-    /// By the connection id in packets to us.
-    ids: HashMap<ConnectionId, u32, NumberState>,
     /// By the digest of the Init that started them.
     inits: HashMap<[u8; 32], u32, KeyedState>,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
@@ -90,6 +89,8 @@ impl Endpoint {
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
+            ids: Ids::new(ids, config.shard),
+            reset_key: reset_key(&identity, config.shard),
             config,
             qotp_identity: identity.qotp(),
             identity,
@@ -106,7 +107,6 @@ impl Endpoint {
             shared,
             slots: Slots::new(),
             ready: ReadyQueue::default(),
-            ids: HashMap::with_hasher(ids),
             inits: HashMap::with_hasher(inits),
             qotp_ids: HashMap::with_hasher(inits),
             timers: TimerQueue::default(),
@@ -148,18 +148,6 @@ impl Endpoint {
         self.shared.config.alpns = alpns;
     }
 
-    /// A connection id of this shard that is not in use.
-    fn fresh_id(&mut self) -> ConnectionId {
-        loop {
-            let drawn = ConnectionId::from_bytes(self.shared.rng.bytes());
-            if let Some(id) = self.shared.config.shard.claim(drawn)
-                && !self.ids.contains_key(&id)
-            {
-                return id;
-            }
-        }
-    }
-
     /// A datagram came. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, arrival: Arrival, datagram: &mut [u8]) -> Disposition {
         let now = self.shared.advance(now);
@@ -190,14 +178,16 @@ impl Endpoint {
         if matches!(header.ty, PacketType::Init | PacketType::InitKnown) {
             return self.handle_init(now, arrival, header, datagram);
         }
-        let Some(&slot) = self.ids.get(&header.routing) else {
+        let Some(slot) = self.shared.ids.get(header.routing) else {
             return Disposition::Dropped(DropReason::UnknownConnection);
         };
         let Some(Entry::Connection(connection)) = self.slots.at_mut(slot) else {
             return Disposition::Dropped(DropReason::UnknownConnection);
         };
         let disposition = match header.ty {
-            PacketType::Data => connection.handle_data(&mut self.shared, now, arrival, datagram),
+            PacketType::Data => {
+                connection.handle_data(&mut self.shared, now, arrival, header.routing, datagram)
+            }
             ty => connection.handle_reply(&mut self.shared, now, arrival, ty, datagram),
         };
         connection.finish_verb(&mut self.shared);
@@ -389,10 +379,9 @@ impl Endpoint {
         match self.slots.remove(slot) {
             Some(Entry::Connection(mut connection)) => {
                 connection.forget(&mut self.shared);
-                match connection.wire() {
-                    WireVersion::Native => self.ids.remove(&connection.local_id),
-                    WireVersion::Qotp => self.qotp_ids.remove(&connection.local_id),
-                };
+                if connection.wire() == WireVersion::Qotp {
+                    self.qotp_ids.remove(&connection.local_id);
+                }
                 if let Some(digest) = connection.digest {
                     self.inits.remove(&digest);
                 }

@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 
 use crate::id::Direction;
 use crate::key_log::Hex;
-use crate::wire::frame::{Ack, Close, CloseKind, Frame, FrameError, Frames};
+use crate::wire::frame::{Ack, Close, CloseKind, Frame, FrameError, Frames, NewConnectionId};
 use crate::wire::params::{EarlyOutcome, Hello};
 
 /// Appends the frames of `payload` to `out`, with commas between them.
@@ -44,6 +44,15 @@ fn write_frame(frame: &Frame<'_>, out: &mut String) -> fmt::Result {
         Frame::MaxStreams { direction: Direction::Unidirectional, max } => {
             write!(out, "MAX_STREAMS unidirectional {max}")
         }
+        Frame::NewConnectionId(NewConnectionId { sequence, id, reset_token }) => {
+            write!(
+                out,
+                "NEW_CONNECTION_ID {sequence} id {} reset token {}",
+                Hex(id.as_bytes()),
+                Hex(reset_token)
+            )
+        }
+        Frame::RetireConnectionId(sequence) => write!(out, "RETIRE_CONNECTION_ID {sequence}"),
         Frame::PathChallenge(data) => write!(out, "PATH_CHALLENGE {}", Hex(data)),
         Frame::PathResponse(data) => write!(out, "PATH_RESPONSE {}", Hex(data)),
         Frame::Close(close) => write_close(close, out),

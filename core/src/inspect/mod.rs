@@ -17,7 +17,7 @@ use crate::key_log::{Entry, KeyLogEntry};
 use crate::wire::header::{VERSION, peek_connection_id};
 use crate::wire::qotp::header::VERSION as QOTP_VERSION;
 
-use native::Native;
+use native::{Direction, Native};
 use qotp::Qotp;
 
 /// What is wrong with most packets that are none.
@@ -102,8 +102,9 @@ impl Inspector {
             match entry {
                 Entry::Message { e, key, hash } => inspector.native.add_message(e, key, hash),
                 Entry::Traffic { initiator, responder, suite, initiator_secret, responder_secret } => {
-                    inspector.native.add_direction(responder, Role::Initiator, suite, initiator_secret);
-                    inspector.native.add_direction(initiator, Role::Responder, suite, responder_secret);
+                    let to_responder = Direction::new(Role::Initiator, suite, initiator_secret);
+                    let to_initiator = Direction::new(Role::Responder, suite, responder_secret);
+                    inspector.native.add_connection((responder, to_responder), (initiator, to_initiator));
                 }
                 Entry::Qotp { id, opens, secret } => inspector.qotp.add(id, opens, secret),
             }

@@ -10,6 +10,7 @@ use crate::crypto::packet::{self, Numbered, SequenceField};
 use crate::crypto::{PublicKey, Secret, Suite};
 use crate::id::{ConnectionId, PacketNumber, PathId, Role, WireVersion};
 use crate::time::{Duration, Instant};
+use crate::wire::frame::{Frame, Frames};
 use crate::wire::header::{CLEAR_HEADER, Header, HeaderError, InitHeader, PacketType};
 
 use super::frames::describe;
@@ -28,8 +29,10 @@ const TIMING: Timing = Timing { now: Instant::ZERO, pto: Duration::from_secs(1 <
 pub(super) struct Native {
     /// By Noise's `e` in the message.
     messages: BTreeMap<[u8; 32], MessageKey>,
-    /// By the connection id in its packets.
-    directions: BTreeMap<ConnectionId, Direction>,
+    /// The two of a connection stand side by side: the other one of `n` is `n ^ 1`.
+    directions: Vec<Direction>,
+    /// Which direction the packets with a connection id have.
+    ids: BTreeMap<ConnectionId, usize>,
 }
 
 /// What opens the payload of a handshake message.
@@ -39,7 +42,7 @@ struct MessageKey {
 }
 
 /// The Data packets of one end of a connection.
-struct Direction {
+pub(super) struct Direction {
     sender: Role,
     suite: Suite,
     chain: Secret,
@@ -55,9 +58,16 @@ impl Native {
         self.messages.insert(e, MessageKey { key, hash });
     }
 
-    /// The packets with `id` are sealed with the keys that follow from `chain`.
-    pub(super) fn add_direction(&mut self, id: ConnectionId, sender: Role, suite: Suite, chain: Secret) {
-        self.directions.insert(id, Direction::new(sender, suite, chain));
+    /// The two directions of a connection, and the ids that their first packets are sent to.
+    pub(super) fn add_connection(
+        &mut self,
+        one: (ConnectionId, Direction),
+        other: (ConnectionId, Direction),
+    ) {
+        for (id, direction) in [one, other] {
+            self.ids.insert(id, self.directions.len());
+            self.directions.push(direction);
+        }
     }
 
     pub(super) fn read(&mut self, datagram: &[u8]) -> Inspected {
@@ -81,7 +91,7 @@ impl Native {
             PacketType::InitReply => ("InitReply", Some(Role::Responder)),
             PacketType::InitKnown => ("InitKnown", Some(Role::Initiator)),
             PacketType::InitKnownReply => ("InitKnownReply", Some(Role::Responder)),
-            PacketType::Data => ("Data", self.directions.get(&header.routing).map(|known| known.sender)),
+            PacketType::Data => ("Data", self.sender_to(header.routing)),
         };
         (inspected.packet, inspected.sender) = (Some(name), sender);
         inspected.payload = match header.ty {
@@ -92,11 +102,30 @@ impl Native {
             },
             PacketType::InitReply => self.read_reply(SEALED_KEY_LEN, datagram),
             PacketType::InitKnownReply => self.read_reply(0, datagram),
-            PacketType::Data => match self.directions.get_mut(&header.routing) {
-                Some(direction) => direction.read(datagram, &mut inspected.sequence),
-                None => Payload::NoKey,
-            },
+            PacketType::Data => self.read_data(header.routing, datagram, &mut inspected.sequence),
         };
+    }
+
+    fn sender_to(&self, id: ConnectionId) -> Option<Role> {
+        let direction = self.directions.get(*self.ids.get(&id)?)?;
+        Some(direction.sender)
+    }
+
+    /// A Data packet. The ids that it tells of are those to which the other end sends from now on.
+    fn read_data(&mut self, id: ConnectionId, datagram: &[u8], sequence: &mut Option<Sequence>) -> Payload {
+        let Some(at) = self.ids.get(&id).copied() else { return Payload::NoKey };
+        let Some(direction) = self.directions.get_mut(at) else { return Payload::NoKey };
+        match direction.read(datagram, sequence) {
+            Ok(payload) => {
+                for frame in Frames::new(&payload).flatten() {
+                    if let Frame::NewConnectionId(new) = frame {
+                        self.ids.entry(new.id).or_insert(at ^ 1);
+                    }
+                }
+                frames(&payload)
+            }
+            Err(payload) => payload,
+        }
     }
 
     /// A reply with `between` bytes between its `e` and its payload.
@@ -139,14 +168,16 @@ fn frames(payload: &[u8]) -> Payload {
 }
 
 impl Direction {
-    fn new(sender: Role, suite: Suite, chain: Secret) -> Self {
+    /// The packets of `sender` are sealed with the keys that follow from `chain`.
+    pub(super) fn new(sender: Role, suite: Suite, chain: Secret) -> Self {
         let opener = opener(suite, &chain);
         Self { sender, suite, chain, opener, highest: BTreeMap::new(), searches: MAX_SEARCHES }
     }
 
-    fn read(&mut self, datagram: &[u8], sequence: &mut Option<Sequence>) -> Payload {
+    /// The payload of a packet, or what to say of one that does not open.
+    fn read(&mut self, datagram: &[u8], sequence: &mut Option<Sequence>) -> Result<Vec<u8>, Payload> {
         let Some(field) = packet::unmask(&self.opener, datagram) else {
-            return Payload::Unreadable(TOO_SHORT);
+            return Err(Payload::Unreadable(TOO_SHORT));
         };
         let numbered = field.recover(self.highest.get(&field.path).copied());
         let opened = match open(&mut self.opener, &numbered, datagram) {
@@ -160,9 +191,9 @@ impl Direction {
                 *highest = numbered.number.max(*highest);
                 let phase = field.phase.get();
                 *sequence = Some(Sequence::Native { path: field.path, number: numbered.number, phase });
-                frames(&payload)
+                Ok(payload)
             }
-            Err(error) => Payload::Unopened(error.to_string()),
+            Err(error) => Err(Payload::Unopened(error.to_string())),
         }
     }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::crypto::Suite;
 use crate::{
     AeadPolicy, Arrival, Config, ConnectOptions, ConnectionHandle, Endpoint, ErrorCode, Event, Identity,
-    Instant, Peer, StreamId, TrainLimit, TransportAddr,
+    Instant, NetworkChange, Peer, StreamId, TrainLimit, TransportAddr,
 };
 
 /// Two endpoints in memory, what they sent, and their key logs.
@@ -105,6 +105,25 @@ impl Talk {
 
 fn opened(inspected: &Inspected) -> bool {
     matches!(inspected.payload, Payload::Frames(_))
+}
+
+#[test]
+fn packets_to_later_path_ids_can_be_read_too() {
+    let mut talk = Talk::new(config(), true);
+    talk.write(b"before");
+    talk.run(1500);
+    let ids = |talk: &Talk| {
+        let ids = talk.sent.iter().filter_map(|(_, datagram)| datagram.get(1..9).map(<[u8]>::to_vec));
+        ids.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let before = ids(&talk);
+    talk.ends[0].network_changed(talk.now, NetworkChange::Unspecified);
+    talk.write(b"after");
+    talk.run(50);
+    assert_eq!(ids(&talk), before + 2);
+    for inspected in talk.inspected(0) {
+        assert!(opened(&inspected), "{inspected}");
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod mtu;
+pub(crate) mod table;
 pub(crate) mod validate;
 
 use crate::congestion::{Bbr, Pacer};
-use crate::id::{PacketNumber, PathId};
+use crate::id::{ConnectionId, PacketNumber, PathId};
 use crate::recovery::loss::{LossDetector, MAX_PROBE_TIMEOUT};
 use crate::recovery::received::Received;
 use crate::recovery::rtt::Rtt;
@@ -20,12 +21,29 @@ use ecn::EcnValidation;
 use mtu::Mtu;
 use validate::Validation;
 
+/// How often each side has changed the id that it sends to. Who has changed less often follows the other, and only then:
+/// so a change is answered by one, and not for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CidChanges {
+    pub(crate) ours: u32,
+    pub(crate) theirs: u32,
+}
+
 /// One path.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) local: LocalAddr,
     pub(crate) remote: TransportAddr,
+    /// The connection id in the packets that we send.
+    pub(crate) remote_id: ConnectionId,
+    /// Its sequence number.
+    pub(crate) remote_sequence: u32,
+    /// The connection id in the packets that come to us.
+    pub(crate) local_id: ConnectionId,
+    pub(crate) cid_changes: CidChanges,
+    /// The next packet is to be sent to another id, if there is one.
+    pub(crate) cid_stale: bool,
     /// Size of a full packet of stream data, in bytes of UDP payload.
     pub(crate) packet_size: u16,
     /// Where that comes from; on QOTP's wire it is fixed.
@@ -43,6 +61,8 @@ pub(crate) struct Path {
     pub(crate) pacer: Pacer,
     /// The peer's challenge that is not answered yet; the newest wins.
     pub(crate) response_owed: Option<[u8; 8]>,
+    /// A PING is to be sent.
+    pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
 }
@@ -53,6 +73,7 @@ impl Path {
         now: Instant,
         local: LocalAddr,
         remote: TransportAddr,
+        local_id: ConnectionId,
         packet_size: u16,
         seed: u64,
     ) -> Self {
@@ -60,6 +81,11 @@ impl Path {
             id: PathId::ZERO,
             local,
             remote,
+            remote_id: ConnectionId([0; 8]),
+            remote_sequence: 0,
+            local_id,
+            cid_changes: CidChanges::default(),
+            cid_stale: false,
             packet_size,
             mtu: Mtu::fixed(packet_size),
             validation: Validation::Valid,
@@ -73,6 +99,7 @@ impl Path {
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
             response_owed: None,
+            ping_owed: false,
             quiet: 0,
         }
     }

@@ -1,7 +1,5 @@
 //! Packets received on a path: what is a duplicate, and what to acknowledge when (RFC 9000 section 13.2).
 
-use alloc::boxed::Box;
-
 use crate::crypto::replay::{Freshness, ReplayWindow};
 use crate::id::PacketNumber;
 use crate::path::addr::Ecn;
@@ -29,7 +27,7 @@ enum Due {
 /// The receiving half of a path's number space.
 #[derive(Debug)]
 pub(crate) struct Received {
-    window: Box<ReplayWindow>,
+    window: ReplayWindow,
     highest: PacketNumber,
     highest_at: Instant,
     ranges: RangeSet,
@@ -43,7 +41,7 @@ pub(crate) struct Received {
 impl Received {
     /// A path on which only packet `first` was seen, the handshake packet.
     pub(crate) fn new(now: Instant, first: PacketNumber) -> Self {
-        let mut window = Box::new(ReplayWindow::new());
+        let mut window = ReplayWindow::new();
         window.mark(first);
         let mut ranges = RangeSet::default();
         ranges.insert_capped(first.0..first.0 + 1, MAX_RANGES);
@@ -52,7 +50,7 @@ impl Received {
 
     /// A path on which nothing was seen.
     pub(crate) fn empty(now: Instant) -> Self {
-        let (window, ranges) = (Box::new(ReplayWindow::new()), RangeSet::default());
+        let (window, ranges) = (ReplayWindow::new(), RangeSet::default());
         Self {
             window,
             highest: PacketNumber::ZERO,
@@ -186,7 +184,7 @@ impl Received {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        size_of::<ReplayWindow>() + self.ranges.capacity_bytes()
+        self.window.heap_bytes() + self.ranges.capacity_bytes()
     }
 }
 

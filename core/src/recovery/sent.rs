@@ -29,6 +29,10 @@ pub(crate) enum Item {
     MaxData,
     MaxStreamData(StreamId),
     MaxStreams(Direction),
+    /// Told the peer of the id with this sequence number.
+    NewConnectionId(u32),
+    /// Told the peer that we are done with the id with this sequence number.
+    RetireConnectionId(u32),
     /// An unreliable datagram: counted if lost, never repeated.
     Datagram,
 }

@@ -182,9 +182,13 @@ impl Streams {
                 }
                 return;
             }
-            Item::Ack(_) | Item::MaxData | Item::MaxStreamData(_) | Item::MaxStreams(_) | Item::Datagram => {
-                return;
-            }
+            Item::Ack(_)
+            | Item::MaxData
+            | Item::MaxStreamData(_)
+            | Item::MaxStreams(_)
+            | Item::NewConnectionId(_)
+            | Item::RetireConnectionId(_)
+            | Item::Datagram => return,
         };
         if self.send_half(id).is_some_and(|send| send.is_done()) {
             self.undelivered = self.undelivered.saturating_sub(1);
@@ -233,7 +237,7 @@ impl Streams {
                 }
                 0
             }
-            Item::Ack(_) | Item::Datagram => 0,
+            Item::Ack(_) | Item::NewConnectionId(_) | Item::RetireConnectionId(_) | Item::Datagram => 0,
         }
     }
 }

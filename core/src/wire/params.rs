@@ -16,6 +16,8 @@ pub(crate) const MAX_HELLO: usize = 512;
 pub(crate) const MAX_ALPN: usize = 255;
 /// The largest number of application protocols in one offer.
 pub(crate) const MAX_ALPNS: usize = 16;
+/// The largest number of paths at once (docs/PROTOCOL.md, "HELLO").
+const MAX_PATHS: u64 = 64;
 /// The largest number of streams of one kind (RFC 9000 section 4.6).
 pub(crate) const MAX_STREAMS: u64 = 1 << 60;
 /// The smallest value of `max_udp_payload_size` (RFC 9000 section 18.2).
@@ -40,6 +42,7 @@ mod id {
     pub(super) const SUITES: u64 = 0x31;
     pub(super) const ALPN: u64 = 0x32;
     pub(super) const EARLY_DATA: u64 = 0x33;
+    pub(super) const MAX_PATHS: u64 = 0x34;
     /// Ids below this are checked for repetition with one bit each.
     pub(super) const TRACKED: u64 = 128;
 }
@@ -71,6 +74,8 @@ pub(crate) struct TransportParams {
     pub(crate) max_ack_delay: Duration,
     /// Zero: datagrams are not accepted.
     pub(crate) max_datagram: u16,
+    /// Path ids that may be open at once. Zero: one, and no further connection ids either.
+    pub(crate) max_paths: u8,
 }
 
 impl TransportParams {
@@ -87,6 +92,7 @@ impl TransportParams {
         max_streams_uni: 4,
         max_ack_delay: Duration::from_millis(25),
         max_datagram: 0,
+        max_paths: 0,
     };
 }
 
@@ -185,6 +191,9 @@ impl Hello {
             id::MAX_DATAGRAM_FRAME_SIZE => {
                 params.max_datagram = u16::try_from(integer(value, 0..=VARINT_MAX)?).unwrap_or(u16::MAX);
             }
+            id::MAX_PATHS => {
+                params.max_paths = u8::try_from(integer(value, 1..=MAX_PATHS)?).unwrap_or(u8::MAX);
+            }
             id::VERSIONS => self.versions = SmallVec::from_slice(value),
             id::SUITES => self.suites = SmallVec::from_slice(value),
             id::ALPN => self.alpns = alpns(value)?,
@@ -218,6 +227,11 @@ impl Hello {
             put_varint(out, id);
             put_varint(out, varint_len(value) as u64);
             put_varint(out, value);
+        }
+        if params.max_paths > 0 {
+            put_varint(out, id::MAX_PATHS);
+            put_varint(out, varint_len(u64::from(params.max_paths)) as u64);
+            put_varint(out, u64::from(params.max_paths));
         }
         if let Some(connection_id) = &self.connection_id {
             put_varint(out, id::CONNECTION_ID);

@@ -78,6 +78,9 @@ proptest! {
     }
 }
 
+const NEW_ID: NewConnectionId =
+    NewConnectionId { sequence: u32::MAX, id: ConnectionId::from_bytes([3; 8]), reset_token: [4; 16] };
+
 #[test]
 fn every_frame_round_trips() {
     let id = StreamId(0x1234);
@@ -99,6 +102,8 @@ fn every_frame_round_trips() {
             Control::MaxStreams { direction: Direction::Unidirectional, max: 4 },
             Frame::MaxStreams { direction: Direction::Unidirectional, max: 4 },
         ),
+        (Control::NewConnectionId(NEW_ID), Frame::NewConnectionId(NEW_ID)),
+        (Control::RetireConnectionId(u32::MAX), Frame::RetireConnectionId(u32::MAX)),
         (Control::PathChallenge([1; 8]), Frame::PathChallenge([1; 8])),
         (Control::PathResponse([2; 8]), Frame::PathResponse([2; 8])),
     ];
@@ -175,6 +180,7 @@ fn hello() -> Hello {
             max_streams_uni: 101,
             max_ack_delay: Duration::from_millis(20),
             max_datagram: 1200,
+            max_paths: 64,
         },
         connection_id: Some(ConnectionId([9; 8])),
         versions: smallvec![VERSION],

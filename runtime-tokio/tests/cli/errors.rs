@@ -14,7 +14,7 @@ fn bad_usage_is_told_in_one_line_with_exit_code_2() {
     let scratch = Scratch::new();
     let file = scratch.file("file", 1);
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["send", "--peer", STRANGER, file], "--to"),
         (&["send", "--to", "nonsense", "--peer", STRANGER, file], "ADDRESS:PORT"),
         (&["send", "--to", "0.0.0.0:1", "--peer", STRANGER, file], "port above 0"),
@@ -25,6 +25,9 @@ fn bad_usage_is_told_in_one_line_with_exit_code_2() {
         (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER, "--key", "/no/key", file], "/no/key"),
         (&["recv", "--listen", "4433", "--key", "k", "--out", "o"], "0.0.0.0:4433"),
         (&["perf", "client", "--to", "h:1", "--peer", STRANGER, "--upload", "--ping"], "--ping"),
+        (&["perf", "client", "--to", "h:1", "--peer", STRANGER, "--shards", "0"], "0 is not in 1..=64"),
+        (&["perf", "server", "--listen", "127.0.0.1:0", "--shards", "65"], "65 is not in 1..=64"),
+        (&["perf", "server", "--listen", "127.0.0.1:0", "--shards", "all"], "--shards"),
         (&["demo", "--bytes", "much"], "500M"),
         (&["fly"], "fly"),
     ];

@@ -10,7 +10,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
     pub(crate) key: String,
-    _out: BufReader<std::process::ChildStdout>,
+    out: BufReader<std::process::ChildStdout>,
 }
 
 impl Server {
@@ -26,18 +26,20 @@ impl Server {
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut next = |what: &str| {
-            let mut line = String::new();
-            out.read_line(&mut line).unwrap();
-            line.trim().strip_prefix(what).unwrap().to_owned()
-        };
+        let mut next = |what| next_line(&mut out).strip_prefix(what).unwrap().to_owned();
         let (key, address) = (next("public key "), next("listening on "));
-        Self { child, address, key, _out: out }
+        Self { child, address, key, out }
     }
 
     pub(crate) fn args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         [&["perf", "client", "--to", &self.address, "--peer", &self.key], more].concat()
     }
+}
+
+fn next_line(out: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    line.trim().to_owned()
 }
 
 impl Drop for Server {
@@ -60,6 +62,7 @@ fn bytes_go_up_and_down_and_are_all_counted() {
             let told = ended.json();
             assert_eq!((&told["bytes"], &told["streams"]), (&3_000_001.into(), &3.into()));
             assert_eq!((&told["aead"], &told["packet_size"]), (&name.into(), &8900.into()));
+            assert_eq!(told["shards"], 1);
             assert!(told["crypto_backend"].is_string() && told["bits_per_second"].as_f64().unwrap() > 0.0);
         }
     });
@@ -76,6 +79,28 @@ fn a_measurement_ends_in_time_and_says_what_it_used() {
                 assert!(ended.stdout.contains(part), "{part}: {ended:?}");
             }
         }
+    });
+}
+
+#[test]
+fn shards_get_a_connection_each_and_all_bytes_are_counted() {
+    let count = if cfg!(target_os = "linux") { 3 } else { 1 };
+    in_time(|| {
+        let mut server = Server::start_with(&["--shards", "2"]);
+        let told = next_line(&mut server.out);
+        assert_eq!(told, if cfg!(target_os = "linux") { "with 2 shards" } else { "with 1 shard" });
+        let more = ["--json", "--bytes", "1000001", "--streams", "2", "--shards", "3"];
+        let ended = run(&server.args(&more));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let told = ended.json();
+        assert_eq!((&told["bytes"], &told["error"]), (&1_000_001.into(), &serde_json::Value::Null));
+        assert_eq!((&told["shards"], &told["streams"]), (&count.into(), &(2 * count).into()));
+        for _ in 0..count {
+            assert!(next_line(&mut server.out).contains(" connected with the key "));
+        }
+        let ended = run(&server.args(&["--bytes", "1000", "--shards", "2"]));
+        let streams = if count > 1 { "2 streams of 2 connections" } else { "1 stream:" };
+        assert!(ended.stdout.contains(streams), "{ended:?}");
     });
 }
 

@@ -5,3 +5,4 @@ mod close;
 mod loopback;
 mod net;
 mod options;
+mod warnings;

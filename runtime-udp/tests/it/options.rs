@@ -1,17 +1,40 @@
 //! What a socket is asked for, and what there is to say when it cannot be had.
 
-use dunlin_udp::{BindError, BindOptions, DatagramSocket, UdpSocket};
+use dunlin_udp::{BindError, BindOptions, BufferSizes, DatagramSocket, SocketGroup, UdpSocket};
 
 use crate::net::{V4, bind, deliver, to};
+use crate::warnings::warnings;
 
 #[test]
 fn buffers_are_as_asked_or_the_truth_is_told() {
     let options = BindOptions { recv_buffer: 100_000, send_buffer: 70_000, ..BindOptions::default() };
     let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
     assert_eq!((socket.buffer_sizes().recv, socket.buffer_sizes().send), (100_000, 70_000));
-    let options = BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30, ..BindOptions::default() };
-    let socket = UdpSocket::bind((V4, 0).into(), &options).unwrap();
+    assert_eq!((socket.small_buffers(), socket.stats().small_buffers), (None, None));
+    let socket = UdpSocket::bind((V4, 0).into(), &huge()).unwrap();
     assert!((1..=1 << 30).contains(&socket.buffer_sizes().recv));
+    assert_eq!(socket.stats().buffers, socket.buffer_sizes());
+}
+
+/// More than any system gives, if it has a limit at all.
+fn huge() -> BindOptions {
+    BindOptions { recv_buffer: 1 << 30, send_buffer: 1 << 30, ..BindOptions::default() }
+}
+
+#[test]
+fn a_bind_that_gets_small_buffers_warns_once() {
+    let modest = BindOptions { recv_buffer: 100_000, send_buffer: 70_000, ..BindOptions::default() };
+    assert_eq!(warnings(|| drop(SocketGroup::bind((V4, 0).into(), &modest, 2).unwrap())), [""; 0]);
+
+    let mut small = None;
+    let warned = warnings(|| small = SocketGroup::bind((V4, 0).into(), &huge(), 3).unwrap().small_buffers());
+    // A machine without limits has nothing to tell.
+    let Some(small) = small else { return assert_eq!(warned, [""; 0]) };
+    assert_eq!(small.asked, BufferSizes { recv: 1 << 30, send: 1 << 30 });
+    assert!(small.given.recv < 1 << 30 || small.given.send < 1 << 30);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains(&small.to_string()), "{warned:?}");
+    assert_eq!(warnings(|| drop(UdpSocket::bind_any(0, &huge()).unwrap())).len(), 1);
 }
 
 #[test]

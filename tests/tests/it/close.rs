@@ -300,7 +300,8 @@ fn the_smaller_idle_timeout_counts_and_none_leaves_it_to_the_peer() {
         for (host, handle) in [(pair.client(), client), (pair.server(), server)] {
             match (host.closed(handle), expected) {
                 (Some((end, CloseReason::IdleTimeout)), Some(expected)) => {
-                    assert!((at(50) + expected..=at(200) + expected).contains(&end), "{end:?}");
+                    // The last packets are about connection ids, a second after the handshake.
+                    assert!((at(1050) + expected..=at(1200) + expected).contains(&end), "{end:?}");
                 }
                 (None, None) => {}
                 other => panic!("{other:?}"),
@@ -397,7 +398,7 @@ fn unread_data_is_forgotten_at_the_applications_word_or_after_a_while() {
 #[test]
 fn a_connection_that_is_just_forgotten_says_nothing() {
     let (mut pair, client, server) = connected(|_| {});
-    pair.world.run_for(ms(300));
+    pair.world.run_for(ms(2000));
     let sent = pair.world.stats().sent;
     let node = pair.client;
     pair.world.node_mut(node).endpoint.connection(client).unwrap().forget();

@@ -22,6 +22,7 @@ mod mtu;
 mod network;
 mod optimistic;
 mod packets;
+mod path_cids;
 mod puppet;
 mod qotp;
 mod rekey;

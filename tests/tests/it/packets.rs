@@ -57,7 +57,7 @@ fn a_replayed_packet_changes_nothing() {
     let (mut pair, server, fresh) = with_fresh_packet();
     let (node, to, from) = (pair.server, pair.server_addr, pair.client_addr);
     assert_eq!(hand_in(&mut pair.world, node, to, from, &fresh.bytes), Disposition::Accepted);
-    pair.world.run_for(ms(500));
+    pair.world.run_for(ms(2000));
     let before = pair.on_server(server, |connection| connection.stats());
     let sent = pair.server().endpoint.stats().datagrams_sent;
     for n in 1..=10 {

@@ -75,6 +75,9 @@ impl Peer {
 
     /// Whether it can do this at all, and it would say something.
     pub(crate) fn suits(self, scenario: &Scenario) -> bool {
+        if matches!(scenario.drivers, Drivers::Threads { .. }) {
+            return self == Self::Dunlin;
+        }
         match self {
             Self::Tls | Self::Tcp => !matches!(scenario.load, Load::Requests | Load::Datagrams),
             Self::Raw | Self::Ideal => scenario.load == Load::UPLOAD && scenario.threads == 1,
@@ -150,6 +153,15 @@ pub(crate) enum Cores {
     Any,
 }
 
+/// Who receives, sends and encrypts in each process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Drivers {
+    /// The threads of the runtime, beside what else they do.
+    Runtime,
+    /// So many threads of their own, each with a shard of the endpoint. Of the stacks, only dunlin has such.
+    Threads { shards: u8 },
+}
+
 /// A scenario.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Scenario {
@@ -162,6 +174,7 @@ pub(crate) struct Scenario {
     pub(crate) packet: u16,
     /// Threads of the runtime in each process.
     pub(crate) threads: u8,
+    pub(crate) drivers: Drivers,
     pub(crate) cores: Cores,
     /// Whether `--quick` runs it.
     pub(crate) quick: bool,
@@ -173,7 +186,16 @@ const PACKET: u16 = 1400;
 const JUMBO: u16 = 8900;
 
 const fn scenario(name: &'static str, title: &'static str, load: Load) -> Scenario {
-    Scenario { name, title, load, packet: PACKET, threads: 1, cores: Cores::Apart, quick: false }
+    Scenario {
+        name,
+        title,
+        load,
+        packet: PACKET,
+        threads: 1,
+        drivers: Drivers::Runtime,
+        cores: Cores::Apart,
+        quick: false,
+    }
 }
 
 const fn bulk(streams: u8, way: Way) -> Load {
@@ -202,8 +224,19 @@ impl Scenario {
         self
     }
 
+    const fn shards(mut self, shards: u8) -> Self {
+        self.drivers = Drivers::Threads { shards };
+        self.cores = Cores::Any;
+        self
+    }
+
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Whether one thread is all that each process works with.
+    pub(crate) fn has_one_thread(&self) -> bool {
+        self.threads == 1 && self.drivers == Drivers::Runtime
     }
 
     /// Receive window of a stream, in bytes; the connection has twice that.
@@ -217,7 +250,7 @@ impl Scenario {
 }
 
 /// All scenarios, in the order of the table.
-pub(crate) const SCENARIOS: [Scenario; 18] = [
+pub(crate) const SCENARIOS: [Scenario; 22] = [
     scenario("upload", "bulk, 1 stream up", bulk(1, Way::Up)).quick(),
     scenario("download", "bulk, 1 stream down", bulk(1, Way::Down)),
     scenario("upload-8", "bulk, 8 streams up", bulk(8, Way::Up)),
@@ -236,4 +269,8 @@ pub(crate) const SCENARIOS: [Scenario; 18] = [
     scenario("requests-2t", "1 KiB requests, 2 threads", Load::Requests).two_threads(),
     scenario("datagrams-2t", "datagrams 1,200 B, 2 threads", Load::Datagrams).two_threads(),
     scenario("many-2t", "500 connections, 2 threads", Load::Many).two_threads(),
+    scenario("upload-1s", "bulk, 1 stream up, 1 shard", bulk(1, Way::Up)).shards(1),
+    scenario("upload-2s", "bulk, 1 stream up, 2 shards", bulk(1, Way::Up)).shards(2),
+    scenario("many-1s", "500 connections, 1 shard", Load::Many).shards(1),
+    scenario("many-2s", "500 connections, 2 shards", Load::Many).shards(2),
 ];

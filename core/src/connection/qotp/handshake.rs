@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
 use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
+use crate::path::table::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
 use crate::recovery::sent::{Item, SentPackets};
@@ -242,7 +243,7 @@ impl Connection {
         let qotp = Qotp::new(Phase::Keyed(Box::new(keyed)), claimed, cx.rng.hasher());
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
             .ok_or(AcceptError::OverBudget)?;
-        connection.path.validation = Validation::start(now, [0; 8], copies.received, 0);
+        connection.paths[FIRST].validation = Validation::start(now, [0; 8], copies.received, 0);
         if connection.apply_init(cx, now, &payload).is_err() {
             connection.forget(cx);
             return Err(AcceptError::OverBudget);
@@ -276,9 +277,9 @@ impl Connection {
 
     /// What differs from the native wire in the parts that both share.
     fn be_qotp(&mut self, cx: &Shared, now: Instant) {
-        self.remote_id = self.local_id;
+        self.paths[FIRST].remote_id = self.local_id;
         self.peer.max_ack_delay = ACK_DELAY;
-        let path = &mut self.path;
+        let path = &mut self.paths[FIRST];
         path.packet_size = cx.config.qotp.mtu;
         path.bbr.set_max_datagram(path.packet_size);
         path.received = Received::empty(now);
@@ -310,7 +311,7 @@ impl Connection {
 
     /// Makes the Init, with what was written so far if the peer's key is known.
     pub(super) fn make_qotp_init(&mut self, cx: &mut Shared, now: Instant) {
-        let size = usize::from(self.path.packet_size);
+        let size = usize::from(self.paths[FIRST].packet_size);
         let State::Qotp(qotp) = &mut self.state else { return };
         let Phase::Dialling(dial) = &mut qotp.phase else { return };
         let (ephemeral, identity) = (*dial.ephemeral.public(), *cx.qotp_identity.public().as_bytes());
@@ -415,9 +416,9 @@ impl Connection {
         }
         let handshake = Handshake::Replied(ty, *ephemeral);
         qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
-        self.path.local = arrival.local;
+        self.paths[FIRST].local = arrival.local;
         if let Some(sample) = round_trip {
-            self.path.on_handshake_round_trip(now, sample);
+            self.paths[FIRST].on_handshake_round_trip(now, sample);
         }
         self.tell(cx, Event::Connected);
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
@@ -440,7 +441,7 @@ impl Connection {
 
     /// An Init with our connection id came. Says whether it is a copy of the one that this connection answers.
     pub(crate) fn handle_qotp_copy(&mut self, arrival: &Arrival, header: &Header, len: usize) -> bool {
-        let remote = self.path.remote;
+        let remote = self.paths[FIRST].remote;
         let Some(qotp) = self.state.qotp_mut() else { return false };
         let Some(answering) = qotp.answering_mut().filter(|answering| answering.init == *header) else {
             return false;
@@ -450,7 +451,7 @@ impl Connection {
             qotp.acks.push(acked);
         }
         if arrival.remote == remote {
-            self.path.validation.on_received(len);
+            self.paths[FIRST].validation.on_received(len);
         }
         true
     }

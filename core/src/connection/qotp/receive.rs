@@ -7,6 +7,7 @@ use crate::connection::state::State;
 use crate::crypto::qotp::packet::{Sequence, open};
 use crate::id::{PacketNumber, StreamId};
 use crate::path::addr::Arrival;
+use crate::path::table::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::sent::Acked;
 use crate::shared::Shared;
@@ -47,7 +48,7 @@ impl Connection {
             return self.on_qotp_forged();
         };
         keyed.epochs.on_opened(sequence.epoch);
-        if !self.path.received.is_duplicate(number(sequence)) {
+        if !self.paths[FIRST].received.is_duplicate(number(sequence)) {
             // It has what we said in the handshake.
             qotp.proof.stop();
             if matches!(keyed.handshake, Handshake::Answering(_)) {
@@ -55,8 +56,8 @@ impl Connection {
             }
             // It has its address too, if the packet comes from there: perhaps not the first one, which anybody on its
             // way can send from elsewhere before it arrives.
-            if arrival.remote == self.path.remote {
-                self.path.validation = Validation::Valid;
+            if arrival.remote == self.paths[FIRST].remote {
+                self.paths[FIRST].validation = Validation::Valid;
             }
         }
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
@@ -80,16 +81,16 @@ impl Connection {
         payload: Range<usize>,
     ) -> Disposition {
         let number = number(sequence);
-        if self.path.received.is_duplicate(number) {
+        if self.paths[FIRST].received.is_duplicate(number) {
             return Disposition::Dropped(DropReason::Duplicate);
         }
-        self.path.received.mark(number);
+        self.paths[FIRST].received.mark(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
-        let missed = self.is_peer_missed(now);
+        let missed = self.is_peer_missed(FIRST, now);
         self.idle.on_received(now);
-        if arrival.remote == self.path.remote {
-            self.path.validation.on_received(datagram.len());
+        if arrival.remote == self.paths[FIRST].remote {
+            self.paths[FIRST].validation.on_received(datagram.len());
         }
         let Ok(mut payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);
@@ -100,7 +101,7 @@ impl Connection {
         let applied = self.apply_qotp(cx, now, &payload);
         // An acknowledgement alone may be what a peer without room answers our probes with.
         if missed && payload.stream.is_some() {
-            self.path.loss.on_peer_heard();
+            self.paths[FIRST].loss.on_peer_heard();
         }
         if let State::Qotp(qotp) = &mut self.state {
             qotp.unheard = 0;
@@ -122,7 +123,7 @@ impl Connection {
         let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
         if self.state.qotp_mut().is_some_and(|qotp| !qotp.chunks.is_in(name, INIT_NUMBER)) {
             payload.ack = None;
-            self.streams.set_peer_window(ack.window, self.path.packet_size);
+            self.streams.set_peer_window(ack.window, self.paths[FIRST].packet_size);
         }
     }
 
@@ -156,25 +157,25 @@ impl Connection {
     fn on_qotp_ack(&mut self, cx: &mut Shared, now: Instant, ack: &Ack) {
         let Some(qotp) = self.state.qotp_mut() else { return };
         let name = Name { id: StreamId::qotp(ack.stream), offset: ack.offset, len: ack.len };
-        let (sent, rtt) = (&self.path.sent, &self.path.rtt);
+        let (sent, rtt) = (&self.paths[FIRST].sent, &self.paths[FIRST].rtt);
         let too_soon =
             |packet| rtt.is_measured() && sent.sent_at(packet).is_some_and(|at| now - at < rtt.min());
         let credit = qotp.chunks.on_acked(name, too_soon);
         if let Some(item) = credit.and_then(|credit| credit.item) {
             self.streams.on_acked(item, &mut cx.memory(&mut self.account));
         }
-        self.streams.set_peer_window(ack.window, self.path.packet_size);
+        self.streams.set_peer_window(ack.window, self.paths[FIRST].packet_size);
         let Some(credit) = credit else { return };
-        let before = self.path.in_flight;
-        self.path.bbr.begin_ack(now);
-        let Some(acked) = self.path.sent.ack(credit.packet) else { return };
-        let largest = self.path.loss.largest_acked().map_or(0, PacketNumber::get).max(credit.packet);
-        self.credit_packet(now, largest - credit.packet, &acked);
+        let before = self.paths[FIRST].in_flight;
+        self.paths[FIRST].bbr.begin_ack(now);
+        let Some(acked) = self.paths[FIRST].sent.ack(credit.packet) else { return };
+        let largest = self.paths[FIRST].loss.largest_acked().map_or(0, PacketNumber::get).max(credit.packet);
+        self.credit_packet(FIRST, now, largest - credit.packet, &acked);
         let sample = match acked {
             Acked::InFlight(packet) | Acked::Spurious(packet) if credit.clean => Some(now - packet.sent),
             _ => None,
         };
-        self.after_ack(now, PacketNumber(largest), sample, Duration::ZERO, before);
+        self.after_ack(FIRST, now, PacketNumber(largest), sample, Duration::ZERO, before);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::crypto::qotp::packet::{NUMBER_LEN, Sequence, seal};
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, Role};
 use crate::path::addr::{LocalAddr, TrainLimit, TransportAddr};
+use crate::path::table::FIRST;
 use crate::shared::Shared;
 use crate::time::Instant;
 use crate::wire::header::TAG;
@@ -63,7 +64,7 @@ impl Connection {
             let State::Qotp(qotp) = &mut self.state else { return None };
             let Phase::Dialling(dial) = &mut qotp.phase else { return None };
             out.extend_from_slice(dial.copy_due(now)?);
-            return Some((self.path.local, self.path.remote, out.len() - start));
+            return Some((self.paths[FIRST].local, self.paths[FIRST].remote, out.len() - start));
         }
         self.poll_qotp_train(cx, now, limit, out)
     }
@@ -77,12 +78,13 @@ impl Connection {
     ) -> Option<(LocalAddr, TransportAddr, usize)> {
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
-        let full = usize::from(self.path.packet_size);
-        let rate = self.path.bbr.pacing_rate();
-        let mut budget = self.path.pacer.grant(now, rate, self.path.packet_size);
+        let packet_size = self.paths[FIRST].packet_size;
+        let full = usize::from(packet_size);
+        let rate = self.paths[FIRST].bbr.pacing_rate();
+        let mut budget = self.paths[FIRST].pacer.grant(now, rate, packet_size);
         let (mut paced, mut segment_size) = (0, full);
         self.starved = false;
-        let room = self.room_to_send(cx);
+        let room = self.room_to_send(FIRST, cx);
         for count in 0..limit.segments.max(1) {
             if count > 0 && out.len() - start + segment_size > most {
                 break;
@@ -91,7 +93,7 @@ impl Connection {
             let plan = match self.plan_qotp(cx, now, budget, room) {
                 Ok(plan) => plan,
                 Err(held) => {
-                    self.on_held(now, held);
+                    self.on_held(FIRST, now, held);
                     break;
                 }
             };
@@ -113,9 +115,9 @@ impl Connection {
         }
         self.note_qotp_window(now);
         if paced > 0 {
-            self.path.pacer.on_sent(now, paced, rate);
+            self.paths[FIRST].pacer.on_sent(now, paced, rate);
         }
-        (out.len() > start).then_some((self.path.local, self.path.remote, segment_size))
+        (out.len() > start).then_some((self.paths[FIRST].local, self.paths[FIRST].remote, segment_size))
     }
 
     /// Decides on the next packet. `budget` is what the pacer lets go in bytes, `room` what the memory limits leave.
@@ -123,7 +125,7 @@ impl Connection {
         let max_in_flight = cx.config.qotp.max_in_flight;
         let Some(qotp) = self.state.qotp_mut() else { return Err(Held::Idle) };
         let (lost, acks) = (qotp.chunks.first_lost().is_some(), !qotp.acks.is_empty());
-        let path = &self.path;
+        let path = &self.paths[FIRST];
         if path.validation.allowance() < MIN_ALLOWANCE {
             return Err(Held::Amplification);
         }
@@ -133,10 +135,10 @@ impl Connection {
             Held::Idle
         } else if path.loss.probes() > 0 {
             if path.sent.growth() > room.max(MIN_RECORDS) {
-                self.forget_oldest(now);
+                self.forget_oldest(FIRST, now);
             }
             return Ok(Plan::Data);
-        } else if !lost && !self.ping_owed && !self.streams.has_output() {
+        } else if !lost && !self.paths[FIRST].ping_owed && !self.streams.has_output() {
             Held::Idle
         } else if path.sent.growth() > room.max(MIN_RECORDS) {
             Held::Memory
@@ -161,7 +163,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Built> {
         let start = out.len();
-        let allowance = usize::try_from(self.path.validation.allowance()).unwrap_or(usize::MAX);
+        let allowance = usize::try_from(self.paths[FIRST].validation.allowance()).unwrap_or(usize::MAX);
         let window = self.streams.receive_window();
         let qotp = self.state.qotp_mut()?;
         let header = qotp.header(self.local_id)?;
@@ -197,7 +199,7 @@ impl Connection {
     /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None`: nothing of that, or the next
     /// lost chunk needs more room.
     fn choose_content(&mut self, ack: Option<&Ack>, room: usize) -> Option<Content> {
-        let probing = self.path.loss.probes() > 0;
+        let probing = self.paths[FIRST].loss.probes() > 0;
         let chunks = &mut self.state.qotp_mut()?.chunks;
         let (yields, lost) = (chunks.yields(), chunks.first_lost());
         let again = lost.map(|(name, fin)| Content { name, fin, again: true });
@@ -211,12 +213,12 @@ impl Connection {
         if again.is_some() {
             return again.filter(|content| content.fits(None, room));
         }
-        let ping = probing || self.ping_owed;
+        let ping = probing || self.paths[FIRST].ping_owed;
         ping.then_some(Content { name: Name::PING, fin: false, again: false })
     }
 
     fn seal_qotp(&mut self, cx: &mut Shared, out: &mut Vec<u8>, start: usize, clear: usize) -> Option<()> {
-        let PacketNumber(number) = self.path.sent.next();
+        let PacketNumber(number) = self.paths[FIRST].sent.next();
         cx.stats.aead_operations += 1;
         let role = self.role;
         let key = self.state.qotp_mut()?.key()?;
@@ -238,7 +240,7 @@ impl Connection {
         ack: Option<Ack>,
         content: Option<Content>,
     ) -> Option<Built> {
-        let PacketNumber(number) = self.path.sent.next();
+        let PacketNumber(number) = self.paths[FIRST].sent.next();
         let qotp = self.state.qotp_mut()?;
         if let Some(ack) = ack {
             qotp.acks.pop();
@@ -246,21 +248,21 @@ impl Connection {
         }
         if let Some(Content { name, fin, again }) = content {
             qotp.chunks.on_sent(name, fin, number);
-            self.path.sent.push_item(name.item(fin));
-            self.ping_owed = false;
+            self.paths[FIRST].sent.push_item(name.item(fin));
+            self.paths[FIRST].ping_owed = false;
             if again {
                 self.stats.bytes_retransmitted += u64::from(name.len);
             }
         }
         let built = Built { len, in_flight: content.is_some() };
-        self.commit(now, built, KeyPhase::default());
+        self.commit(FIRST, now, built, KeyPhase::default());
         Some(built)
     }
 
     /// Where the peer's window holds what there is to send and nothing is in flight, no acknowledgement will bring a wider
     /// one: a PING asks for it after a while.
     fn note_qotp_window(&mut self, now: Instant) {
-        let (held, idle) = (self.streams.is_held(), self.path.sent.outstanding() == 0);
+        let (held, idle) = (self.streams.is_held(), self.paths[FIRST].sent.outstanding() == 0);
         let Some(qotp) = self.state.qotp_mut() else { return };
         if !held {
             qotp.told.on_free();

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::CloseReason;
+use crate::path::table::FIRST;
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -14,12 +15,12 @@ impl Connection {
         if let Phase::Dialling(dial) = &qotp.phase {
             return Some(dial.timeout());
         }
-        let (pto, outstanding) = (self.pto(), self.path.sent.outstanding());
+        let (pto, outstanding) = (self.pto(FIRST), self.paths[FIRST].sent.outstanding());
         [
-            self.path.pacer.until().filter(|_| !self.starved),
-            self.path.loss.deadline(pto, outstanding),
+            self.paths[FIRST].pacer.until().filter(|_| !self.starved),
+            self.paths[FIRST].loss.deadline(pto, outstanding),
             self.idle.deadline(pto),
-            self.idle.keep_alive_due(outstanding).filter(|_| !self.ping_owed),
+            self.idle.keep_alive_due(outstanding).filter(|_| !self.paths[FIRST].ping_owed),
             self.graceful.as_ref().map(|graceful| graceful.deadline),
             qotp.told.deadline(),
             qotp.proof.deadline(),
@@ -47,7 +48,7 @@ impl Connection {
         if self.is_given_up(now, unheard) {
             return self.end(cx, CloseReason::RetriesExhausted);
         }
-        self.ping_owed |= asks;
+        self.paths[FIRST].ping_owed |= asks;
         let probes = self.stats.probe_timeouts;
         self.handle_open_timeout(cx, now);
         if self.stats.probe_timeouts > probes
@@ -59,8 +60,10 @@ impl Connection {
 
     /// Whether the probe timer is due once more after everything has been sent as often as QOTP does.
     fn is_given_up(&self, now: Instant, unheard: u32) -> bool {
-        let loss = &self.path.loss;
-        let due = loss.deadline(self.pto(), self.path.sent.outstanding()).is_some_and(|due| due <= now);
+        let loss = &self.paths[FIRST].loss;
+        let due = loss
+            .deadline(self.pto(FIRST), self.paths[FIRST].sent.outstanding())
+            .is_some_and(|due| due <= now);
         due && !loss.waits_for_loss() && unheard + 1 >= MAX_SENDINGS
     }
 

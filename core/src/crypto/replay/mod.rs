@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use crate::PacketNumber;
 
 /// Numbers that the window covers, the highest included (docs/PROTOCOL.md, "Paths, numbers, replay").
@@ -10,6 +12,10 @@ pub(crate) const WINDOW: u64 = 4096;
 
 /// Bits in a word of the map.
 const WORD: u64 = 64;
+/// Words of a full map.
+const WORDS: usize = (WINDOW / WORD) as usize;
+/// Words of a young path's map: most connections never see more packets than these have bits for.
+const FIRST_WORDS: usize = 4;
 
 /// What a window says about a packet number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,14 +34,15 @@ pub(crate) struct ReplayWindow {
     /// The highest number seen.
     highest: Option<u64>,
     /// Bit n mod 4,096 says whether n was seen, for the n of the window; the bits of numbers above `highest` are zero
-    /// once `highest` has passed their predecessors.
-    seen: [u64; (WINDOW / WORD) as usize],
+    /// once `highest` has passed their predecessors. Words that are not there yet are zero: it grows until 4,096 numbers
+    /// have come.
+    seen: Vec<u64>,
 }
 
 impl ReplayWindow {
     /// A window that has seen nothing.
     pub(crate) const fn new() -> Self {
-        Self { highest: None, seen: [0; (WINDOW / WORD) as usize] }
+        Self { highest: None, seen: Vec::new() }
     }
 
     /// The highest number marked.
@@ -79,9 +86,25 @@ impl ReplayWindow {
             None => self.highest = Some(number),
         }
         let (word, bit) = position(number);
+        self.grow(number);
         if let Some(word) = self.seen.get_mut(word) {
             *word |= bit;
         }
+    }
+
+    /// Makes room for `number`, the highest or one below it.
+    fn grow(&mut self, number: u64) {
+        let needed = usize::try_from(number / WORD).unwrap_or(WORDS).saturating_add(1).min(WORDS);
+        if needed > self.seen.len() {
+            let words = needed.next_power_of_two().max(FIRST_WORDS);
+            self.seen.reserve_exact(words - self.seen.len());
+            self.seen.resize(words, 0);
+        }
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) const fn heap_bytes(&self) -> usize {
+        self.seen.capacity() * size_of::<u64>()
     }
 
     /// Clears the bits of `first..=last`, which still speak of the numbers 4,096 below: a word at a time.

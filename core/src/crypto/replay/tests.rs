@@ -85,3 +85,17 @@ fn checking_marks_nothing() {
     assert_eq!(window.check(PacketNumber(5)), Freshness::New);
     assert_eq!((window.check(PacketNumber(5)), window.highest()), (Freshness::New, None));
 }
+
+#[test]
+fn a_young_window_is_small_and_a_full_one_does_not_grow() {
+    let mut window = ReplayWindow::new();
+    assert_eq!(window.heap_bytes(), 0);
+    window.mark(PacketNumber(255));
+    assert_eq!(window.heap_bytes(), 32);
+    window.mark(PacketNumber(256));
+    assert_eq!(window.heap_bytes(), 64);
+    for number in [4095, 1 << 40, u64::MAX] {
+        window.mark(PacketNumber(number));
+        assert_eq!(window.heap_bytes(), 512);
+    }
+}

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use dunlin_tokio::dunlin_core;
+use dunlin_tokio::dunlin_core::{self, Shard};
 use dunlin_tokio::{AeadPolicy, PublicKey};
 
 /// Moves files between machines, encrypted, over UDP; makes keys, measures paths
@@ -161,6 +161,9 @@ pub(crate) struct PerfServerArgs {
     /// The key file of this server; without it, a key that is made now
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Spread the connections over so many shards, which work on as many cores at once; one connection uses one (Linux)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards())]
+    pub(crate) shards: u8,
     /// Bytes per UDP packet for downloads; more than 1200 only where the whole path carries it [default: 1200]
     #[arg(long, value_name = "N", value_parser = packet_size())]
     pub(crate) packet_size: Option<u16>,
@@ -183,7 +186,10 @@ pub(crate) struct PerfClientArgs {
     /// Stop after so many bytes, such as 500M or 2GiB; with --ping, the size of a message
     #[arg(long, value_name = "N", value_parser = bytes)]
     pub(crate) bytes: Option<u64>,
-    /// Streams at once
+    /// Use so many shards, which work on as many cores at once, and dial a connection for each of them (Linux)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards())]
+    pub(crate) shards: u8,
+    /// Streams at once, on each connection
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) streams: u16,
     /// Stop after so many seconds [default: 10, without --bytes]
@@ -321,6 +327,10 @@ fn seed(text: &str) -> Result<String, String> {
 
 fn packet_size() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1200..=65_000)
+}
+
+fn shards() -> clap::builder::RangedI64ValueParser<u8> {
+    clap::value_parser!(u8).range(1..=Shard::MAX_COUNT.into())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

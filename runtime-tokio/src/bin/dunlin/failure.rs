@@ -1,6 +1,11 @@
-//! How a command ends when it does not end well: one line, and an exit code.
+//! How a command ends when it does not end well: one line, and an exit code; and what is no failure but worth a line.
 
 use core::fmt;
+
+/// Tells the user something that does not end the command.
+pub(crate) fn warn(what: impl fmt::Display) {
+    eprintln!("dunlin: warning: {what}");
+}
 
 /// The end of a command that has printed its report, as text or as JSON, whichever was asked for.
 pub(crate) type Reported = Result<(), Failure>;

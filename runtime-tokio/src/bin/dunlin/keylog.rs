@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dunlin_tokio::KeyLogEntry;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::folder;
 
 /// A file that entries are appended to.
@@ -35,9 +35,9 @@ impl KeyLogFile {
                 "the key log {name} can be read by others (mode {mode:03o}): run `chmod 600 {name}`, or name another"
             )));
         }
-        eprintln!(
-            "dunlin: warning: the keys of every connection go to {name}: whoever has that file can read all that is sent"
-        );
+        warn(format_args!(
+            "the keys of every connection go to {name}: whoever has that file can read all that is sent"
+        ));
         Ok(Some(Self { path: path.to_owned(), file: Some(file) }))
     }
 
@@ -47,7 +47,7 @@ impl KeyLogFile {
         // One call a line, so that several programs may write to the same file.
         let line = Zeroizing::new(format!("{entry}\n"));
         if let Err(error) = file.write_all(line.as_bytes()) {
-            eprintln!("dunlin: warning: cannot write the key log {}: {error}", self.path.display());
+            warn(format_args!("cannot write the key log {}: {error}", self.path.display()));
             self.file = None;
         }
     }

@@ -3,18 +3,19 @@
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::time::Duration;
+use std::sync::Once;
 
 use dunlin_tokio::dunlin_udp::{self, BindOptions};
 use dunlin_tokio::{
     AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, Connecting, Connection,
-    ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, Suite, TransportError,
-    UdpSocket, WireVersion,
+    ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, SocketGroup, Suite,
+    TransportError, WireVersion,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::args::Remote;
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::qotp::Target;
@@ -71,29 +72,47 @@ pub(crate) fn config(alpn: &[u8], packet_size: u16, aead: AeadPolicy) -> Config 
     config
 }
 
+/// Shards of an endpoint that has nothing to spread.
+pub(crate) const ONE_SHARD: u8 = 1;
+
 /// An endpoint that others dial.
 pub(crate) fn bind(
     address: SocketAddr,
+    shards: u8,
     config: Config,
     identity: Identity,
     keylog: Option<KeyLogFile>,
 ) -> Result<Endpoint, Failure> {
-    start(UdpSocket::bind(address, &BindOptions::default()), config, identity, keylog)
+    let sockets = SocketGroup::bind(address, &BindOptions::default(), shards.into());
+    start(sockets, config, identity, keylog)
 }
 
 /// An endpoint that dials: any port, all families that the system has. It accepts nobody.
 pub(crate) fn dialler(
+    shards: u8,
     mut config: Config,
     identity: Identity,
     keylog: Option<KeyLogFile>,
 ) -> Result<Endpoint, Failure> {
     config.alpns.clear();
     config.qotp.accept = false;
-    start(UdpSocket::bind_any(0, &BindOptions::default()), config, identity, keylog)
+    let sockets = SocketGroup::bind_any(0, &BindOptions::default(), shards.into());
+    start(sockets, config, identity, keylog)
+}
+
+/// Tells, once, what the system has not given.
+fn warn_of_limits(sockets: &SocketGroup) {
+    static TOLD: Once = Once::new();
+    if let Some(small) = sockets.small_buffers() {
+        TOLD.call_once(|| warn(small));
+    }
+    if let Some(error) = sockets.refused() {
+        warn(format_args!("this system cannot spread connections over shards, so there is one: {error}"));
+    }
 }
 
 fn start(
-    socket: Result<UdpSocket, dunlin_udp::BindError>,
+    sockets: Result<SocketGroup, dunlin_udp::BindError>,
     config: Config,
     identity: Identity,
     keylog: Option<KeyLogFile>,
@@ -102,8 +121,9 @@ fn start(
     if let Some(mut file) = keylog {
         builder = builder.key_log(move |entry| file.write(&entry));
     }
-    let endpoint = socket.map_err(BindError::from).and_then(|socket| builder.on(socket, identity));
-    endpoint.map_err(cannot_bind)
+    let sockets = sockets.map_err(|error| cannot_bind(error.into()))?;
+    warn_of_limits(&sockets);
+    builder.on(sockets, identity).map_err(cannot_bind)
 }
 
 fn cannot_bind(error: BindError) -> Failure {
@@ -263,8 +283,8 @@ async fn first_answer(
 
 /// Dials without a key, under a name that means nothing, only to see who answers. Nothing is sent and nobody trusted.
 async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
-    let endpoint =
-        throwaway().and_then(|identity| dialler(config(alpn, 1200, AeadPolicy::Auto), identity, None));
+    let endpoint = throwaway()
+        .and_then(|identity| dialler(ONE_SHARD, config(alpn, 1200, AeadPolicy::Auto), identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };
     let mut dials = JoinSet::new();
     for address in addresses {

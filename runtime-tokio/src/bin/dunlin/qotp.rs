@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::args::{Aead, Wire, WireArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::folder;
 use crate::net;
 
@@ -123,10 +123,6 @@ impl Speaks {
             }
         }
     }
-}
-
-fn warn(what: &str) {
-    eprintln!("dunlin: warning: {what}");
 }
 
 fn text_of(peer: Option<&str>) -> String {

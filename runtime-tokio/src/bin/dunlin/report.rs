@@ -24,6 +24,19 @@ impl Link {
         Self { stats: connection.stats(), path: connection.path() }
     }
 
+    /// All of them together as far as a report counts; the path is the first one's.
+    pub(crate) fn of_all(connections: &[dunlin_tokio::Connection]) -> Self {
+        let mut links = connections.iter().map(Self::of);
+        let mut all = links.next().unwrap_or_default();
+        for Self { stats, .. } in links {
+            all.stats.packets_sent += stats.packets_sent;
+            all.stats.packets_lost += stats.packets_lost;
+            all.stats.spurious_losses += stats.spurious_losses;
+            all.stats.bytes_retransmitted += stats.bytes_retransmitted;
+        }
+        all
+    }
+
     /// The smoothed round-trip time, once there is one.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.path.filter(|path| path.rtt.is_measured()).map(|path| path.rtt.smoothed())

@@ -36,8 +36,8 @@ fn table(results: &Results<'_>, aead: Aead) -> String {
             let _ = write!(out, " {} |", figure.unwrap_or_default());
         }
         out.push('\n');
-        if unit == Unit::Gigabits {
-            out.push_str("| CPU s/GiB, client / server |");
+        if unit != Unit::Kibibytes {
+            let _ = write!(out, "| CPU {}, client / server |", unit.cost_name());
             for row in &rows {
                 let cost = |end| row.and_then(|row| row.cost(end)).map(|spread| spread.median);
                 let _ = match (cost(0), cost(1)) {

@@ -67,6 +67,14 @@ impl Unit {
             Self::Kibibytes => "KiB at the server",
         }
     }
+
+    /// In what processor time is measured: for so much data, or for one operation.
+    pub(crate) const fn cost_name(self) -> &'static str {
+        match self {
+            Self::Gigabits => "s/GiB",
+            Self::Rate | Self::Kibibytes => "us",
+        }
+    }
 }
 
 impl Row {

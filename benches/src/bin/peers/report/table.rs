@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use super::{Results, Row, Spread, Unit};
+use super::{Results, Row, Spread};
 use crate::grid::{Aead, Peer, SCENARIOS, Scenario};
 
 /// All rows: a part for each AEAD, a block for each scenario.
@@ -81,12 +81,11 @@ fn grouped(value: f64) -> String {
 fn costs(row: &Row) -> String {
     let one = |end| {
         let cost = row.cost(end)?.median;
-        let bound = row.cell.scenario.threads == 1 && row.busy(end)? >= CPU_BOUND;
+        let bound = row.cell.scenario.has_one_thread() && row.busy(end)? >= CPU_BOUND;
         Some(format!("{cost:.2}{}", if bound { "*" } else { "" }))
     };
-    let unit = if row.unit() == Unit::Gigabits { "s/GiB" } else { "us" };
     match (one(0), one(1)) {
-        (Some(client), Some(server)) => format!("{client} / {server} {unit}"),
+        (Some(client), Some(server)) => format!("{client} / {server} {}", row.unit().cost_name()),
         _ => String::new(),
     }
 }

@@ -65,7 +65,7 @@ const fn wanted(
 const IDEAL: Against = Against::Peer(Peer::Ideal);
 
 /// All of them.
-const TARGETS: [Wanted; 38] = [
+const TARGETS: [Wanted; 44] = [
     wanted("upload", Aes, Median, IDEAL, AtLeast(0.75)),
     wanted("upload", Aes, Median, Best, AtLeast(1.5)),
     wanted("upload", Aes, Median, Against::Peer(Peer::Tcp), AtLeast(1.0)),
@@ -112,6 +112,13 @@ const TARGETS: [Wanted; 38] = [
     wanted("datagrams-2t", ChaCha, Median, Against::Scenario("datagrams"), AtLeast(1.0)),
     wanted("many-2t", Aes, Median, Against::Scenario("many"), AtLeast(1.0)),
     wanted("many-2t", ChaCha, Median, Against::Scenario("many"), AtLeast(1.0)),
+    // A second shard costs one connection nothing, and many connections no more for each message.
+    wanted("upload-2s", Aes, Median, Against::Scenario("upload-1s"), AtLeast(0.95)),
+    wanted("upload-2s", ChaCha, Median, Against::Scenario("upload-1s"), AtLeast(0.95)),
+    wanted("many-2s", Aes, Cost(0), Against::Scenario("many-1s"), AtMost(1.1)),
+    wanted("many-2s", Aes, Cost(1), Against::Scenario("many-1s"), AtMost(1.1)),
+    wanted("many-2s", ChaCha, Cost(0), Against::Scenario("many-1s"), AtMost(1.1)),
+    wanted("many-2s", ChaCha, Cost(1), Against::Scenario("many-1s"), AtMost(1.1)),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -221,5 +228,25 @@ impl Wanted {
             self.aead.name(),
             self.peer.name()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::Scenario;
+
+    #[test]
+    fn targets_are_about_what_is_run() {
+        for wanted in &TARGETS {
+            let other = match wanted.against {
+                Against::Scenario(name) => name,
+                Best | Against::Peer(_) | Nothing => wanted.scenario,
+            };
+            for name in [wanted.scenario, other] {
+                let scenario = Scenario::find(name).unwrap_or_else(|| panic!("no scenario {name}"));
+                assert!(wanted.peer.suits(scenario), "{} is not run in {name}", wanted.peer.name());
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dunlin_tokio::{AeadPolicy, Config, Connecting, Endpoint, Identity, Overflow, Peer, PublicKey};
 
 use super::{Buffer, Connection, Gone, RecvHalf, SendHalf, Stack};
-use crate::grid::Aead;
+use crate::grid::{Aead, Drivers};
 use crate::setup::{ALPN, Contact, DATAGRAM_BUFFER, STREAMS, Setup, any_port};
 
 /// The settings of both adapters. Windows begin at the default of 64 KiB, and grow to what the others have from the start.
@@ -38,6 +38,18 @@ pub(crate) fn server_key(contact: &Contact) -> PublicKey {
     text.and_then(|text| text.parse().ok()).expect("the key that the server has told")
 }
 
+/// An endpoint, with the shards that the scenario wants.
+fn endpoint(setup: &Setup, identity: Identity) -> Endpoint {
+    let builder = Endpoint::builder().config(config(setup));
+    let (builder, shards) = match setup.scenario.drivers {
+        Drivers::Runtime => (builder, 1),
+        Drivers::Threads { shards } => (builder.shards(shards.into()).own_threads(), shards.into()),
+    };
+    let endpoint = builder.bind(any_port(), identity).expect("a socket");
+    assert_eq!(endpoint.shards(), shards, "the system has no shards");
+    endpoint
+}
+
 pub(crate) struct Dunlin;
 
 pub(crate) struct Dialer {
@@ -53,7 +65,7 @@ impl Stack for Dunlin {
     type Connection = dunlin_tokio::Connection;
 
     fn listen(setup: &Setup) -> (Endpoint, Contact) {
-        let endpoint = Endpoint::bind(any_port(), config(setup), identity(2)).expect("a socket");
+        let endpoint = endpoint(setup, identity(2));
         let proof = endpoint.public_key().to_string().into_bytes();
         let contact = Contact { addr: endpoint.local_addr(), proof };
         (endpoint, contact)
@@ -68,8 +80,7 @@ impl Stack for Dunlin {
     }
 
     fn dialer(setup: &Setup, contact: &Contact) -> Dialer {
-        let endpoint = Endpoint::bind(any_port(), config(setup), identity(1)).expect("a socket");
-        Dialer { endpoint, contact: contact.clone(), key: server_key(contact) }
+        Dialer { endpoint: endpoint(setup, identity(1)), contact: contact.clone(), key: server_key(contact) }
     }
 
     async fn dial(dialer: &Dialer) -> dunlin_tokio::Connection {

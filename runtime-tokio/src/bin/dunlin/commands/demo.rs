@@ -57,8 +57,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
 
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto);
-    let receiver = net::bind(here, config.clone(), net::throwaway()?, None)?;
-    let sender = net::bind(here, config, net::throwaway()?, None)?;
+    let receiver = net::bind(here, net::ONE_SHARD, config.clone(), net::throwaway()?, None)?;
+    let sender = net::bind(here, net::ONE_SHARD, config, net::throwaway()?, None)?;
     say(format!(
         "sending it from {} to {} over UDP, in packets of {} bytes (loopback carries them; networks mostly 1200 to 1500)",
         sender.local_addr(),

@@ -59,7 +59,7 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     let root = open_folder(&args.out)?;
     let config = speaks.config(transfer::ALPN, None, Aead::Auto)?;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::bind(args.listen, config, identity, keylog)?;
+    let endpoint = net::bind(args.listen, net::ONE_SHARD, config, identity, keylog)?;
     let key = speaks.equip(&endpoint);
     let show = Show::new(args.json);
     announce(endpoint.local_addr(), &key, &args, &show);

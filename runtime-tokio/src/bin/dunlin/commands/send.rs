@@ -46,7 +46,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     }
     let config = speaks.config(transfer::ALPN, args.packet_size, Aead::Auto)?;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::dialler(config, identity, keylog)?;
+    let endpoint = net::dialler(net::ONE_SHARD, config, identity, keylog)?;
     speaks.equip(&endpoint);
     let connection = tokio::select! {
         connection = net::dial(&endpoint, &args.to, target, transfer::ALPN) => connection?,

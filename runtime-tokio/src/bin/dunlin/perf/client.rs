@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_tokio::Connection;
+use dunlin_tokio::{Connection, Endpoint};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -13,7 +13,7 @@ use crate::args::{Mode, PerfClientArgs};
 use crate::failure::{Failure, Reported};
 use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
-use crate::qotp::Speaks;
+use crate::qotp::{Speaks, Target};
 use crate::report::Link;
 use crate::signal;
 use crate::text;
@@ -41,18 +41,18 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     let target = speaks.target(args.peer.as_deref())?;
     let config = speaks.config(ALPN, args.packet_size, args.aead)?;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::dialler(config, net::throwaway()?, keylog)?;
+    let endpoint = net::dialler(args.shards, config, net::throwaway()?, keylog)?;
     speaks.equip(&endpoint);
     let name = args.to.as_str();
-    let connection = tokio::select! {
-        connection = net::dial(&endpoint, &args.to, target, ALPN) => connection?,
+    let connections = tokio::select! {
+        connections = dial_all(&endpoint, &args, target) => connections?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),
     };
     let load = Arc::new(Load::new());
     let begun = Instant::now();
     let outcome = tokio::select! {
-        outcome = measure(&connection, &args, mode, &load) => {
-            outcome.map_err(|error| Failure::failed(match connection.close_reason() {
+        outcome = measure(&connections, &args, mode, &load) => {
+            outcome.map_err(|error| Failure::failed(match connections.iter().find_map(Connection::close_reason) {
                 Some(reason) => net::ended(&reason, name),
                 None => format!("the measurement with {name} broke: {error}"),
             }))
@@ -61,16 +61,21 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     };
     let summary = Summary {
         mode,
-        streams: args.streams,
+        streams: streams(&args, &connections),
+        shards: endpoint.shards(),
         amount: load.amount(),
         seconds: begun.elapsed(),
         times: load.all_times(),
-        link: Link::of(&connection),
-        crypto: net::crypto(&connection),
-        suite: net::suite(&connection),
+        link: Link::of_all(&connections),
+        crypto: net::crypto(&connections[0]),
+        suite: net::suite(&connections[0]),
         outcome,
     };
-    let _ = connection.close_graceful(CLOSING, code::of(code::DONE), b"").await;
+    let mut closing = JoinSet::new();
+    for connection in connections {
+        closing.spawn(async move { connection.close_graceful(CLOSING, code::of(code::DONE), b"").await });
+    }
+    closing.join_all().await;
     net::shut(endpoint, code::DONE, "").await;
     if args.json {
         println!("{}", summary.json());
@@ -80,9 +85,27 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     Ok(summary.outcome)
 }
 
+/// A connection for each shard: the endpoint deals out its dials.
+async fn dial_all(
+    endpoint: &Endpoint,
+    args: &PerfClientArgs,
+    target: Target,
+) -> Result<Vec<Connection>, Failure> {
+    let mut connections = Vec::new();
+    for _ in 0..endpoint.shards() {
+        connections.push(net::dial(endpoint, &args.to, target, ALPN).await?);
+    }
+    Ok(connections)
+}
+
+/// How many streams there are.
+fn streams(args: &PerfClientArgs, connections: &[Connection]) -> u64 {
+    u64::from(args.streams) * connections.len() as u64
+}
+
 /// Runs all streams to their end, with a line each second.
 async fn measure(
-    connection: &Connection,
+    connections: &[Connection],
     args: &PerfClientArgs,
     mode: Mode,
     load: &Arc<Load>,
@@ -93,17 +116,15 @@ async fn measure(
         (seconds, _) => seconds,
     };
     let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
-    let mut streams = JoinSet::new();
-    for number in 0..u64::from(args.streams) {
-        let share = bytes.map_or(u64::MAX, |bytes| {
-            bytes / u64::from(args.streams) + u64::from(number < bytes % u64::from(args.streams))
-        });
+    let (mut running, count) = (JoinSet::new(), streams(args, connections));
+    for (number, connection) in (0..count).zip(connections.iter().cycle()) {
+        let share = bytes.map_or(u64::MAX, |bytes| bytes / count + u64::from(number < bytes % count));
         let wanted = match mode {
             Mode::Upload => Wanted::Upload,
             Mode::Download => Wanted::Download { bytes: share },
             Mode::Ping => Wanted::Ping { size: args.bytes.unwrap_or(PING) as usize },
         };
-        streams.spawn(stream(connection.clone(), wanted, share, deadline, Arc::clone(load)));
+        running.spawn(stream(connection.clone(), wanted, share, deadline, Arc::clone(load)));
     }
     let mut ticks = interval(LINES);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,12 +132,12 @@ async fn measure(
     let mut lines = Lines { begun: Instant::now(), last: Instant::now(), before: 0, lost: 0 };
     loop {
         tokio::select! {
-            ended = streams.join_next() => match ended {
+            ended = running.join_next() => match ended {
                 Some(ended) => ended.map_err(io::Error::other)??,
                 None => return Ok(()),
             },
             _ = ticks.tick() => if !args.json {
-                println!("{}", lines.next(mode, load, &Link::of(connection)));
+                println!("{}", lines.next(mode, load, &Link::of_all(connections)));
             },
         }
     }

@@ -32,9 +32,12 @@ pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
     let mut config = speaks.config(ALPN, args.packet_size, Aead::Auto)?;
     config.limits.streams_bidi = MAX_STREAMS;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::bind(args.listen, config, identity, keylog)?;
+    let endpoint = net::bind(args.listen, args.shards, config, identity, keylog)?;
     println!("public key {}", speaks.equip(&endpoint));
     println!("listening on {}", endpoint.local_addr());
+    if args.shards > net::ONE_SHARD {
+        println!("with {}", text::counted(endpoint.shards() as u64, "shard"));
+    }
     let zeros: Arc<[u8]> = vec![0; PIECE].into();
     let serving = async {
         while let Some(incoming) = endpoint.accept().await {

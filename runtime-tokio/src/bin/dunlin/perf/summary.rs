@@ -16,7 +16,10 @@ use super::histogram::Histogram;
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) mode: Mode,
-    pub(crate) streams: u16,
+    /// Of all connections.
+    pub(crate) streams: u64,
+    /// Of our endpoint, each with a connection.
+    pub(crate) shards: usize,
     /// Bytes that arrived; of a ping, messages that came back.
     pub(crate) amount: u64,
     pub(crate) seconds: Duration,
@@ -37,7 +40,10 @@ impl Summary {
 
     /// The measurement for people.
     pub(crate) fn text(&self) -> String {
-        let streams = text::counted(self.streams.into(), "stream");
+        let mut streams = text::counted(self.streams, "stream");
+        if self.shards > 1 {
+            streams = format!("{streams} of {} connections", self.shards);
+        }
         let seconds = text::time(self.seconds);
         let what = match self.mode {
             Mode::Upload | Mode::Download => {
@@ -89,6 +95,7 @@ impl Summary {
             "packets_sent": self.link.stats.packets_sent,
             "loss": self.link.loss(),
             "streams": self.streams,
+            "shards": self.shards,
             "packet_size": self.packet_size(),
             "aead": self.suite,
             "crypto_backend": CRYPTO_BACKEND,

@@ -1,11 +1,14 @@
 //! Frames: what a payload is made of (docs/PROTOCOL.md, "Frames"). Numbers and field orders are QUIC's where the frame
 //! is the same (RFC 9000 section 19, RFC 9221 section 4).
 
-use alloc::vec::Vec;
-use core::ops::RangeInclusive;
-use core::time::Duration;
+mod ack;
 
-use crate::id::{Direction, ErrorCode, PacketNumber, PathId, StreamId};
+use alloc::vec::Vec;
+
+use crate::id::{ConnectionId, Direction, ErrorCode, StreamId};
+
+pub use ack::EcnCounts;
+pub(crate) use ack::{Ack, put_ack};
 
 use super::codec::{Reader, Truncated, is_reserved, put_prefixed, put_varint, varint_len};
 
@@ -24,6 +27,8 @@ pub(crate) mod ty {
     pub(crate) const MAX_STREAM_DATA: u64 = 0x11;
     pub(crate) const MAX_STREAMS_BIDI: u64 = 0x12;
     pub(crate) const MAX_STREAMS_UNI: u64 = 0x13;
+    pub(crate) const NEW_CONNECTION_ID: u64 = 0x18;
+    pub(crate) const RETIRE_CONNECTION_ID: u64 = 0x19;
     pub(crate) const PATH_CHALLENGE: u64 = 0x1a;
     pub(crate) const PATH_RESPONSE: u64 = 0x1b;
     pub(crate) const CLOSE_TRANSPORT: u64 = 0x1c;
@@ -67,6 +72,9 @@ pub(crate) enum Frame<'a> {
         direction: Direction,
         max: u64,
     },
+    NewConnectionId(NewConnectionId),
+    /// The peer does not use the id with this sequence number any more.
+    RetireConnectionId(u32),
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
     Close(Close<'a>),
@@ -81,6 +89,16 @@ impl Frame<'_> {
     pub(crate) const fn is_ack_eliciting(&self) -> bool {
         !matches!(self, Self::Padding | Self::Ack(_) | Self::Close(_))
     }
+}
+
+/// A NEW_CONNECTION_ID frame: one more id under which its sender can be reached. Sequence numbers have 32 bits: no
+/// connection lives to need more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NewConnectionId {
+    pub(crate) sequence: u32,
+    pub(crate) id: ConnectionId,
+    /// What a stateless reset of this id would end with.
+    pub(crate) reset_token: [u8; 16],
 }
 
 /// A CLOSE frame.
@@ -101,140 +119,6 @@ pub(crate) enum CloseKind {
 
 /// The longest reason that a CLOSE carries, in bytes; it always fits into a packet beside an ACK.
 pub(crate) const MAX_REASON: usize = 512;
-
-/// Packets of a path that arrived with each ECN codepoint (RFC 9000 section 19.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct EcnCounts {
-    /// ECT(0): as they were sent.
-    pub ect0: u64,
-    /// ECT(1), which is never sent.
-    pub ect1: u64,
-    /// Congestion experienced.
-    pub ce: u64,
-}
-
-impl EcnCounts {
-    /// No packet with any.
-    pub(crate) const NONE: Self = Self { ect0: 0, ect1: 0, ce: 0 };
-
-    fn fields(self) -> [u64; 3] {
-        [self.ect0, self.ect1, self.ce]
-    }
-}
-
-/// A received ACK: which packets of a path arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ack<'a> {
-    pub(crate) path: PathId,
-    pub(crate) largest: PacketNumber,
-    /// How long the receiver sat on `largest`.
-    pub(crate) delay: Duration,
-    /// How they arrived.
-    pub(crate) ecn: Option<EcnCounts>,
-    /// First range and the (gap, length) pairs, checked when decoded.
-    ranges: &'a [u8],
-}
-
-impl<'a> Ack<'a> {
-    fn decode(reader: &mut Reader<'a>, ecn: bool) -> Result<Self, FrameError> {
-        let path = reader.varint()?;
-        let path = u8::try_from(path).ok().and_then(PathId::new).ok_or(FrameError::Malformed)?;
-        let largest = reader.varint()?;
-        let delay = Duration::from_micros(reader.varint()?);
-        let count = reader.varint()?;
-        let start = *reader;
-        let mut low = largest.checked_sub(reader.varint()?).ok_or(FrameError::Malformed)?;
-        for _ in 0..count {
-            let high = low
-                .checked_sub(reader.varint()?)
-                .and_then(|n| n.checked_sub(2))
-                .ok_or(FrameError::Malformed)?;
-            low = high.checked_sub(reader.varint()?).ok_or(FrameError::Malformed)?;
-        }
-        let mut ranges = start;
-        let ranges = ranges.bytes(start.remaining() - reader.remaining())?;
-        let ecn = match ecn {
-            true => Some(EcnCounts { ect0: reader.varint()?, ect1: reader.varint()?, ce: reader.varint()? }),
-            false => None,
-        };
-        Ok(Self { path, largest: PacketNumber(largest), delay, ecn, ranges })
-    }
-
-    /// The acknowledged ranges, highest first.
-    pub(crate) fn ranges(&self) -> AckRanges<'a> {
-        AckRanges { high: Some(self.largest.0), rest: Reader::new(self.ranges) }
-    }
-}
-
-/// Iterator over the ranges of an [`Ack`], highest first.
-pub(crate) struct AckRanges<'a> {
-    high: Option<u64>,
-    rest: Reader<'a>,
-}
-
-impl Iterator for AckRanges<'_> {
-    type Item = RangeInclusive<u64>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let high = self.high?;
-        let low = high.checked_sub(self.rest.varint().ok()?)?;
-        self.high = self.rest.varint().ok().and_then(|gap| low.checked_sub(gap)?.checked_sub(2));
-        Some(low..=high)
-    }
-}
-
-/// Appends an ACK for `ranges` (highest first, inclusive, disjoint and not adjacent), as many as fit into `room` bytes
-/// and at least the first, with the `counts` if there are any and they fit. Writes nothing if there is no range.
-pub(crate) fn put_ack(
-    out: &mut Vec<u8>,
-    path: PathId,
-    delay: Duration,
-    ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
-    counts: Option<EcnCounts>,
-    room: usize,
-) {
-    let mut all = ranges.clone();
-    let Some(first) = all.next() else { return };
-    let micros = u64::try_from(delay.as_micros()).unwrap_or(0);
-    let mut size =
-        ACK_FIXED + varint_len(*first.end()) + varint_len(micros) + varint_len(*first.end() - *first.start());
-    let counts = counts.map(EcnCounts::fields).filter(|counts| {
-        let with_counts = size + counts.iter().map(|count| varint_len(*count)).sum::<usize>();
-        let fits = with_counts <= room;
-        if fits {
-            size = with_counts;
-        }
-        fits
-    });
-    let mut count = 0u64;
-    let mut low = *first.start();
-    for range in all {
-        size += varint_len(low - *range.end() - 2) + varint_len(*range.end() - *range.start());
-        if size > room {
-            break;
-        }
-        low = *range.start();
-        count += 1;
-    }
-    put_varint(out, if counts.is_some() { ty::ACK_ECN } else { ty::ACK });
-    put_varint(out, u64::from(path.get()));
-    put_varint(out, *first.end());
-    put_varint(out, micros);
-    put_varint(out, count);
-    put_varint(out, *first.end() - *first.start());
-    let mut low = *first.start();
-    for range in ranges.skip(1).take(count as usize) {
-        put_varint(out, low - *range.end() - 2);
-        put_varint(out, *range.end() - *range.start());
-        low = *range.start();
-    }
-    for count in counts.into_iter().flatten() {
-        put_varint(out, count);
-    }
-}
-
-/// Type, path and range count of an ACK: never more than this.
-const ACK_FIXED: usize = 1 + 1 + 2;
 
 /// Why a payload is not a list of frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -310,6 +194,12 @@ fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
         ty::MAX_STREAMS_UNI => {
             Frame::MaxStreams { direction: Direction::Unidirectional, max: stream_count(reader)? }
         }
+        ty::NEW_CONNECTION_ID => Frame::NewConnectionId(NewConnectionId {
+            sequence: sequence(reader)?,
+            id: ConnectionId::from_bytes(reader.array()?),
+            reset_token: reader.array()?,
+        }),
+        ty::RETIRE_CONNECTION_ID => Frame::RetireConnectionId(sequence(reader)?),
         ty::PATH_CHALLENGE => Frame::PathChallenge(reader.array()?),
         ty::PATH_RESPONSE => Frame::PathResponse(reader.array()?),
         ty::CLOSE_TRANSPORT => {
@@ -350,6 +240,10 @@ fn stream_id(reader: &mut Reader<'_>) -> Result<StreamId, FrameError> {
 
 fn code(reader: &mut Reader<'_>) -> Result<ErrorCode, FrameError> {
     Ok(ErrorCode(reader.varint()?))
+}
+
+fn sequence(reader: &mut Reader<'_>) -> Result<u32, FrameError> {
+    u32::try_from(reader.varint()?).map_err(|_| FrameError::Malformed)
 }
 
 fn stream_count(reader: &mut Reader<'_>) -> Result<u64, FrameError> {
@@ -403,7 +297,7 @@ pub(crate) const fn datagram_header_len(len: usize) -> usize {
 }
 
 /// The largest encoding of any of the frames that [`put_control`] writes.
-pub(crate) const MAX_CONTROL: usize = 1 + 8 + 8 + 8;
+pub(crate) const MAX_CONTROL: usize = 1 + 8 + 8 + 16;
 
 /// The small frames of fixed shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -414,6 +308,8 @@ pub(crate) enum Control {
     MaxData(u64),
     MaxStreamData { id: StreamId, max: u64 },
     MaxStreams { direction: Direction, max: u64 },
+    NewConnectionId(NewConnectionId),
+    RetireConnectionId(u32),
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
 }
@@ -436,6 +332,12 @@ pub(crate) fn put_control(out: &mut Vec<u8>, control: &Control) {
         Control::MaxStreamData { id, max } => put(ty::MAX_STREAM_DATA, &[id.get(), max]),
         Control::MaxStreams { direction: Direction::Bidirectional, max } => put(ty::MAX_STREAMS_BIDI, &[max]),
         Control::MaxStreams { direction: Direction::Unidirectional, max } => put(ty::MAX_STREAMS_UNI, &[max]),
+        Control::NewConnectionId(NewConnectionId { sequence, id, reset_token }) => {
+            put(ty::NEW_CONNECTION_ID, &[u64::from(sequence)]);
+            out.extend_from_slice(id.as_bytes());
+            out.extend_from_slice(&reset_token);
+        }
+        Control::RetireConnectionId(sequence) => put(ty::RETIRE_CONNECTION_ID, &[u64::from(sequence)]),
         Control::PathChallenge(data) => {
             put(ty::PATH_CHALLENGE, &[]);
             out.extend_from_slice(&data);
