@@ -3,24 +3,34 @@
 use core::net::SocketAddr;
 
 use dunlin_core::{Config, Identity, Shard};
-use dunlin_udp::{BindOptions, SocketGroup};
+use dunlin_udp::{BindOptions, SocketGroup, SocketGroups};
 
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
 use crate::exchange::Exchange;
 
-/// Makes the shards of one address, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
+/// Makes the shards of an address, or of several, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is bound yet"]
 pub struct Builder {
     config: Config,
     options: BindOptions,
+    also_on: Vec<SocketAddr>,
     shards: usize,
+    #[cfg(feature = "watch")]
+    watch: bool,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { config: Config::default(), options: BindOptions::default(), shards: 1 }
+        Self {
+            config: Config::default(),
+            options: BindOptions::default(),
+            also_on: Vec::new(),
+            shards: 1,
+            #[cfg(feature = "watch")]
+            watch: true,
+        }
     }
 
     /// The engines' settings, as for [`Endpoint::bind`]. [`Config::shard`] is set by what is said here.
@@ -32,6 +42,17 @@ impl Builder {
     /// What each socket is asked for.
     pub fn socket_options(mut self, options: BindOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Has each endpoint on this address too, through a socket of its own: for several interfaces, or one address of each
+    /// family. Port 0 is any that is free, another one than the others'. Up to 15 beside the first.
+    ///
+    /// Whoever dials any of them is answered from the same one. A dial leaves through the one that
+    /// [`ConnectOptions::local`](dunlin_core::ConnectOptions::local) says, or the first that reaches the peer. A socket that
+    /// takes no more, or that fails, holds no other one up.
+    pub fn also_on(mut self, address: SocketAddr) -> Self {
+        self.also_on.push(address);
         self
     }
 
@@ -49,6 +70,17 @@ impl Builder {
         self
     }
 
+    /// Whether each endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
+    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    ///
+    /// An endpoint that is bound to a loopback address never watches, nor does any where the system does not tell. Where the
+    /// system has pipes, word of a change ends a wait; elsewhere it is heard in the next turn of the loop.
+    #[cfg(feature = "watch")]
+    pub const fn watch_network(mut self, watch: bool) -> Self {
+        self.watch = watch;
+        self
+    }
+
     /// The endpoints on `address`; port 0 is any that is free. At least one, though it may be only one.
     ///
     /// # Errors
@@ -58,16 +90,21 @@ impl Builder {
         self.on(sockets, identity)
     }
 
-    /// One endpoint for each of the sockets, which are bound already.
+    /// One endpoint for each of the sockets, which are bound already, in the place of the first address.
     ///
     /// # Errors
     /// See [`BindError`].
     pub fn on(self, sockets: SocketGroup, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
+        let sockets = SocketGroups::bind(sockets, &self.also_on, &self.options)?;
         let count = sockets.shards() as u8;
         let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
-        let shards = Shard::all(count).zip(exchanges).zip(sockets);
-        let endpoints = shards.map(|((shard, exchange), socket)| {
-            Endpoint::new(socket, self.config.clone().for_shard(shard), identity.clone(), exchange)
+        let shards = Shard::all(count).zip(exchanges).zip(sockets.into_shards());
+        let endpoints = shards.map(|((shard, exchange), sockets)| {
+            let endpoint =
+                Endpoint::new(sockets, self.config.clone().for_shard(shard), identity.clone(), exchange)?;
+            #[cfg(feature = "watch")]
+            let endpoint = if self.watch { endpoint.watching() } else { endpoint };
+            Ok(endpoint)
         });
         endpoints.collect()
     }

@@ -1,4 +1,4 @@
-//! How the engine is embedded: a socket, a clock, and what is done with them on either side of a wait.
+//! How the engine is embedded: sockets, a clock, and what is done with them on either side of a wait.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,42 +7,48 @@ use std::io;
 
 use dunlin_core::{
     AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, ErrorCode, Event, Identity, Instant,
-    NetworkChange, Peer,
+    LocalAddr, NetworkChange, Peer, TransportAddr,
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, UdpSocket,
-    has_aes,
+    has_aes, socket_for,
 };
 use mio::{Registry, Token};
 
+#[cfg(feature = "watch")]
+use crate::alarm::Alarm;
 use crate::builder::Builder;
 use crate::error::{BindError, ConnectError, RunError};
 use crate::exchange::Exchange;
-use crate::socket::Socket;
+use crate::sockets::Sockets;
 
 /// Loads, of one full train or several smaller ones, that are sent before arrivals are looked at again.
 const LOADS_PER_TURN: usize = 4;
 
-/// An engine and its socket, for a loop that has a [`mio::Poll`] already. [`Driver`](crate::Driver) has one of its own.
+/// An engine and its sockets, for a loop that has a [`mio::Poll`] already. [`Driver`](crate::Driver) has one of its own.
 ///
 /// A turn of the loop is [`transmit`](Self::transmit), a wait of at most [`poll_timeout`](Self::poll_timeout),
 /// [`receive`](Self::receive), and then [`poll_event`](Self::poll_event) until there are no more.
 ///
-/// It owns the socket. When it is dropped, the socket is closed and every connection with it, with code 0; the peers
+/// It owns its sockets. When it is dropped, they are closed and every connection with them, with code 0; the peers
 /// are told, but nobody sees to it that they hear it. [`close`](Self::close) does.
 #[derive(Debug)]
 pub struct Endpoint {
     engine: dunlin_core::Endpoint,
     clock: Clock,
-    local: SocketAddr,
+    /// By the sockets' numbers; at least one.
+    local: Vec<SocketAddr>,
     /// `None`: closed, for good.
-    socket: Option<Socket>,
+    sockets: Option<Sockets>,
     receiver: Receiver,
     transmitter: Transmitter,
-    /// Whether the socket may have more than was received.
+    /// Whether a socket may have more than was received.
     left: Left,
     /// With the other shards, if there are any.
     exchange: Exchange,
+    /// Rings when the system's addresses change, if that is watched.
+    #[cfg(feature = "watch")]
+    alarm: Option<Alarm>,
     /// `Some`: closed, but peers have to hear of it yet.
     farewell: Option<Farewell>,
 }
@@ -66,16 +72,20 @@ impl Endpoint {
     }
 
     /// An endpoint on a socket that is bound already, which it owns from now on. [`UdpSocket::bind`] takes options,
-    /// [`UdpSocket::from_std`] a socket of somebody else.
+    /// [`UdpSocket::from_std`] a socket of somebody else. For all else that may be said there is the
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
     /// See [`BindError`].
     pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
-        Self::new(socket, config, identity, Exchange::none())
+        let endpoint = Self::new(vec![socket], config, identity, Exchange::none())?;
+        #[cfg(feature = "watch")]
+        let endpoint = endpoint.watching();
+        Ok(endpoint)
     }
 
     pub(crate) fn new(
-        socket: UdpSocket,
+        sockets: Vec<UdpSocket>,
         mut config: Config,
         identity: Identity,
         exchange: Exchange,
@@ -86,14 +96,23 @@ impl Endpoint {
         Ok(Self {
             engine: dunlin_core::Endpoint::new(config, identity, seed),
             clock: Clock::start(),
-            local: socket.local_addr(),
-            socket: Some(Socket::new(socket).map_err(BindError::Poll)?),
+            local: sockets.iter().map(DatagramSocket::local_addr).collect(),
+            transmitter: Transmitter::new(sockets.len()),
+            sockets: Some(Sockets::new(sockets).map_err(BindError::Poll)?),
             receiver: Receiver::new(),
-            transmitter: Transmitter::new(),
             left: Left::Nothing,
             exchange,
+            #[cfg(feature = "watch")]
+            alarm: None,
             farewell: None,
         })
+    }
+
+    /// Has the system's addresses watched from now on.
+    #[cfg(feature = "watch")]
+    pub(crate) fn watching(mut self) -> Self {
+        self.alarm = Alarm::new(&self.local);
+        self
     }
 
     /// Several endpoints behind one address, for as many threads.
@@ -101,26 +120,34 @@ impl Endpoint {
         Builder::new()
     }
 
-    /// Has `registry` watch the socket. Every event with `token` is for a turn of the loop; what it says does not matter,
+    /// Has `registry` watch the sockets. Every event with `token` is for a turn of the loop; what it says does not matter,
     /// since a turn tries everything.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)?;
+        self.sockets.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)?;
+        #[cfg(feature = "watch")]
+        if let Some(alarm) = &mut self.alarm {
+            alarm.register(registry, token)?;
+        }
         self.exchange.register(registry, token)
     }
 
-    /// Has the registry forget the socket, if it is registered. Dropping the endpoint does so too, and so does its end.
+    /// Has the registry forget the sockets, if they are registered. Dropping the endpoint does so too, and so does its end.
     ///
     /// # Errors
     /// The system's.
     pub fn deregister(&mut self) -> io::Result<()> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        if let Some((registry, _)) = socket.registered() {
+        let Some(sockets) = &mut self.sockets else { return Ok(()) };
+        if let Some(registry) = sockets.registered() {
             self.exchange.deregister(registry)?;
+            #[cfg(feature = "watch")]
+            if let Some(alarm) = &mut self.alarm {
+                alarm.deregister(registry)?;
+            }
         }
-        socket.deregister()
+        sockets.deregister()
     }
 }
 
@@ -132,28 +159,47 @@ impl Endpoint {
     /// # Errors
     /// [`RunError::Closed`]; [`RunError::Poll`].
     pub fn transmit(&mut self) -> Result<(), RunError> {
+        #[cfg(feature = "watch")]
+        if self.alarm.as_mut().is_some_and(Alarm::has_rung) {
+            self.network_changed();
+        }
         for _ in 0..LOADS_PER_TURN {
-            let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
+            let segments = self.sockets.as_ref().ok_or(RunError::Closed)?.max_gso_segments();
             let now = self.clock.now();
-            let loaded = self.transmitter.load(now, &mut self.engine, &socket.udp);
+            let loaded = self.transmitter.load(now, &mut self.engine, segments);
             if !loaded || !self.send(now)? || !self.transmitter.has_more() {
                 break;
             }
         }
         self.part()?;
         if let Some(deadline) = self.deadline()
-            && let Some(socket) = &mut self.socket
+            && let Some(sockets) = &mut self.sockets
         {
-            socket.timer.wake_by(self.clock.now(), deadline);
+            sockets.wake_by(self.clock.now(), deadline);
         }
         Ok(())
     }
 
-    /// Sends what is loaded. `false`: the socket takes no more.
+    /// Sends what is loaded. `false`: no socket takes more.
     fn send(&mut self, now: Instant) -> Result<bool, RunError> {
-        let socket = self.socket.as_mut().ok_or(RunError::Closed)?;
+        let mut sent = false;
+        for number in 0..self.local.len() {
+            if self.transmitter.is_loaded(number) {
+                sent |= self.send_through(number, now)?;
+            }
+        }
+        // What is built for those that are stuck is lost, and there may be something for others behind it.
+        Ok(sent || self.transmitter.has_more() && !self.transmitter.is_full())
+    }
+
+    /// Sends what is loaded for one of them. `false`: it takes no more.
+    fn send_through(&mut self, number: usize, now: Instant) -> Result<bool, RunError> {
+        let Some(socket) = self.sockets.as_mut().ok_or(RunError::Closed)?.get_mut(number) else {
+            self.transmitter.discard(number);
+            return Ok(true);
+        };
         loop {
-            match socket.send(&mut self.transmitter).map_err(RunError::Poll)? {
+            match socket.send(number, &mut self.transmitter).map_err(RunError::Poll)? {
                 Sending::Done => return Ok(true),
                 Sending::Blocked => return Ok(false),
                 Sending::TooLarge { connection, size } => {
@@ -177,39 +223,53 @@ impl Endpoint {
 
     /// When there is something to do though nothing arrives.
     fn deadline(&self) -> Option<Instant> {
-        // What the socket does not take now has to wait for the socket, not for the clock.
-        let blocked = self.transmitter.is_loaded();
+        // What no socket takes now has to wait for one of them, not for the clock.
+        let blocked = self.transmitter.is_full();
         let engine = if blocked { None } else { self.engine.poll_timeout() };
         let farewell = self.farewell.as_ref().map(|farewell| farewell.deadline);
         [engine, farewell].into_iter().flatten().min()
     }
 
-    /// Receives one batch and hands it to the engine, if there is one. Bounded work: while there may be more,
+    /// Receives one batch from each socket and hands it to the engine, if there is one. Bounded work: while there may be more,
     /// [`poll_timeout`](Self::poll_timeout) is zero.
     ///
     /// # Errors
     /// [`RunError::Closed`], or [`RunError::Socket`], which closes the endpoint.
     pub fn receive(&mut self) -> Result<(), RunError> {
-        let socket = self.socket.as_ref().ok_or(RunError::Closed)?;
-        self.left = match socket.receive(&mut self.receiver) {
-            Ok(left) => left,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Left::Nothing,
-            Err(error) => {
-                self.end_all(ErrorCode::default(), b"");
-                self.socket = None;
-                return Err(RunError::Socket(error));
+        self.left = Left::Nothing;
+        for number in 0..self.sockets.as_ref().ok_or(RunError::Closed)?.count() {
+            if self.receive_from(number)? == Left::Perhaps {
+                self.left = Left::Perhaps;
             }
-        };
-        let now = self.clock.now();
-        self.receiver.hand_over(|arrival, datagram| {
-            if !self.exchange.pass_on(arrival, datagram) {
-                self.engine.handle_datagram(now, arrival, datagram);
-            }
-        });
+            let now = self.clock.now();
+            self.receiver.hand_over(|arrival, datagram| {
+                if !self.exchange.pass_on(arrival, datagram) {
+                    self.engine.handle_datagram(now, arrival, datagram);
+                }
+            });
+        }
         for (arrival, mut datagram) in self.exchange.take() {
-            self.engine.handle_datagram(now, arrival, &mut datagram);
+            self.engine.handle_datagram(self.clock.now(), arrival, &mut datagram);
         }
         Ok(())
+    }
+
+    /// Receives one batch from one socket.
+    fn receive_from(&mut self, number: usize) -> Result<Left, RunError> {
+        let sockets = self.sockets.as_mut().ok_or(RunError::Closed)?;
+        let Some(socket) = sockets.get_mut(number) else { return Ok(Left::Nothing) };
+        match socket.receive(number, &mut self.receiver) {
+            Ok(left) => Ok(left),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Left::Nothing),
+            Err(error) => match sockets.fail(number, error) {
+                Ok(()) => Ok(Left::Nothing),
+                Err(error) => {
+                    self.end_all(ErrorCode::default(), b"");
+                    self.sockets = None;
+                    Err(RunError::Socket(error))
+                }
+            },
+        }
     }
 
     /// What happened. Events are hints, and the state is asked through [`connection`](Self::connection); but a loop does
@@ -248,17 +308,22 @@ impl Endpoint {
         self.connect_with(peer, ConnectOptions::new(remote, alpn))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire.
+    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
+    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
+    /// ([`socket_for`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect_with(
         &mut self,
         peer: Peer,
-        options: ConnectOptions,
+        mut options: ConnectOptions,
     ) -> Result<ConnectionHandle, ConnectError> {
         if self.is_closed() {
             return Err(ConnectError::Closed);
+        }
+        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
+            options.local.socket = socket_for(&self.local, remote);
         }
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
@@ -281,14 +346,15 @@ impl Endpoint {
     }
 
     /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
-    /// up. What was lost is sent again in the next turn of the loop, where it would wait for a timer; to say it in vain does
+    /// up. The endpoint finds out by itself when the system's addresses change
+    /// ([`Builder::watch_network`](crate::Builder::watch_network)); call it for all else. What was lost is sent again in the next turn of the loop, where it would wait for a timer; to say it in vain does
     /// no harm. See [`dunlin_core::Endpoint::network_changed`].
     pub fn network_changed(&mut self) {
         self.engine.network_changed(self.clock.now(), NetworkChange::Unspecified);
     }
 
-    /// Puts another socket in the place of the one that there is, keeps all connections, and does what
-    /// [`network_changed`](Self::network_changed) does. Where the old socket was registered, the new one is. What waits
+    /// Puts another socket in the place of the one that there is, or of the first ([`Builder::also_on`]), keeps all
+    /// connections, and does what [`network_changed`](Self::network_changed) does. Where the old socket was registered, the new one is. What waits
     /// unread in the old one is lost, and is sent again.
     ///
     /// Peers go on sending to where they sent before until they hear from the new address, which they do at once of connections
@@ -298,15 +364,10 @@ impl Endpoint {
     /// # Errors
     /// The system's; [`io::ErrorKind::NotConnected`] if the endpoint is closed. Nothing has changed then.
     pub fn rebind(&mut self, udp: UdpSocket) -> io::Result<()> {
-        let old =
-            self.socket.as_mut().filter(|_| self.farewell.is_none()).ok_or(io::ErrorKind::NotConnected)?;
+        let open = self.sockets.as_mut().filter(|_| self.farewell.is_none());
         let local = udp.local_addr();
-        let mut socket = Socket::new(udp)?;
-        if let Some((registry, token)) = old.registered() {
-            socket.register(registry, token)?;
-        }
-        *old = socket;
-        self.local = local;
+        open.ok_or(io::ErrorKind::NotConnected)?.replace_first(udp)?;
+        self.local[0] = local;
         // What could not be sent is tried again before the next wait.
         self.left = Left::Perhaps;
         self.network_changed();
@@ -330,16 +391,29 @@ impl Endpoint {
         self.clock.now()
     }
 
-    /// The address that the socket is, or was, bound to.
+    /// The address that the socket is, or was, bound to; of several, the first one's.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local[0]
     }
 
-    /// The socket, with its counters; `None` once it is closed.
+    /// The addresses that the sockets are, or were, bound to, by their numbers
+    /// ([`LocalAddr::socket`](dunlin_core::LocalAddr::socket)): the first one's, then those of [`Builder::also_on`].
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local
+    }
+
+    /// The socket, with its counters, or the first of several; `None` once it is closed.
     #[must_use]
     pub fn socket(&self) -> Option<&UdpSocket> {
-        self.socket.as_ref().map(|socket| &socket.udp)
+        self.sockets().next()
+    }
+
+    /// The sockets that are open, with their counters, in the order of [`local_addrs`](Self::local_addrs). One that has
+    /// failed is not among them, and the others go on.
+    pub fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        self.sockets.iter().flat_map(Sockets::open)
     }
 }
 
@@ -360,7 +434,7 @@ impl Endpoint {
     /// Whether the endpoint is closed, though perhaps not all peers have heard of it.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
-        self.farewell.is_some() || self.socket.is_none()
+        self.farewell.is_some() || self.sockets.is_none()
     }
 
     /// Refuses everything new, closes every connection, and says which peers have to hear of it.
@@ -390,7 +464,7 @@ impl Endpoint {
         if !closing.is_empty() && self.clock.now() < *deadline {
             return Ok(());
         }
-        self.socket = None;
+        self.sockets = None;
         Err(RunError::Closed)
     }
 }

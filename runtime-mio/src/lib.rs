@@ -128,8 +128,11 @@
 //! | feature | what it brings |
 //! |---|---|
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
+//! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "watch")]
+mod alarm;
 mod bell;
 mod builder;
 mod driver;
@@ -137,6 +140,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod socket;
+mod sockets;
 mod timer;
 
 pub use builder::Builder;
@@ -148,9 +152,9 @@ pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
     ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, Limits, MtuDiscovery, OpenError, Overflow, PathStats, Peer, PeerIdentity, PublicKey,
-    QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError, Undelivered,
-    WireVersion, WriteError,
+    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathStats, Peer, PeerIdentity,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError,
+    Undelivered, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

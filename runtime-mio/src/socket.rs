@@ -1,11 +1,9 @@
-//! The socket and what mio sees of it.
+//! A socket and what mio sees of it.
 
 use std::io;
 
 use dunlin_udp::{Left, Receiver, Sending, Transmitter, UdpSocket};
 use mio::{Interest, Registry, Token};
-
-use crate::timer::Timer;
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -15,7 +13,6 @@ pub(crate) struct Socket {
     /// Another descriptor of the same socket, for readiness alone. On some systems mio has to hear of every call that
     /// would have blocked, which is why calls go through its `try_io`.
     readiness: mio::net::UdpSocket,
-    pub(crate) timer: Timer,
     registered: Option<(Registry, Token)>,
     /// What it is watched for, where it is registered: for writing only while it takes no more, since every datagram
     /// that leaves makes it writable once more.
@@ -25,40 +22,32 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new(udp: UdpSocket) -> io::Result<Self> {
         let readiness = mio::net::UdpSocket::from_std(udp.as_std().try_clone()?);
-        let (timer, interest) = (Timer::new(), Interest::READABLE);
-        Ok(Self { udp, readiness, timer, registered: None, interest })
+        Ok(Self { udp, readiness, registered: None, interest: Interest::READABLE })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let registered = registry.try_clone()?;
         registry.register(&mut self.readiness, token, self.interest)?;
-        self.timer.register(registry, token)?;
         self.registered = Some((registered, token));
         Ok(())
     }
 
     pub(crate) fn deregister(&mut self) -> io::Result<()> {
         let Some((registry, _)) = self.registered.take() else { return Ok(()) };
-        registry.deregister(&mut self.readiness)?;
-        self.timer.deregister(&registry)
-    }
-
-    /// Where it is registered.
-    pub(crate) fn registered(&self) -> Option<(&Registry, Token)> {
-        self.registered.as_ref().map(|(registry, token)| (registry, *token))
+        registry.deregister(&mut self.readiness)
     }
 
     /// Receives one batch.
-    pub(crate) fn receive(&self, receiver: &mut Receiver) -> io::Result<Left> {
-        self.readiness.try_io(|| receiver.receive(&self.udp))
+    pub(crate) fn receive(&self, number: usize, receiver: &mut Receiver) -> io::Result<Left> {
+        self.readiness.try_io(|| receiver.receive(number as u16, &self.udp))
     }
 
-    /// Sends the trains that are loaded.
+    /// Sends the trains that are loaded for it.
     ///
     /// # Errors
     /// mio's, if nobody would tell when the socket takes more.
-    pub(crate) fn send(&mut self, transmitter: &mut Transmitter) -> io::Result<Sending> {
-        let tried = self.readiness.try_io(|| match transmitter.send(&self.udp) {
+    pub(crate) fn send(&mut self, number: usize, transmitter: &mut Transmitter) -> io::Result<Sending> {
+        let tried = self.readiness.try_io(|| match transmitter.send(number, &self.udp) {
             Sending::Blocked => Err(io::ErrorKind::WouldBlock.into()),
             sending => Ok(sending),
         });
@@ -89,7 +78,6 @@ impl Drop for Socket {
 mod tests {
     use core::time::Duration;
 
-    use dunlin_core::Instant;
     use dunlin_udp::{BindOptions, DatagramSocket};
     use mio::{Events, Poll};
 
@@ -114,22 +102,6 @@ mod tests {
         poll.poll(&mut events, None).unwrap();
         assert!(events.iter().any(|event| event.is_writable()));
         socket.watch(Interest::READABLE).unwrap();
-        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
-        assert!(events.is_empty());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_timer_ends_a_wait_whenever_it_is_set() {
-        let (mut socket, mut poll, mut events) = watched();
-        for number in 0..3 {
-            let now = Instant::from_nanos(number * 1_000_000_000);
-            socket.timer.wake_by(now, now + Duration::from_micros(300));
-            poll.poll(&mut events, None).unwrap();
-            assert!(!events.is_empty());
-        }
-        socket.timer.wake_by(Instant::ZERO, Instant::MAX);
-        socket.deregister().unwrap();
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         assert!(events.is_empty());
     }

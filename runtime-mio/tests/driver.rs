@@ -137,6 +137,37 @@ fn a_socket_that_is_closed_under_a_driver_ends_it() {
     assert!(matches!(client.run_once(None), Err(RunError::Closed)));
 }
 
+/// The same of one of several: only the last one ends it.
+#[cfg(target_os = "linux")]
+#[test]
+fn path_a_socket_that_is_closed_under_a_driver_leaves_the_others() {
+    let builder = Endpoint::builder().config(config()).also_on("127.0.0.2:0".parse().unwrap());
+    let endpoint =
+        builder.bind("127.0.0.1:0".parse().unwrap(), Identity::from_secret([1; 32])).unwrap().remove(0);
+    let (mut client, mut server) = (Driver::new(endpoint).unwrap(), driver(2));
+    client.sockets().next().unwrap().close();
+    while client.sockets().count() == 2 {
+        client.run_once(None).unwrap();
+    }
+    let mut options = ConnectOptions::new(server.local_addr(), b"test");
+    options.local.socket = 1;
+    client.connect_with(Peer::Key(*server.engine().public_key()), options).unwrap();
+    while !turn(&mut client, &mut server).contains(&Event::Connected) {}
+    // A dial through the one that is gone finds nobody, and nobody else is held up by it.
+    let lost = dial(&mut client, &server);
+    while client.connection(lost).unwrap().stats().packets_sent == 0 {
+        turn(&mut client, &mut server);
+    }
+    client.sockets().next().unwrap().close();
+    let end = loop {
+        match client.run_once(None) {
+            Ok(()) => while client.poll_event().is_some() {},
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(end, RunError::Socket(_)), "{end}");
+}
+
 #[test]
 fn a_closed_driver_is_closed_for_good() {
     let (mut client, mut server, handle) = connected();

@@ -33,6 +33,7 @@ fn identity(secret: u8) -> Identity {
 /// Threads that send back what comes on a stream, until they are told to stop.
 struct Server {
     address: SocketAddr,
+    also: SocketAddr,
     key: PublicKey,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<EndpointStats>>,
@@ -40,15 +41,18 @@ struct Server {
 
 impl Server {
     fn start(shards: usize) -> Self {
-        let endpoints = Endpoint::builder().config(config()).shards(shards).bind(any(), identity(9)).unwrap();
-        let (address, key) = (endpoints[0].local_addr(), *endpoints[0].engine().public_key());
-        assert!(endpoints.iter().all(|endpoint| endpoint.local_addr() == address));
+        let builder =
+            Endpoint::builder().config(config()).shards(shards).also_on("127.0.0.2:0".parse().unwrap());
+        let endpoints = builder.bind(any(), identity(9)).unwrap();
+        let (addresses, key) = (endpoints[0].local_addrs().to_vec(), *endpoints[0].engine().public_key());
+        assert!(endpoints.iter().all(|endpoint| endpoint.local_addrs() == addresses));
+        let (address, also) = (addresses[0], addresses[1]);
         let stop = Arc::new(AtomicBool::new(false));
         let threads = endpoints.into_iter().map(|endpoint| {
             let (driver, stop) = (Driver::new(endpoint).unwrap(), Arc::clone(&stop));
             thread::spawn(move || serve(driver, &stop))
         });
-        Self { address, key, threads: threads.collect(), stop }
+        Self { address, also, key, threads: threads.collect(), stop }
     }
 
     /// What each shard has counted.
@@ -79,8 +83,17 @@ fn serve(mut driver: Driver, stop: &AtomicBool) -> EndpointStats {
 
 /// Dials so often, and has the text come back on a stream of each connection.
 fn dial(client: &mut Driver, server: &Server, connections: usize) -> HashMap<ConnectionHandle, StreamId> {
+    dial_at(client, server, server.address, connections)
+}
+
+fn dial_at(
+    client: &mut Driver,
+    server: &Server,
+    address: SocketAddr,
+    connections: usize,
+) -> HashMap<ConnectionHandle, StreamId> {
     let dials = (0..connections).map(|_| {
-        let dialled = client.connect(server.address, Peer::Key(server.key), b"test").unwrap();
+        let dialled = client.connect(address, Peer::Key(server.key), b"test").unwrap();
         let stream = client.connection(dialled).unwrap().open_bi().unwrap();
         (dialled, stream)
     });
@@ -132,6 +145,20 @@ fn drivers_share_an_address_and_nothing_else() {
     if cfg!(target_os = "linux") {
         assert_eq!(shards.len(), 4);
     }
+    assert_eq!(shards.iter().map(|shard| shard.connections).sum::<u64>(), 64);
+    assert_all_used_and_none_astray(&shards);
+}
+
+#[test]
+fn path_every_shard_has_every_address() {
+    let server = Server::start(3);
+    let mut client = Driver::bind(any(), config(), identity(1)).unwrap();
+    for address in [server.address, server.also] {
+        for (handle, _) in dial_at(&mut client, &server, address, 32) {
+            assert_eq!(client.connection(handle).unwrap().path().remote, address.into());
+        }
+    }
+    let shards = server.stop();
     assert_eq!(shards.iter().map(|shard| shard.connections).sum::<u64>(), 64);
     assert_all_used_and_none_astray(&shards);
 }

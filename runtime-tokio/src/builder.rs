@@ -1,20 +1,23 @@
 //! Endpoints with more than defaults.
 
 use core::net::SocketAddr;
+use core::sync::atomic::AtomicUsize;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard};
-use dunlin_udp::{BindOptions, Clock, SocketGroup, UdpSocket, has_aes};
+use dunlin_udp::{BindOptions, Clock, SocketGroup, SocketGroups, UdpSocket, has_aes};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::driver::{Driver, KeyLogSink, Place};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Inner};
 use crate::error::BindError;
 use crate::state::Shared;
+#[cfg(feature = "watch")]
+use crate::watch::watch;
 
 /// Makes an [`Endpoint`]; from [`Endpoint::builder`].
 #[derive(Debug)]
@@ -22,9 +25,12 @@ use crate::state::Shared;
 pub struct Builder {
     config: Config,
     options: BindOptions,
+    also_on: Vec<SocketAddr>,
     shards: usize,
     drivers: Drivers,
     key_log: Option<KeyLogSink>,
+    #[cfg(feature = "watch")]
+    watch: bool,
 }
 
 /// Where the drivers run.
@@ -41,9 +47,12 @@ impl Builder {
         Self {
             config: Config::default(),
             options: BindOptions::default(),
+            also_on: Vec::new(),
             shards: 1,
             drivers: Drivers::Tasks,
             key_log: None,
+            #[cfg(feature = "watch")]
+            watch: true,
         }
     }
 
@@ -54,9 +63,20 @@ impl Builder {
         self
     }
 
-    /// What the socket is asked for, or each of them.
+    /// What each socket is asked for.
     pub fn socket_options(mut self, options: BindOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Has the endpoint on this address too, through a socket of its own: for several interfaces, or one address of each
+    /// family. Port 0 is any that is free, another one than the others'. Up to 15 beside the first.
+    ///
+    /// Whoever dials any of them is answered from the same one. A dial leaves through the one that
+    /// [`ConnectOptions::local`](dunlin_core::ConnectOptions::local) says, or the first that reaches the peer. A socket that
+    /// takes no more, or that fails, holds no other one up.
+    pub fn also_on(mut self, addr: SocketAddr) -> Self {
+        self.also_on.push(addr);
         self
     }
 
@@ -87,6 +107,17 @@ impl Builder {
         self
     }
 
+    /// Whether the endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
+    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    ///
+    /// An endpoint that is bound to a loopback address never watches. Where the system does not tell, the endpoint warns of
+    /// it in the log and goes without.
+    #[cfg(feature = "watch")]
+    pub const fn watch_network(mut self, watch: bool) -> Self {
+        self.watch = watch;
+        self
+    }
+
     /// Hands the secrets of every connection to `key_log`, as [`Config::key_log`] has it: whoever gets them reads
     /// everything that is sent. For finding out what went wrong, with a capture and `dunlin decrypt`.
     ///
@@ -108,7 +139,7 @@ impl Builder {
         self.on(sockets, identity)
     }
 
-    /// An endpoint on what is bound already: one [`UdpSocket`], or a [`SocketGroup`], which has as many shards as sockets.
+    /// An endpoint on what is bound already, in the place of its first address: one [`UdpSocket`], or a [`SocketGroup`], which has as many shards as sockets.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -120,7 +151,8 @@ impl Builder {
         if let Some(error) = sockets.refused() {
             warn!(%error, shards = self.shards, "the system has no shards: one socket serves all");
         }
-        let (local, public) = (sockets.local_addr(), *identity.public());
+        let sockets = SocketGroups::bind(sockets, &self.also_on, &self.options)?;
+        let (local, public) = (sockets.local_addrs(), *identity.public());
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
@@ -129,9 +161,20 @@ impl Builder {
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;
         let places: Vec<Place> = all().map(|shard| Place::new(Arc::clone(&shards), shard)).collect();
-        let endpoint = Endpoint::new(shards, incoming, local, public);
-        for (place, socket) in places.into_iter().zip(sockets) {
-            self.drive(place, socket).map_err(BindError::Runtime)?;
+        #[cfg(feature = "watch")]
+        let watch = if self.watch { watch(&local, &shards) } else { None };
+        let endpoint = Endpoint::new(Inner {
+            shards,
+            incoming,
+            dials: AtomicUsize::new(0),
+            accepts: AtomicUsize::new(0),
+            local: Mutex::new(local),
+            public,
+            #[cfg(feature = "watch")]
+            _watch: watch,
+        });
+        for (place, sockets) in places.into_iter().zip(sockets.into_shards()) {
+            self.drive(place, sockets).map_err(BindError::Runtime)?;
         }
         Ok(endpoint)
     }
@@ -146,9 +189,9 @@ impl Builder {
     }
 
     /// Sets the driver of a shard going.
-    fn drive(&self, place: Place, socket: UdpSocket) -> io::Result<()> {
+    fn drive(&self, place: Place, sockets: Vec<UdpSocket>) -> io::Result<()> {
         let name = format!("dunlin {}", place.index());
-        let driver = || Driver::new(place, socket, self.key_log.clone());
+        let driver = || Driver::new(place, sockets, self.key_log.clone());
         match self.drivers {
             Drivers::Tasks => {
                 let runtime = Handle::try_current().map_err(io::Error::other)?;

@@ -1,14 +1,14 @@
-//! The endpoint: one address, one identity, any number of connections.
+//! The endpoint: one identity, any number of connections.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
-    QotpPublicKey,
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr, NetworkChange, Peer, PublicKey,
+    QotpIdentity, QotpPublicKey, TransportAddr,
 };
-use dunlin_udp::{SocketGroup, SocketStats};
+use dunlin_udp::{SocketGroup, SocketStats, socket_for};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -18,7 +18,7 @@ use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::state::{Phase, Shared};
 
-/// One address, one identity, any number of connections, to dial and to be dialled. Clones are handles of the same
+/// One identity, one address or several, any number of connections, to dial and to be dialled. Clones are handles of the same
 /// endpoint.
 ///
 /// When the last handle is dropped, the endpoint closes with code 0, as by [`Endpoint::close`]: connections do not
@@ -29,16 +29,20 @@ pub struct Endpoint {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     /// At least one.
-    shards: Arc<[Arc<Shared>]>,
+    pub(crate) shards: Arc<[Arc<Shared>]>,
     /// Somebody dials one of them.
-    incoming: Arc<Notify>,
+    pub(crate) incoming: Arc<Notify>,
     /// Dials so far, which the shards take in turn; and looks for attempts, which begin with each in turn.
-    dials: AtomicUsize,
-    accepts: AtomicUsize,
-    local: Mutex<SocketAddr>,
-    public: PublicKey,
+    pub(crate) dials: AtomicUsize,
+    pub(crate) accepts: AtomicUsize,
+    /// By the sockets' numbers; at least one.
+    pub(crate) local: Mutex<Vec<SocketAddr>>,
+    pub(crate) public: PublicKey,
+    /// Until the endpoint is dropped.
+    #[cfg(feature = "watch")]
+    pub(crate) _watch: Option<dunlin_udp::Watch>,
 }
 
 impl Inner {
@@ -68,14 +72,8 @@ impl Endpoint {
         Builder::new()
     }
 
-    pub(crate) fn new(
-        shards: Arc<[Arc<Shared>]>,
-        incoming: Arc<Notify>,
-        local: SocketAddr,
-        public: PublicKey,
-    ) -> Self {
-        let (dials, accepts, local) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(local));
-        Self { inner: Arc::new(Inner { shards, incoming, dials, accepts, local, public }) }
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// Dials `peer` at `remote`, offering the application protocol `alpn`.
@@ -105,11 +103,16 @@ impl Endpoint {
         self.connect_with(peer.map_or(Peer::AnyKey, Peer::QotpKey), ConnectOptions::qotp(remote))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire.
+    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
+    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
+    /// ([`dunlin_udp::socket_for`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub fn connect_with(&self, peer: Peer, options: ConnectOptions) -> Result<Connecting, ConnectError> {
+    pub fn connect_with(&self, peer: Peer, mut options: ConnectOptions) -> Result<Connecting, ConnectError> {
+        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
+            options.local.socket = socket_for(&self.local(), remote);
+        }
         let shared = self.inner.in_turn(&self.inner.dials).next().ok_or(ConnectError::EndpointClosed)?;
         let mut locked = shared.lock();
         if locked.phase != Phase::Open {
@@ -171,7 +174,8 @@ impl Endpoint {
     }
 
     /// Says that the network is not what it was: a link is back, an address or a route came or went, the machine has woken
-    /// up. Call it whenever the system says so; the endpoint does not watch for it.
+    /// up. The endpoint finds out by itself when the system's addresses change ([`Builder::watch_network`]); call it for all
+    /// else that the system or the user says.
     ///
     /// What was lost is sent again at once, where it would wait for a timer of up to two seconds, and dials try again. Either
     /// side of a connection may say it, the one that receives too. What waits for nothing sends nothing, and to say it in
@@ -180,15 +184,11 @@ impl Endpoint {
     /// The socket stays as it is; [`Endpoint::rebind`] puts another one in its place. Connections outlive an outage that is
     /// shorter than [`Config::idle_timeout`], and peers follow to another address when they hear from there.
     pub fn network_changed(&self) {
-        for shared in &*self.inner.shards {
-            let mut locked = shared.lock();
-            locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
-            locked.nudge();
-        }
+        network_changed(&self.inner.shards);
     }
 
-    /// Puts another socket, or group of sockets, in the place of the one that there is, keeps all connections, and does what
-    /// [`Endpoint::network_changed`] does. For an interface that comes and goes, or a system that takes its sockets back
+    /// Puts another socket, or group of sockets, in the place of the one that there is, or of the first
+    /// ([`Builder::also_on`]), keeps all connections, and does what [`Endpoint::network_changed`] does. For an interface that comes and goes, or a system that takes its sockets back
     /// from a program that sleeps. What waits unread in the old socket is lost, and is sent again.
     ///
     /// Peers go on sending to where they sent before until they hear from the new address, which they do at once of connections
@@ -207,7 +207,7 @@ impl Endpoint {
         if shards.iter().any(|shared| shared.lock().phase != Phase::Open) {
             return Err(RebindError::Closed);
         }
-        *self.local() = sockets.local_addr();
+        self.local()[0] = sockets.local_addr();
         for (shared, socket) in shards.iter().zip(sockets) {
             shared.lock().rebind(socket);
         }
@@ -234,13 +234,20 @@ impl Endpoint {
         }
     }
 
-    /// The address that the socket is bound to.
+    /// The address that the socket is bound to; of several, the first one's.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        *self.local()
+        self.local()[0]
     }
 
-    fn local(&self) -> MutexGuard<'_, SocketAddr> {
+    /// The addresses that the sockets are bound to, by their numbers ([`LocalAddr::socket`](dunlin_core::LocalAddr::socket)):
+    /// the first one's, then those of [`Builder::also_on`].
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.local().clone()
+    }
+
+    fn local(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
         self.inner.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -268,16 +275,26 @@ impl Endpoint {
         self.inner.shards.iter().map(|shared| shared.lock().engine.stats()).collect()
     }
 
-    /// Counters of each shard's socket, since it was bound: what was sent in how many system calls, what was lost and why, and
-    /// what the kernel received and threw away. None of a socket that is closed.
+    /// Counters of each socket since it was bound: what was sent in how many system calls, what was lost and why, and what
+    /// the kernel received and threw away. One after the other those of the first shard, in the order of
+    /// [`Endpoint::local_addrs`], then those of the next; none of a socket that is closed.
     #[must_use]
     pub fn socket_stats(&self) -> Vec<SocketStats> {
-        let stats = self.inner.shards.iter().map(|shared| {
-            // Under the lock, so that whoever hears of the socket's end finds it closed.
-            let locked = shared.lock();
-            locked.in_use.upgrade().map(|socket| socket.stats())
-        });
-        stats.flatten().collect()
+        let mut all = Vec::new();
+        for shared in &*self.inner.shards {
+            // Under the lock, so that whoever hears of a socket's end finds it closed.
+            all.extend(shared.lock().socket_stats());
+        }
+        all
+    }
+}
+
+/// Tells all shards.
+pub(crate) fn network_changed(shards: &[Arc<Shared>]) {
+    for shared in shards {
+        let mut locked = shared.lock();
+        locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+        locked.nudge();
     }
 }
 

@@ -139,6 +139,7 @@
 //! | feature | what it brings |
 //! |---|---|
 //! | `fast` | the fastest measured cryptography, aws-lc-rs's; needs a C compiler |
+//! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![deny(unsafe_code)]
 
 mod builder;
@@ -154,6 +155,8 @@ mod send_stream;
 mod state;
 mod table;
 mod wake;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::Builder;
 pub use connecting::{Candidate, Connecting};
@@ -171,8 +174,8 @@ pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
-    Identity, IncomingIdentity, KeyLogEntry, Limits, MtuDiscovery, Overflow, PathStats, Peer, PublicKey,
-    QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError, Undelivered,
-    WireVersion,
+    Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathStats, Peer,
+    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError,
+    Undelivered, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
-use dunlin_udp::{Clock, SHUTDOWN_LIMIT, UdpSocket};
+use dunlin_udp::{Clock, SHUTDOWN_LIMIT, SocketStats, UdpSocket};
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 use tracing::debug;
@@ -55,10 +55,10 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// Somebody waits for `Shared::idle`.
     idle_awaited: bool,
-    /// For the driver, in the place of the one that it has.
+    /// For the driver, in the place of the first one that it has.
     socket: Option<UdpSocket>,
-    /// The one that it has, for questions.
-    pub(crate) in_use: Weak<UdpSocket>,
+    /// Those that it has, by their numbers, for questions.
+    in_use: Vec<Weak<UdpSocket>>,
 }
 
 impl Shared {
@@ -73,7 +73,7 @@ impl Shared {
             driver: None,
             idle_awaited: false,
             socket: None,
-            in_use: Weak::new(),
+            in_use: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -282,6 +282,19 @@ impl State {
     /// Whether another socket waits for the driver.
     pub(crate) const fn is_rebound(&self) -> bool {
         self.socket.is_some()
+    }
+
+    /// The driver has this socket from now on.
+    pub(crate) fn uses(&mut self, number: usize, socket: &Arc<UdpSocket>) {
+        if self.in_use.len() <= number {
+            self.in_use.resize_with(number + 1, Weak::new);
+        }
+        self.in_use[number] = Arc::downgrade(socket);
+    }
+
+    /// The counters of those that it has.
+    pub(crate) fn socket_stats(&self) -> impl Iterator<Item = SocketStats> {
+        self.in_use.iter().filter_map(Weak::upgrade).map(|socket| socket.stats())
     }
 
     /// The driver goes to sleep.

@@ -95,6 +95,20 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// More addresses than an endpoint can have.
+    #[error("{count} addresses: an endpoint has at most 16")]
+    TooManyAddresses {
+        /// How many were asked for.
+        count: usize,
+    },
+    /// One address can be had by as many shards as were asked for, another one cannot.
+    #[error("{address} cannot be had by {shards} shards, as the first address can: bind one shard")]
+    Shards {
+        /// What was asked for.
+        address: SocketAddr,
+        /// How many shards the first address has.
+        shards: usize,
+    },
     /// Something else.
     #[error("cannot open a UDP socket on {address}")]
     Other {

@@ -23,6 +23,7 @@ pub struct FakeSocket {
 struct Inner {
     script: VecDeque<Outcome>,
     sent: Vec<SentTrain>,
+    overflowed: u64,
     arrivals: VecDeque<Arrival>,
 }
 
@@ -80,6 +81,12 @@ impl FakeSocket {
     #[must_use]
     pub fn take_sent(&self) -> Vec<SentTrain> {
         core::mem::take(&mut self.inner().sent)
+    }
+
+    /// How many trains were lost because too many waited for this socket.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.inner().overflowed
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -144,6 +151,10 @@ impl DatagramSocket for FakeSocket {
 
     fn may_fragment(&self) -> bool {
         false
+    }
+
+    fn count_overflow(&self, trains: u64) {
+        self.inner().overflowed += trains;
     }
 }
 

@@ -15,14 +15,15 @@
 //! stays off: for that destination, or for all if it refuses throughout. A new socket tries again.
 //!
 //! Several sockets can share a port, a [`SocketGroup`], among which Linux's kernel hands datagrams out by the connection
-//! id in them: one for each engine, on as many cores.
+//! id in them: one for each engine, on as many cores. An endpoint with several addresses has one for each
+//! ([`SocketGroups`]).
 //!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
 //! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
-//! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what the socket does not take,
+//! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what a socket does not take,
 //! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`has_aes`] says what the processor can
-//! do.
+//! do. And a `Watch` (feature `watch`) says when the system's addresses have changed.
 //!
 //! ```
 //! use dunlin_udp::{BindOptions, DatagramSocket, Outcome, Transmit, UdpSocket};
@@ -42,6 +43,7 @@ mod buffers;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 mod fake;
+mod groups;
 mod kernel;
 mod platform;
 mod recv;
@@ -52,15 +54,20 @@ mod shards;
 mod socket;
 mod stats;
 mod steps;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use bind::BindOptions;
 pub use buffers::{BufferSizes, SmallBuffers};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
+pub use groups::{SocketGroups, socket_for};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;
 pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
 pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};
+#[cfg(feature = "watch")]
+pub use watch::Watch;

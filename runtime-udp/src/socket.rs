@@ -68,6 +68,9 @@ pub trait DatagramSocket {
 
     /// Whether datagrams may be fragmented on the way, so that looking for the path's MTU is no use.
     fn may_fragment(&self) -> bool;
+
+    /// Counts trains that were not even tried, because too many wait for this socket already. Not all sockets count.
+    fn count_overflow(&self, _trains: u64) {}
 }
 
 /// A UDP socket of the operating system. See the [crate's documentation](crate) and
@@ -220,6 +223,10 @@ impl DatagramSocket for UdpSocket {
 
     fn may_fragment(&self) -> bool {
         self.kernel.state(|state| state.may_fragment())
+    }
+
+    fn count_overflow(&self, trains: u64) {
+        self.counters.lost_overflow.fetch_add(trains, Relaxed);
     }
 }
 

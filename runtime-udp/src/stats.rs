@@ -33,6 +33,9 @@ pub struct SocketStats {
     pub lost_closed: u64,
     /// Sends lost for other reasons.
     pub lost_other: u64,
+    /// Trains lost before they were tried, because as many as are kept waited for this socket already. Only where an
+    /// endpoint has several sockets: otherwise nothing is built while the socket takes no more.
+    pub lost_overflow: u64,
     /// How often the kernel refused to segment a train whose datagrams it took one by one. Offload is off since: for
     /// datagrams of that length and longer ones to that destination (EINVAL), or, once the kernel has said repeatedly
     /// and without exception that it cannot (EIO), for all until the next socket.
@@ -59,6 +62,7 @@ pub(crate) struct Counters {
     pub(crate) send_echoes: AtomicU64,
     pub(crate) blocked: AtomicU64,
     lost: [AtomicU64; LossCause::COUNT],
+    pub(crate) lost_overflow: AtomicU64,
     pub(crate) offload_refused: AtomicU64,
     pub(crate) receives: AtomicU64,
     pub(crate) receive_errors: AtomicU64,
@@ -95,6 +99,7 @@ impl Counters {
             lost_invalid: lost(LossCause::Invalid),
             lost_closed: lost(LossCause::Closed),
             lost_other: lost(LossCause::Other),
+            lost_overflow: self.lost_overflow.load(Relaxed),
             offload_refused: self.offload_refused.load(Relaxed),
             receives: self.receives.load(Relaxed),
             receive_errors: self.receive_errors.load(Relaxed),

@@ -3,13 +3,18 @@
 
 use crate::id::Role;
 use crate::path::addr::LocalAddr;
-use crate::path::table::PathSlot;
+use crate::path::table::{FIRST, PathSlot};
 use crate::time::Instant;
 
 use super::Connection;
 use super::state::State;
 
 impl Connection {
+    /// A dial leaves through this socket, from this address.
+    pub(crate) fn leave_from(&mut self, local: LocalAddr) {
+        self.paths[FIRST].local = local;
+    }
+
     /// The network has changed: what waits for an answer goes again at once. Says whether there is anything to send.
     ///
     /// Round-trip time and congestion control keep what they know. If the path is the same, that is what it is worth; if it
@@ -19,7 +24,7 @@ impl Connection {
     pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
         if self.role == Role::Initiator {
             for at in self.paths.slots() {
-                self.paths[at].local = LocalAddr::default();
+                self.paths[at].local.ip = None;
                 self.paths[at].moving = None;
             }
         }

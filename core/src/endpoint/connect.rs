@@ -10,7 +10,7 @@ use crate::error::ConnectError;
 use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
 use crate::id::WireVersion;
-use crate::path::addr::TransportAddr;
+use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint, Entry};
@@ -40,6 +40,8 @@ pub enum Peer {
 pub struct ConnectOptions {
     /// Where to.
     pub remote: TransportAddr,
+    /// Through which socket, and from which of its addresses. Default: socket 0, and the address that the system chooses.
+    pub local: LocalAddr,
     /// Application protocols to offer, at least one; QOTP has none.
     pub alpns: Vec<Vec<u8>>,
     /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
@@ -54,6 +56,7 @@ impl ConnectOptions {
     pub fn new(remote: impl Into<TransportAddr>, alpn: &[u8]) -> Self {
         Self {
             remote: remote.into().canonical(),
+            local: LocalAddr::default(),
             alpns: alloc::vec![alpn.to_vec()],
             timeout: None,
             wire: WireVersion::Native,
@@ -63,8 +66,8 @@ impl ConnectOptions {
     /// Dials `remote` in QOTP: see [`WireVersion::Qotp`] before you do.
     #[must_use]
     pub fn qotp(remote: impl Into<TransportAddr>) -> Self {
-        let remote = remote.into().canonical();
-        Self { remote, alpns: Vec::new(), timeout: None, wire: WireVersion::Qotp }
+        let (remote, local) = (remote.into().canonical(), LocalAddr::default());
+        Self { remote, local, alpns: Vec::new(), timeout: None, wire: WireVersion::Qotp }
     }
 }
 
@@ -85,7 +88,7 @@ impl Endpoint {
             return Err(ConnectError::Address);
         }
         let deadline = now + options.timeout.unwrap_or(self.shared.config.connect_timeout);
-        match (options.wire, peer) {
+        let dialled = match (options.wire, peer) {
             (WireVersion::Native, Peer::Key(key)) => {
                 self.dial(now, remote, Target::Key(key), options.alpns, deadline)
             }
@@ -100,7 +103,12 @@ impl Endpoint {
             (WireVersion::Native, Peer::QotpKey(_)) | (WireVersion::Qotp, Peer::Key(_) | Peer::Unknown) => {
                 Err(ConnectError::Wire)
             }
+        };
+        let handle = dialled?;
+        if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
+            connection.leave_from(options.local);
         }
+        Ok(handle)
     }
 
     fn dial(
@@ -180,5 +188,34 @@ impl Endpoint {
         self.slots.insert(Entry::Connection(Box::new(connection)));
         self.ready.push(slot);
         self.shared.stats.dials += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::Identity;
+    use crate::endpoint::NetworkChange;
+    use crate::path::addr::TrainLimit;
+
+    #[test]
+    fn path_a_dial_keeps_to_the_socket_that_it_names() {
+        let ip = "192.0.2.1".parse().unwrap();
+        for mut options in [
+            ConnectOptions::new(core::net::SocketAddr::new(ip, 9), b"test"),
+            ConnectOptions::qotp(core::net::SocketAddr::new(ip, 9)),
+        ] {
+            let mut endpoint = Endpoint::new(Config::default(), Identity::from_secret([1; 32]), [1; 32]);
+            options.local = LocalAddr { socket: 3, ip: Some(ip) };
+            endpoint.connect(Instant::ZERO, Peer::AnyKey, options.clone()).unwrap();
+            let leaves = |endpoint: &mut Endpoint, now| {
+                endpoint.poll_transmit(now, TrainLimit::SINGLE, &mut Vec::new()).unwrap().local
+            };
+            assert_eq!(leaves(&mut endpoint, Instant::ZERO), options.local);
+            // The address may be gone, the socket is not.
+            endpoint.network_changed(Instant::ZERO, NetworkChange::Unspecified);
+            assert_eq!(leaves(&mut endpoint, Instant::ZERO), LocalAddr { socket: 3, ip: None });
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The driver: the one task of a shard, which owns its socket.
+//! The driver: the one task of a shard, which owns its sockets.
 //!
 //! It receives a batch, hands it to the engine, sends the trains that the engine builds, and sleeps until something
 //! arrives, a task has something to send, or the engine's deadline comes. The lock is held for one batch in or one train
@@ -6,6 +6,7 @@
 
 mod key_log;
 mod receive;
+mod sockets;
 mod timer;
 mod transmit;
 
@@ -23,36 +24,18 @@ use crate::state::{Phase, Shared};
 
 pub(crate) use key_log::KeyLogSink;
 use receive::receive;
+use sockets::Sockets;
 use timer::Timer;
 use transmit::transmit;
 
 /// Batches in and trains out, taken together, after which other tasks of the thread get their turn.
 const ROUNDS_PER_TURN: usize = 8;
 
-/// The socket, and the runtime's eye on it.
-#[derive(Debug)]
-struct Socket {
-    /// Ours: others ask it something at most.
-    udp: Arc<UdpSocket>,
-    /// Another descriptor of the same socket, for readiness alone.
-    readiness: tokio::net::UdpSocket,
-}
-
-impl Socket {
-    /// The socket that a shard has from now on.
-    fn new(udp: UdpSocket, shared: &Shared) -> io::Result<Self> {
-        let readiness = tokio::net::UdpSocket::from_std(udp.as_std().try_clone()?)?;
-        let udp = Arc::new(udp);
-        shared.lock().in_use = Arc::downgrade(&udp);
-        Ok(Self { udp, readiness })
-    }
-}
-
-/// The task. It ends when its endpoint is closed and has said so to every peer, or when the socket fails.
+/// The task. It ends when its endpoint is closed and has said so to every peer, or when its sockets fail.
 #[derive(Debug)]
 pub(crate) struct Driver {
     place: Place,
-    socket: Option<Socket>,
+    sockets: Option<Sockets>,
     receiver: Receiver,
     transmitter: Transmitter,
     timer: Timer,
@@ -96,29 +79,31 @@ enum Next {
 }
 
 impl Driver {
-    /// The driver of a shard, with its socket, which hands what the engine logs to `key_log`. Must be called within a runtime.
-    pub(crate) fn new(place: Place, udp: UdpSocket, key_log: Option<KeyLogSink>) -> io::Result<Self> {
+    /// The driver of a shard, with its sockets by their numbers, which hands what the engine logs to `key_log`. Must be called
+    /// within a runtime.
+    pub(crate) fn new(place: Place, all: Vec<UdpSocket>, key_log: Option<KeyLogSink>) -> io::Result<Self> {
         let timer = Timer::new(place.shared().clock);
-        let socket = Some(Socket::new(udp, place.shared())?);
-        Ok(Self { place, socket, receiver: Receiver::new(), transmitter: Transmitter::new(), timer, key_log })
+        let transmitter = Transmitter::new(all.len());
+        let sockets = Some(Sockets::new(all, place.shared())?);
+        Ok(Self { place, sockets, receiver: Receiver::new(), transmitter, timer, key_log })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
-        let Self { place, socket: Some(socket), receiver, transmitter, timer, key_log } = self else {
+        let Self { place, sockets: Some(sockets), receiver, transmitter, timer, key_log } = self else {
             return Ok(Next::Stop);
         };
         let shared = &**place.shared();
-        rebind(shared, socket)?;
+        rebind(shared, sockets)?;
         for _ in 0..ROUNDS_PER_TURN {
-            let received = receive(receiver, cx, place, socket, transmitter.has_more())?;
-            let sent = transmit(transmitter, cx, shared, socket)?;
+            let received = receive(receiver, cx, place, sockets, transmitter.has_more())?;
+            let sent = transmit(transmitter, cx, shared, sockets)?;
             if let Some(key_log) = key_log {
                 key_log.drain(shared);
             }
             if received || sent {
                 continue;
             }
-            match rest(cx, shared, timer, transmitter.is_loaded()) {
+            match rest(cx, shared, timer, transmitter.is_full()) {
                 Next::Work => {}
                 next => return Ok(next),
             }
@@ -127,17 +112,16 @@ impl Driver {
     }
 }
 
-/// Takes another socket over, if there is one. Whoever waits to hear of the old one is woken by the new one.
-fn rebind(shared: &Shared, socket: &mut Socket) -> io::Result<()> {
+/// Takes another socket over, if there is one.
+fn rebind(shared: &Shared, sockets: &mut Sockets) -> io::Result<()> {
     let mut locked = shared.lock();
     let Some(udp) = locked.take_socket() else { return Ok(()) };
     locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
     drop(locked);
-    *socket = Socket::new(udp, shared)?;
-    Ok(())
+    sockets.replace_first(udp, shared)
 }
 
-/// Nothing came and nothing can be sent (if `blocked`, because the socket takes no more): is there anything to wait for?
+/// Nothing came and nothing can be sent (if `blocked`, because no socket takes more): is there anything to wait for?
 fn rest(cx: &mut Context<'_>, shared: &Shared, timer: &mut Timer, blocked: bool) -> Next {
     let now = shared.clock.now();
     let mut locked = shared.lock();
@@ -152,7 +136,7 @@ fn rest(cx: &mut Context<'_>, shared: &Shared, timer: &mut Timer, blocked: bool)
         Phase::Closing { deadline, .. } => Some(deadline),
         Phase::Stopped => return Next::Stop,
     };
-    // What the socket does not take now has to wait for the socket, not for the clock.
+    // What no socket takes now has to wait for one of them, not for the clock.
     let engine = if blocked { None } else { locked.engine.poll_timeout() };
     let deadline = [engine, shutdown].into_iter().flatten().min();
     locked.put_driver_to_sleep(cx.waker().clone());
@@ -175,7 +159,7 @@ impl Future for Driver {
             }
             Ok(Next::Sleep) => return Poll::Pending,
             Ok(Next::Stop) => debug!("endpoint stopped"),
-            Err(error) => debug!(%error, "the socket failed"),
+            Err(error) => debug!(%error, "the last socket failed"),
         }
         driver.stop();
         Poll::Ready(())
@@ -183,10 +167,10 @@ impl Future for Driver {
 }
 
 impl Driver {
-    /// Closes the socket, then tells everybody who waits. A shard that fails takes the others with it: an endpoint that
+    /// Closes the sockets, then tells everybody who waits. A shard that fails takes the others with it: an endpoint that
     /// hears a part of its peers only is of no use.
     fn stop(&mut self) {
-        self.socket = None;
+        self.sockets = None;
         self.place.shared().lock().stop();
         for shared in &*self.place.shards {
             shared.lock().close_all(ErrorCode::default(), b"");

@@ -106,6 +106,35 @@ async fn many_connections_use_all_shards_and_every_one_works() {
 }
 
 #[tokio::test]
+async fn path_every_shard_has_every_address() {
+    let also = "127.0.0.2:0".parse().unwrap();
+    let both = |secret, shards| {
+        let builder = builder().also_on(also).shards(shards);
+        builder.bind(any(), identity(secret)).unwrap()
+    };
+    let (client, server) = (both(1, 2), both(2, 3));
+    serve(&server);
+    for address in server.local_addrs() {
+        let connections = dial(&client, &server, address, 32).await;
+        echo(&connections, b"which of them is it?").await;
+        for connection in &connections {
+            assert_eq!(connection.path().map(|path| path.remote), Some(address.into()));
+        }
+    }
+    let connections = each(&server, |shard| shard.connections);
+    // A shard that gets none of 64 is one of 10^11 draws.
+    assert!(connections.iter().all(|count| *count > 0), "{connections:?}");
+    let stats = server.socket_stats();
+    assert_eq!(stats.len(), 2 * server.shards());
+    assert!(stats.iter().all(|socket| socket.sends > 0), "{stats:?}");
+    assert_none_astray(&server);
+    let addresses = vec![also; 16];
+    let many = addresses.into_iter().fold(builder(), Builder::also_on).bind(any(), identity(3));
+    let too_many = many.unwrap_err();
+    assert_eq!(too_many.to_string(), "17 addresses: an endpoint has at most 16");
+}
+
+#[tokio::test]
 async fn diallers_have_shards_too_and_take_them_in_turn() {
     let (client, server) = (bind(1, 3), bind(2, 2));
     serve(&server);

@@ -1,7 +1,8 @@
-//! The steps of an adapter's loop, between the engine and a socket. Waiting is left to the adapter.
+//! The steps of an adapter's loop, between the engine and its sockets. Waiting is left to the adapter.
 
 mod clock;
 mod hardware;
+mod lanes;
 mod receiver;
 #[cfg(test)]
 mod tests;

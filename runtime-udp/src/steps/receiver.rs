@@ -25,12 +25,14 @@ pub enum Left {
     Perhaps,
 }
 
-/// The buffers of a socket's only reader, used again and again: 2 MiB, of which the system provides what has ever been
-/// written to.
+/// The buffers of the only reader of a socket, or of several in turn, used again and again: 2 MiB, of which the system
+/// provides what has ever been written to.
 pub struct Receiver {
     buffers: Box<[[u8; RECV_BUFFER_LEN]]>,
     metas: [RecvMeta; BUFFERS],
     filled: usize,
+    /// Through which socket that came.
+    socket: u16,
     /// How many buffers the next receive may fill.
     asked: usize,
 }
@@ -55,16 +57,18 @@ impl Receiver {
             buffers: vec![[0; RECV_BUFFER_LEN]; BUFFERS].into_boxed_slice(),
             metas: [RecvMeta::default(); BUFFERS],
             filled: 0,
+            socket: 0,
             asked: FEW_BUFFERS,
         }
     }
 
-    /// Receives one batch, in the place of one that was not handed over.
+    /// Receives one batch from the socket that the engine knows by `number`, in the place of one that was not handed over.
     ///
     /// # Errors
     /// As [`DatagramSocket::try_recv`].
-    pub fn receive(&mut self, socket: &impl DatagramSocket) -> io::Result<Left> {
+    pub fn receive(&mut self, number: u16, socket: &impl DatagramSocket) -> io::Result<Left> {
         self.filled = 0;
+        self.socket = number;
         let mut buffers = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; BUFFERS] = core::array::from_fn(|_| {
             IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..]))
@@ -91,7 +95,7 @@ impl Receiver {
         let filled = core::mem::take(&mut self.filled);
         for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
             let arrival = Arrival {
-                local: LocalAddr { socket: 0, ip: meta.dst_ip },
+                local: LocalAddr { socket: self.socket, ip: meta.dst_ip },
                 remote: meta.addr.into(),
                 ecn: meta.ecn.map(ecn),
             };

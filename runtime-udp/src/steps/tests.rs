@@ -1,5 +1,7 @@
 //! Two engines, and a socket whose network is the test.
 
+mod lanes;
+
 use core::net::SocketAddr;
 use std::io;
 
@@ -12,7 +14,7 @@ use quinn_udp::EcnCodepoint;
 use super::*;
 use crate::fake::{FakeSocket, SentTrain};
 use crate::send::{LossCause, Outcome};
-use crate::socket::BATCH_SIZE;
+use crate::socket::{BATCH_SIZE, DatagramSocket};
 
 const NOW: Instant = Instant::ZERO;
 /// When the pacer lets a burst go again, of two packets.
@@ -87,7 +89,7 @@ fn a_received_train_is_cut_into_datagrams() {
     socket.arrive(addr(1), Some(EcnCodepoint::Ce), 2, b"aabbc");
     socket.arrive(addr(2), None, 0, b"");
     socket.arrive(addr(3), Some(EcnCodepoint::Ect0), 9, b"single");
-    let left = receiver.receive(&socket).unwrap();
+    let left = receiver.receive(0, &socket).unwrap();
     assert_eq!(left, if BATCH_SIZE > 3 { Left::Nothing } else { Left::Perhaps });
     let ce = Some(Ecn::Ce);
     assert_eq!(
@@ -109,27 +111,30 @@ fn a_full_batch_may_have_left_something() {
     for _ in 0..9 {
         socket.arrive(addr(1), None, 1, b"x");
     }
-    assert_eq!(receiver.receive(&socket).unwrap(), Left::Perhaps);
+    assert_eq!(receiver.receive(0, &socket).unwrap(), Left::Perhaps);
     assert_eq!(handed(&mut receiver).len(), 8);
-    receiver.receive(&socket).unwrap();
+    receiver.receive(0, &socket).unwrap();
     assert_eq!(handed(&mut receiver).len(), 1);
-    assert_eq!(receiver.receive(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(receiver.receive(0, &socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert!(receiver.is_empty());
 }
 
 #[test]
 fn a_blocked_train_goes_on_where_it_stopped() {
     let (mut engine, _) = busy();
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
-    assert!(transmitter.load(LATER, &mut engine, &socket));
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::default());
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
     socket.script_send(Outcome::Blocked { accepted: 1_200 });
     socket.script_send(Outcome::Blocked { accepted: 0 });
-    assert_eq!(transmitter.send(&socket), Sending::Blocked);
+    assert_eq!(transmitter.send(0, &socket), Sending::Blocked);
     let packets = engine.stats().datagrams_sent;
-    assert!(transmitter.is_loaded() && transmitter.load(LATER, &mut engine, &socket));
+    assert!(transmitter.is_loaded(0) && transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
     assert_eq!(engine.stats().datagrams_sent, packets, "no train is built before the last one is gone");
-    assert_eq!((transmitter.send(&socket), transmitter.send(&socket)), (Sending::Blocked, Sending::Done));
-    assert!(!transmitter.is_loaded());
+    assert_eq!(
+        (transmitter.send(0, &socket), transmitter.send(0, &socket)),
+        (Sending::Blocked, Sending::Done)
+    );
+    assert!(!transmitter.is_loaded(0));
     let sent = socket.take_sent();
     let bytes: Vec<u8> = sent.iter().flat_map(|train| train.contents.clone()).collect();
     assert!(sent.len() == 2 && sent[0].contents.len() == 1_200 && bytes.len() == 2_400);
@@ -144,14 +149,14 @@ fn a_blocked_train_goes_on_where_it_stopped() {
 #[test]
 fn a_lost_train_is_gone_and_one_that_was_too_large_says_whose_it_was() {
     let (mut engine, connection) = busy();
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 1), Transmitter::new());
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 1), Transmitter::default());
     socket.script_send(Outcome::Lost(LossCause::NoBuffers));
     socket.script_send(Outcome::Lost(LossCause::TooBig));
-    assert!(transmitter.load(LATER, &mut engine, &socket));
-    assert_eq!(transmitter.send(&socket), Sending::TooLarge { connection, size: 1_200 });
-    assert_eq!(transmitter.send(&socket), Sending::Done, "nothing to send is no error");
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
+    assert_eq!(transmitter.send(0, &socket), Sending::TooLarge { connection, size: 1_200 });
+    assert_eq!(transmitter.send(0, &socket), Sending::Done, "nothing to send is no error");
     assert!(transmitter.has_more(), "the engine may take it up with smaller ones");
-    assert!(!transmitter.is_loaded() && socket.take_sent().is_empty());
+    assert!(!transmitter.is_loaded(0) && socket.take_sent().is_empty());
 }
 
 /// The lengths of what was sent.
@@ -162,19 +167,19 @@ fn trains(sent: &[SentTrain]) -> Vec<usize> {
 #[test]
 fn trains_of_several_connections_are_gathered() {
     let (mut engine, _) = busy_with(5);
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
-    assert!(transmitter.load(LATER, &mut engine, &socket));
-    assert_eq!(transmitter.send(&socket), Sending::Done);
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::default());
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
+    assert_eq!(transmitter.send(0, &socket), Sending::Done);
     assert_eq!(trains(&socket.take_sent()), [2_400; 5]);
 }
 
 #[test]
 fn no_more_is_gathered_than_half_a_full_train_and_one_more() {
     let (mut engine, _) = busy_with(30);
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::default());
     let mut loads = Vec::new();
-    while transmitter.load(LATER, &mut engine, &socket) {
-        assert_eq!(transmitter.send(&socket), Sending::Done);
+    while transmitter.load(LATER, &mut engine, socket.max_gso_segments()) {
+        assert_eq!(transmitter.send(0, &socket), Sending::Done);
         loads.push(socket.take_sent().len());
         assert_eq!(transmitter.has_more(), loads.len() < 3);
     }
@@ -185,16 +190,16 @@ fn no_more_is_gathered_than_half_a_full_train_and_one_more() {
 #[test]
 fn what_is_blocked_waits_with_all_that_is_behind_it() {
     let (mut engine, _) = busy_with(4);
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
-    assert!(transmitter.load(LATER, &mut engine, &socket));
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::default());
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
     socket.script_send(Outcome::Sent);
     socket.script_send(Outcome::Blocked { accepted: 1_200 });
     socket.script_send(Outcome::Blocked { accepted: 0 });
-    assert_eq!(transmitter.send(&socket), Sending::Blocked);
+    assert_eq!(transmitter.send(0, &socket), Sending::Blocked);
     let packets = engine.stats().datagrams_sent;
-    assert!(transmitter.load(LATER, &mut engine, &socket));
-    assert_eq!(transmitter.send(&socket), Sending::Blocked);
-    assert_eq!(transmitter.send(&socket), Sending::Done);
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
+    assert_eq!(transmitter.send(0, &socket), Sending::Blocked);
+    assert_eq!(transmitter.send(0, &socket), Sending::Done);
     assert_eq!(engine.stats().datagrams_sent, packets);
     let sent = socket.take_sent();
     assert_eq!(trains(&sent), [2_400, 1_200, 1_200, 2_400, 2_400]);
@@ -207,37 +212,36 @@ fn what_is_blocked_waits_with_all_that_is_behind_it() {
 #[test]
 fn losses_among_several_are_their_own_connections() {
     let (mut engine, handles) = busy_with(5);
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
-    assert!(transmitter.load(LATER, &mut engine, &socket));
+    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::default());
+    assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
     for cause in [LossCause::TooBig, LossCause::NoBuffers] {
         socket.script_send(Outcome::Lost(cause));
         socket.script_send(Outcome::Sent);
     }
     socket.script_send(Outcome::Lost(LossCause::TooBig));
     let mut too_large = Vec::new();
-    while let Sending::TooLarge { connection, size: 1_200 } = transmitter.send(&socket) {
+    while let Sending::TooLarge { connection, size: 1_200 } = transmitter.send(0, &socket) {
         too_large.push(connection);
     }
     assert_eq!(too_large, [handles[0], handles[4]]);
     assert_eq!(trains(&socket.take_sent()), [2_400; 2]);
-    assert!(!transmitter.is_loaded());
+    assert!(!transmitter.is_loaded(0));
 }
 
 #[test]
 fn trains_are_no_longer_than_the_socket_takes() {
     for segments in [1, 2] {
         let (mut engine, _) = busy();
-        let (socket, mut transmitter) = (FakeSocket::new(addr(1), segments), Transmitter::new());
-        assert!(transmitter.load(LATER, &mut engine, &socket));
-        assert_eq!(transmitter.send(&socket), Sending::Done);
+        let (socket, mut transmitter) = (FakeSocket::new(addr(1), segments), Transmitter::default());
+        assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
+        assert_eq!(transmitter.send(0, &socket), Sending::Done);
         assert_eq!(socket.take_sent()[0].contents.len(), segments * 1_200);
     }
 }
 
 #[test]
 fn an_idle_engine_has_nothing_to_load() {
-    let (socket, mut transmitter) = (FakeSocket::new(addr(1), 64), Transmitter::new());
-    assert!(!transmitter.load(LATER, &mut endpoint(1), &socket));
+    assert!(!Transmitter::default().load(LATER, &mut endpoint(1), 64));
 }
 
 #[test]

@@ -1,45 +1,26 @@
-//! From the engine to the socket, in trains, and several trains at once.
+//! From the engine to the sockets, in trains, and several trains at once.
 
-use core::net::{IpAddr, SocketAddr};
+use dunlin_core::{ConnectionHandle, Endpoint, Instant, TrainLimit, Transmit};
 
-use dunlin_core::{ConnectionHandle, Ecn, Endpoint, Instant, TrainLimit, Transmit, TransportAddr};
-use quinn_udp::EcnCodepoint;
-use smallvec::SmallVec;
-
-use crate::send::{BatchOutcome, LossCause, Outcome};
+use super::lanes::{GATHER, Lane, MESSAGES};
 use crate::socket::DatagramSocket;
 
-/// The most messages that are gathered for one send.
-const MESSAGES: usize = 128;
-
-/// Trains are gathered up to this many bytes, and the one that passes it is the last: half of a full train, so that a
-/// full one goes alone, and the engine is not kept for longer than one and a half take to build.
-const GATHER: usize = TrainLimit::MAX_BYTES / 2;
-
-/// The trains that are being sent.
+/// The trains that are being sent, through one socket or several, which are known by their numbers
+/// ([`LocalAddr::socket`](dunlin_core::LocalAddr::socket)).
+///
+/// A socket that takes no more holds no other one up. While the only one does not, nothing is built; but of several, each
+/// keeps one load (97 KB at most), and what the engine builds for it beyond that is lost, and counted
+/// ([`SocketStats::lost_overflow`](crate::SocketStats::lost_overflow)): it is as if the network had dropped it.
 #[derive(Debug)]
 pub struct Transmitter {
-    /// The bytes of the trains, one behind the other, used again and again.
-    bytes: Vec<u8>,
-    /// What was gathered, of which the first `gone` are sent or lost.
-    trains: Vec<Train>,
-    gone: usize,
+    /// One for each socket, in their order. The first has its room from the beginning, the others when they need it.
+    lanes: Vec<Lane>,
+    /// The socket of the latest train, into whose bytes the engine builds the next: mostly it is the same one's.
+    latest: usize,
     more: bool,
 }
 
-/// What is left to send of a train: `len` bytes from `start` on.
-#[derive(Clone, Copy, Debug)]
-struct Train {
-    connection: ConnectionHandle,
-    destination: SocketAddr,
-    source: Option<IpAddr>,
-    ecn: Option<EcnCodepoint>,
-    segment_size: usize,
-    start: usize,
-    len: usize,
-}
-
-/// How far the trains came.
+/// How far the trains of a socket came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Sending {
@@ -59,118 +40,94 @@ pub enum Sending {
 
 impl Default for Transmitter {
     fn default() -> Self {
-        Self::new()
+        Self::new(1)
     }
 }
 
 impl Transmitter {
-    /// No trains.
+    /// No trains, and so many sockets; at least one.
     #[must_use]
-    pub fn new() -> Self {
-        let bytes = Vec::with_capacity(GATHER + TrainLimit::MAX_BYTES);
-        Self { bytes, trains: Vec::with_capacity(MESSAGES), gone: 0, more: false }
+    pub fn new(sockets: usize) -> Self {
+        let mut lanes = vec![Lane::roomy()];
+        lanes.resize_with(sockets.max(1), Lane::default);
+        Self { lanes, latest: 0, more: false }
     }
 
-    /// Whether there are trains that have not been sent. When the last [`send`](Self::send) was blocked, they wait for the
-    /// socket, not for the clock.
+    /// Whether there are trains for a socket that have not been sent. When the last [`send`](Self::send) was blocked, they
+    /// wait for the socket.
     #[must_use]
-    pub const fn is_loaded(&self) -> bool {
-        self.gone < self.trains.len()
+    pub fn is_loaded(&self, socket: usize) -> bool {
+        self.lanes.get(socket).is_some_and(Lane::is_loaded)
     }
 
-    /// Whether the engine had more to send when the trains were full, or has since: whether another
+    /// Whether there are trains for every socket, so that no more are built. When the last sends were blocked, it is no use
+    /// to wait for the clock.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lanes.iter().all(Lane::is_loaded)
+    }
+
+    /// Whether the engine had more to send when the trains were enough, or has since: whether another
     /// [`load`](Self::load) is worth it before something happens.
     #[must_use]
     pub const fn has_more(&self) -> bool {
         self.more
     }
 
-    /// Has the engine do what is due, and build trains if there are none: a full one, or several that leave together.
-    /// `false`: there is nothing to send.
-    pub fn load(&mut self, now: Instant, engine: &mut Endpoint, socket: &impl DatagramSocket) -> bool {
-        if !self.is_loaded() {
-            let limit = TrainLimit { segments: socket.max_gso_segments(), bytes: TrainLimit::MAX_BYTES };
-            self.bytes.clear();
-            self.trains.clear();
-            self.gone = 0;
+    /// Has the engine do what is due, and build trains if there are none for some socket: a full one, or several that leave
+    /// together. None has more than `segments` datagrams: ask [`DatagramSocket::max_gso_segments`] of the sockets, and
+    /// take the largest. `false`: there is nothing to send.
+    pub fn load(&mut self, now: Instant, engine: &mut Endpoint, segments: usize) -> bool {
+        if !self.is_full() {
+            self.lanes.iter_mut().for_each(Lane::tidy);
             engine.handle_timeout(now);
-            self.more = true;
-            while self.trains.len() < MESSAGES && self.bytes.len() < GATHER {
-                let Some(transmit) = engine.poll_transmit(now, limit, &mut self.bytes) else {
-                    self.more = false;
-                    break;
-                };
-                self.trains.extend(Train::new(&transmit, self.bytes.len()));
-            }
+            self.gather(now, engine, TrainLimit { segments, bytes: TrainLimit::MAX_BYTES });
         }
-        self.is_loaded()
+        self.lanes.iter().any(Lane::is_loaded)
     }
 
-    /// Sends the trains, or what is left of them.
-    pub fn send(&mut self, socket: &impl DatagramSocket) -> Sending {
-        loop {
-            let outcome = match &self.trains[self.gone..] {
-                [] => return Sending::Done,
-                [train] => socket.try_send(&train.of(&self.bytes)),
-                trains => {
-                    let batch: SmallVec<[_; MESSAGES]> =
-                        trains.iter().map(|train| train.of(&self.bytes)).collect();
-                    let BatchOutcome { sent, last } = socket.try_send_batch(&batch);
-                    self.gone += sent;
-                    last
-                }
+    fn gather(&mut self, now: Instant, engine: &mut Endpoint, limit: TrainLimit) {
+        let (mut messages, mut bytes) = (0, 0);
+        self.more = true;
+        while messages < MESSAGES && bytes < GATHER {
+            let lane = &mut self.lanes[self.latest];
+            let Some(transmit) = engine.poll_transmit(now, limit, &mut lane.bytes) else {
+                self.more = false;
+                break;
             };
-            // The one at which it stopped, if there is one.
-            let Some(train) = self.trains.get_mut(self.gone) else { return Sending::Done };
-            match outcome {
-                Outcome::Sent => {}
-                Outcome::Blocked { accepted } => {
-                    train.start += accepted;
-                    train.len -= accepted.min(train.len);
-                    return Sending::Blocked;
-                }
-                Outcome::Lost(LossCause::TooBig) => {
-                    self.gone += 1;
-                    self.more = true;
-                    return Sending::TooLarge { connection: train.connection, size: train.segment_size };
-                }
-                Outcome::Lost(_) => {}
-            }
-            self.gone += 1;
+            messages += 1;
+            bytes += transmit.len;
+            self.sort(&transmit);
         }
     }
-}
 
-impl Train {
-    /// A train that ends at `end`. `None` if it is for no IP address, where nobody is heard of here.
-    fn new(transmit: &Transmit, end: usize) -> Option<Self> {
-        let TransportAddr::Ip(destination) = transmit.remote else { return None };
-        Some(Self {
-            connection: transmit.connection,
-            destination,
-            source: transmit.local.ip,
-            ecn: transmit.ecn.map(ecn),
-            segment_size: transmit.segment_size,
-            start: end.saturating_sub(transmit.len),
-            len: transmit.len,
-        })
-    }
-
-    fn of<'a>(&self, bytes: &'a [u8]) -> quinn_udp::Transmit<'a> {
-        quinn_udp::Transmit {
-            destination: self.destination,
-            ecn: self.ecn,
-            contents: bytes.get(self.start..self.start + self.len).unwrap_or_default(),
-            segment_size: Some(self.segment_size),
-            src_ip: self.source,
+    /// Puts the train that was just built where it belongs.
+    fn sort(&mut self, transmit: &Transmit) {
+        let owner = usize::from(transmit.local.socket);
+        if owner == self.latest {
+            self.lanes[owner].keep_last(transmit);
+        } else if let Ok([built, lane]) = self.lanes.get_disjoint_mut([self.latest, owner]) {
+            lane.take_last_of(built, transmit);
+            self.latest = owner;
+        } else {
+            // There is no such socket.
+            self.lanes[self.latest].drop_last(transmit);
         }
     }
-}
 
-const fn ecn(codepoint: Ecn) -> EcnCodepoint {
-    match codepoint {
-        Ecn::Ect0 => EcnCodepoint::Ect0,
-        Ecn::Ect1 => EcnCodepoint::Ect1,
-        Ecn::Ce => EcnCodepoint::Ce,
+    /// Sends the trains for a socket, or what is left of them.
+    pub fn send(&mut self, number: usize, socket: &impl DatagramSocket) -> Sending {
+        let Some(lane) = self.lanes.get_mut(number) else { return Sending::Done };
+        let sending = lane.send(socket);
+        // The engine may take it up with smaller ones.
+        self.more |= matches!(sending, Sending::TooLarge { .. });
+        sending
+    }
+
+    /// Forgets the trains for a socket that is gone.
+    pub fn discard(&mut self, socket: usize) {
+        if let Some(lane) = self.lanes.get_mut(socket) {
+            lane.clear();
+        }
     }
 }

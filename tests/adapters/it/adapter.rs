@@ -4,9 +4,10 @@ use core::future::Future;
 use core::net::SocketAddr;
 
 use dunlin_core::{
-    CloseReason, Config, ConnectOptions, Duration, ErrorCode, Peer, PublicKey, QotpPublicKey, Undelivered,
-    WireVersion,
+    CloseReason, Config, ConnectOptions, Duration, ErrorCode, Peer, PublicKey, QotpPublicKey, TransportAddr,
+    Undelivered, WireVersion,
 };
+use dunlin_mio::UdpSocket;
 
 /// Nothing takes this long unless it hangs, not even on a machine that stands still for a while.
 pub(crate) const TOO_LONG: Duration = Duration::from_secs(600);
@@ -41,8 +42,13 @@ pub(crate) trait Adapter: Sized {
     /// Runs a scenario to its end.
     fn run<F: Future<Output = ()>>(scenario: impl FnOnce(Self) -> F);
 
+    /// Binds an endpoint to all of these addresses, at least one.
+    fn bind_all(&self, addresses: &[SocketAddr], secret: u8, config: Config) -> Self::Node;
+
     /// Binds an endpoint.
-    fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> Self::Node;
+    fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> Self::Node {
+        self.bind_all(&[address], secret, config)
+    }
 }
 
 /// An endpoint.
@@ -50,6 +56,11 @@ pub(crate) trait Node {
     type Link: Link;
 
     fn local_addr(&self) -> SocketAddr;
+    fn local_addrs(&self) -> Vec<SocketAddr>;
+    /// What each socket has sent.
+    fn sends(&self) -> Vec<u64>;
+    /// Puts another socket in the place of the first.
+    fn rebind(&self, socket: UdpSocket);
     fn public_key(&self) -> PublicKey;
     fn qotp_public_key(&self) -> QotpPublicKey;
     /// Dials, and waits until the connection stands.
@@ -69,6 +80,8 @@ pub(crate) trait Link {
     type Recv: RecvHalf;
 
     fn wire(&self) -> WireVersion;
+    /// Where the peer is.
+    fn remote(&self) -> TransportAddr;
     async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
     async fn open_uni(&self) -> Result<Self::Send, Fault>;
     async fn accept_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;

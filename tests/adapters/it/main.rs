@@ -7,6 +7,7 @@ mod adapter;
 mod over_mio;
 mod over_tokio;
 mod scenarios;
+mod watch;
 
 /// A test of each scenario for each adapter.
 macro_rules! over_every_adapter {
@@ -43,6 +44,11 @@ over_every_adapter! {
         a_graceful_close_delivers_first,
         a_closed_endpoint_takes_nothing_new,
         an_endpoint_without_connections_closes_at_once;
+    paths:
+        path_every_address_answers_for_itself,
+        path_a_dial_leaves_through_the_socket_that_it_names,
+        path_sockets_are_used_side_by_side,
+        path_another_first_socket_leaves_the_others_alone;
     qotp:
         qotp_carries_streams_in_both_flows,
         native_and_qotp_share_an_endpoint,

@@ -11,11 +11,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
+use dunlin_core::TransportAddr;
 use dunlin_mio::mio::{self, Events, Token};
 use dunlin_mio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionHandle, DatagramError,
     Direction, Endpoint, ErrorCode, Event, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError,
-    RunError, StreamId, Undelivered, WireVersion, WriteError,
+    RunError, StreamId, UdpSocket, Undelivered, WireVersion, WriteError,
 };
 
 use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
@@ -105,8 +106,10 @@ impl Adapter for Mio {
         }
     }
 
-    fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> At {
-        let mut endpoint = Endpoint::bind(address, config, Identity::from_secret([secret; 32])).unwrap();
+    fn bind_all(&self, addresses: &[SocketAddr], secret: u8, config: Config) -> At {
+        let builder = addresses[1..].iter().fold(Endpoint::builder(), |builder, also| builder.also_on(*also));
+        let bound = builder.config(config).bind(addresses[0], Identity::from_secret([secret; 32]));
+        let mut endpoint = bound.unwrap().remove(0);
         let mut all = self.0.borrow_mut();
         let index = all.hosts.len();
         endpoint.register(all.poll.registry(), Token(index)).unwrap();
@@ -155,6 +158,18 @@ impl Node for At {
 
     fn local_addr(&self) -> SocketAddr {
         self.with(|host| host.endpoint.local_addr())
+    }
+
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.with(|host| host.endpoint.local_addrs().to_vec())
+    }
+
+    fn sends(&self) -> Vec<u64> {
+        self.with(|host| host.endpoint.sockets().map(|socket| socket.stats().sends).collect())
+    }
+
+    fn rebind(&self, socket: UdpSocket) {
+        self.with(|host| host.endpoint.rebind(socket)).unwrap();
     }
 
     fn public_key(&self) -> PublicKey {
@@ -252,6 +267,10 @@ impl Link for On {
 
     fn wire(&self) -> WireVersion {
         self.once(|view| view.wire()).expect("it is not forgotten")
+    }
+
+    fn remote(&self) -> TransportAddr {
+        self.once(|view| view.path().remote).expect("it is not forgotten")
     }
 
     async fn open_bi(&self) -> Result<(Half, Half), Fault> {

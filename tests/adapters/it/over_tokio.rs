@@ -5,10 +5,11 @@ use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
+use dunlin_core::TransportAddr;
 use dunlin_tokio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionError, DatagramError, Endpoint,
     ErrorCode, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError, RecvStream, SendStream,
-    Undelivered, WireVersion, WriteError,
+    UdpSocket, Undelivered, WireVersion, WriteError,
 };
 
 use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
@@ -25,8 +26,9 @@ impl Adapter for Tokio {
         runtime.block_on(guarded).expect("the scenario hangs");
     }
 
-    fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> Endpoint {
-        Endpoint::bind(address, config, Identity::from_secret([secret; 32])).unwrap()
+    fn bind_all(&self, addresses: &[SocketAddr], secret: u8, config: Config) -> Endpoint {
+        let builder = addresses[1..].iter().fold(Endpoint::builder(), |builder, also| builder.also_on(*also));
+        builder.config(config).bind(addresses[0], Identity::from_secret([secret; 32])).unwrap()
     }
 }
 
@@ -35,6 +37,18 @@ impl Node for Endpoint {
 
     fn local_addr(&self) -> SocketAddr {
         Self::local_addr(self)
+    }
+
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        Self::local_addrs(self)
+    }
+
+    fn sends(&self) -> Vec<u64> {
+        self.socket_stats().iter().map(|stats| stats.sends).collect()
+    }
+
+    fn rebind(&self, socket: UdpSocket) {
+        Self::rebind(self, socket).unwrap();
     }
 
     fn public_key(&self) -> PublicKey {
@@ -73,6 +87,10 @@ impl Link for Connection {
 
     fn wire(&self) -> WireVersion {
         Self::wire(self)
+    }
+
+    fn remote(&self) -> TransportAddr {
+        self.path().expect("it stands").remote
     }
 
     async fn open_bi(&self) -> Result<(SendStream, RecvStream), Fault> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod dialling;
 pub(crate) mod ends;
+pub(crate) mod paths;
 pub(crate) mod qotp;
 pub(crate) mod streams;
 
