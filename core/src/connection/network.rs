@@ -72,6 +72,14 @@ impl Connection {
         }
     }
 
+    /// If the peer was busy and is not heard any more, and there may be more to come, it is asked: perhaps it sends to an
+    /// address at which we were.
+    pub(super) fn look_for_peer(&mut self, at: PathSlot, now: Instant) {
+        let (pto, awaited) = (self.pto(at), self.awaits_peer());
+        let path = &mut self.paths[at];
+        path.ping_owed |= path.vigil.look(now, pto) && awaited;
+    }
+
     /// Whether the peer may have something in flight to us: streams are open, or it sends datagrams, which end without a
     /// word.
     fn awaits_peer(&self) -> bool {

@@ -100,12 +100,15 @@ impl Connection {
         let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
         let heard = Heard::new(arrival, datagram.len(), newest);
-        let missed = self.is_peer_missed(at, now);
+        let (missed, silence) = (self.is_peer_missed(at, now), self.idle.silence(now));
         self.on_authentic(at, cx, now, arrival, datagram.len());
         if newest {
             self.on_packet_to(at, to);
         }
         let (disposition, said) = self.apply_packet(at, cx, now, numbered.number, arrival.ecn, payload);
+        if said.ack_eliciting {
+            self.paths[at].vigil.on_heard(now, silence, timing.pto);
+        }
         self.follow(at, cx, now, &heard, &said);
         if missed {
             self.paths[at].loss.on_peer_heard();

@@ -50,7 +50,10 @@ impl Connection {
         ];
         let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
         let loss = path.loss.deadline(self.pto(at), outstanding);
-        [to_send, loss, path.mtu().deadline(), self.move_timeout(at)].into_iter().flatten().min()
+        [to_send, loss, path.mtu().deadline(), self.move_timeout(at), path.vigil.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
@@ -128,6 +131,9 @@ impl Connection {
         self.end_move_if_over(at, cx, now);
         if is_due(self.paths[at].mtu().deadline()) {
             self.on_mtu_deadline(at, now);
+        }
+        if is_due(self.paths[at].vigil.deadline()) {
+            self.look_for_peer(at, now);
         }
         if is_due(self.idle.keep_alive_due(outstanding)) {
             self.paths[at].ping_owed = true;

@@ -6,6 +6,7 @@ pub(crate) mod moving;
 pub(crate) mod mtu;
 pub(crate) mod table;
 pub(crate) mod validate;
+pub(crate) mod vigil;
 
 use alloc::boxed::Box;
 
@@ -24,6 +25,7 @@ use ecn::EcnValidation;
 use moving::Move;
 use mtu::Mtu;
 use validate::Validation;
+use vigil::Vigil;
 
 /// How often each side has changed the id that it sends to. Who has changed less often follows the other, and only then:
 /// so a change is answered by one, and not for ever.
@@ -65,6 +67,8 @@ pub(crate) struct Path {
     pub(crate) pacer: Pacer,
     /// The peer seems to be elsewhere.
     pub(crate) moving: Option<Box<Move>>,
+    /// Is the peer silent that was busy?
+    pub(crate) vigil: Vigil,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
@@ -103,6 +107,7 @@ impl Path {
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
             moving: None,
+            vigil: Vigil::new(),
             ping_owed: false,
             quiet: 0,
         }

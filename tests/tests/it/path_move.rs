@@ -26,19 +26,19 @@ fn mapped(port: u16) -> SocketAddr {
 
 /// Shows a host under another address, which may be changed: what goes to an earlier one is lost. 20 Mbit/s and 10 ms each
 /// way, with a queue of 250 kB.
-fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Cell<SocketAddr>> {
+fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Nat> {
     behind_lossy_nat(pair, inside, 0)
 }
 
 /// The same, with so many of 100 packets lost each way.
-fn behind_lossy_nat(pair: &mut Pair, inside: SocketAddr, percent: u64) -> Rc<Cell<SocketAddr>> {
-    let outside = Rc::new(Cell::new(mapped(1)));
-    let (shown, mut free) = (Rc::clone(&outside), [Instant::ZERO; 2]);
+fn behind_lossy_nat(pair: &mut Pair, inside: SocketAddr, percent: u64) -> Rc<Nat> {
+    let nat = Rc::new(Nat { outside: Cell::new(mapped(1)), dark: Cell::new(false) });
+    let (here, mut free) = (Rc::clone(&nat), [Instant::ZERO; 2]);
     let mut rng = pair.world.rng(7);
     pair.world.add_tap(move |passing| {
         let (from, to, way) = if passing.from == inside {
-            (shown.get(), passing.to, 0)
-        } else if passing.to == shown.get() {
+            (here.outside.get(), passing.to, 0)
+        } else if passing.to == here.outside.get() && !here.dark.get() {
             (passing.from, inside, 1)
         } else {
             return Verdict::Drop;
@@ -57,7 +57,15 @@ fn behind_lossy_nat(pair: &mut Pair, inside: SocketAddr, percent: u64) -> Rc<Cel
         }
         Verdict::Drop
     });
-    outside
+    nat
+}
+
+/// A NAT of one host.
+struct Nat {
+    /// The address that it shows.
+    outside: Cell<SocketAddr>,
+    /// Whether nothing passes to the host.
+    dark: Cell<bool>,
 }
 
 /// Which way data goes.
@@ -77,7 +85,7 @@ struct Transfer {
     pair: Pair,
     client: ConnectionHandle,
     server: ConnectionHandle,
-    outside: Rc<Cell<SocketAddr>>,
+    nat: Rc<Nat>,
     /// What the server and the client receive.
     seen: [Rc<RefCell<Received>>; 2],
     way: Way,
@@ -116,19 +124,19 @@ impl Transfer {
         let mut pair =
             Pair::with(seed, quick(), settings.clone(), settings, Boxed(client_app), Boxed(server_app));
         let inside = if client_moves { pair.client_addr } else { pair.server_addr };
-        let outside = behind_lossy_nat(&mut pair, inside, loss);
+        let nat = behind_lossy_nat(&mut pair, inside, loss);
         if !client_moves {
-            pair.server_addr = outside.get();
+            pair.server_addr = nat.outside.get();
         }
         let client = pair.dial();
         let server = pair.server_connection(Duration::from_secs(5)).expect("it connects");
         pair.world.run_for(ms(500 + seed % 100));
-        Self { pair, client, server, outside, seen: [at_server, at_client], way }
+        Self { pair, client, server, nat, seen: [at_server, at_client], way }
     }
 
     /// The NAT forgets its mapping: from now on it shows `to`.
     fn remap(&mut self, to: SocketAddr) {
-        self.outside.set(to);
+        self.nat.outside.set(to);
     }
 
     fn path(&mut self, at_server: bool) -> PathStats {
@@ -179,6 +187,28 @@ fn a_nat_rebinding_is_followed() {
             assert!(gap <= GAP, "{way:?}: {gap:?}");
             assert_eq!(transfer.path(true).remote, TransportAddr::Ip(mapped(2)));
             transfer.pair.finish();
+        }
+    }
+}
+
+/// The NAT forgets in a pause, and whoever receives has acknowledged all that it has.
+#[test]
+fn a_nat_rebinding_between_two_packets_is_followed() {
+    for seed in seeds(5) {
+        for way in WAYS {
+            for client_moves in [true, false] {
+                let mut transfer = Transfer::begin(seed, way, client_moves);
+                // What would reach the one behind the NAT is lost from now on, until nothing is left to acknowledge.
+                transfer.nat.dark.set(true);
+                transfer.pair.world.run_for(ms(60));
+                transfer.nat.dark.set(false);
+                transfer.remap(mapped(2));
+                let gap = transfer.longest_gap();
+                // A probe timeout until somebody asks, and the rest as usual.
+                assert!(gap <= ms(60) + GAP, "{way:?}, {client_moves}: {gap:?}");
+                assert_eq!(transfer.path(client_moves).remote, TransportAddr::Ip(mapped(2)));
+                transfer.pair.finish();
+            }
         }
     }
 }
@@ -288,10 +318,10 @@ fn an_unconfirmed_connection_does_not_move() {
     let inside = pair.client_addr;
     let sent = record(&mut pair.world);
     let lost = drop_while(&mut pair.world, |passing| kind(passing.bytes) == DATA);
-    let outside = behind_nat(&mut pair, inside);
+    let nat = behind_nat(&mut pair, inside);
     pair.dial();
     pair.world.run_for(ms(300));
-    outside.set(mapped(2));
+    nat.outside.set(mapped(2));
     pair.world.run_for(ms(300));
     assert!(!pair.server().traffic.contains_key(&mapped(2)), "no Data has come, so nothing goes there");
     lost.set(false);
@@ -308,12 +338,12 @@ fn an_unconfirmed_connection_does_not_move() {
 fn who_is_not_trusted_yet_is_not_followed() {
     let mut pair = Pair::with(1, quick(), config(), config(), AcceptAll, AcceptAll);
     let inside = pair.server_addr;
-    let outside = behind_nat(&mut pair, inside);
-    pair.server_addr = outside.get();
+    let nat = behind_nat(&mut pair, inside);
+    pair.server_addr = nat.outside.get();
     let client = pair.dial_as(dunlin_core::Peer::Unknown);
     let server = pair.server_connection(Duration::from_secs(1)).expect("it connects");
     pair.world.run_for(ms(200));
-    outside.set(mapped(2));
+    nat.outside.set(mapped(2));
     let speak = |pair: &mut Pair| {
         pair.on_server(server, |connection| {
             let id = connection.open_uni().unwrap();

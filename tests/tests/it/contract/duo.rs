@@ -223,11 +223,12 @@ impl Duo {
         events
     }
 
-    /// Lets `span` pass on a link that delays by `delay` and loses what `loses` says. Events are left alone unless a
-    /// side accepts.
+    /// Lets `span` pass on a link that delays by `delay`, or less for what follows another packet, and loses what `loses`
+    /// says. Events are left alone unless a side accepts.
     pub(super) fn run(&mut self, span: Duration, delay: Duration, mut loses: impl FnMut() -> bool) {
         let end = self.now + span;
         let limit = TrainLimit::OFFLOAD;
+        let mut arrival = Instant::MAX;
         while self.now < end {
             for side in 0..2 {
                 if self.sides[side].accepts {
@@ -235,10 +236,13 @@ impl Duo {
                 }
                 self.settle(side, limit);
             }
-            let arrival = if self.wire.is_empty() { Instant::MAX } else { self.now + delay };
+            if !self.wire.is_empty() {
+                arrival = arrival.min(self.now + delay);
+            }
             let due = self.sides.iter().filter_map(|side| side.endpoint.poll_timeout()).min();
             self.now = arrival.min(due.unwrap_or(Instant::MAX)).min(end).max(self.now);
             if self.now == arrival {
+                arrival = Instant::MAX;
                 for flight in core::mem::take(&mut self.wire) {
                     if !loses() {
                         self.deliver(flight);
