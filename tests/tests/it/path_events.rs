@@ -6,7 +6,7 @@ use dunlin_core::{
     ConnectionHandle, Duration, ErrorCode, Event, NetworkChange, PathCursor, PathEvent, PathId,
     TransportAddr, Tuple,
 };
-use dunlin_sim::{Pair, seeds};
+use dunlin_sim::{AcceptAll, Pair, config, seeds};
 
 use crate::common::{ms, quick};
 use crate::path_move::{behind_nat, mapped};
@@ -152,7 +152,10 @@ fn path_events_ring_is_made_late() {
     let (client, server) = pair.connect();
     pair.world.run_for(ms(200));
     outside.set(mapped(2));
-    pair.on_client(client, |connection| connection.send_datagram(b"here").unwrap());
+    pair.on_client(client, |connection| {
+        let id = connection.open_uni().unwrap();
+        connection.write(id, b"here").unwrap();
+    });
     pair.world.run_for(ms(300));
     pair.on_server(server, |connection| {
         assert_eq!(connection.path().remote, ip(mapped(2)), "it has moved");
@@ -169,7 +172,7 @@ fn path_events_ring_is_made_late() {
 #[test]
 fn path_events_begin_with_the_handshake_and_end_with_the_connection() {
     for qotp in [false, true] {
-        let mut pair = Pair::new(1, quick());
+        let mut pair = Pair::with(1, quick(), config(), config().accept_qotp(qotp), AcceptAll, AcceptAll);
         let client = if qotp { pair.dial_qotp(true) } else { pair.dial() };
         let mut cursor = pair.on_client(client, |connection| connection.subscribe_paths());
         assert_eq!(pair.on_client(client, |connection| connection.path_events(&mut cursor)), None);
