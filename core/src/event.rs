@@ -28,6 +28,8 @@ pub enum Event {
     DatagramReceived,
     /// The datagram queue has room again.
     DatagramSendable,
+    /// Something happened to a path: `path_events` has it. Told to those alone who have called `subscribe_paths`.
+    Path,
     /// The connection ended. What was received before can still be read until it is forgotten.
     Closed(CloseReason),
 }

@@ -43,7 +43,7 @@ pub use bytes::Bytes;
 pub use config::{AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
-pub use connection::view::{Connection, ConnectionState, PathStats, PeerIdentity};
+pub use connection::view::{Connection, ConnectionState, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
 pub use crypto::{
     CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
@@ -58,8 +58,10 @@ pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
-pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr};
+pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr, Tuple};
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
+pub use path::events::{PathCursor, PathEvent, PathLog};
+pub use path::stats::PathStats;
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};

@@ -117,6 +117,8 @@
 //!
 //! - Events are hints and told once: a stream is [`Event::Readable`] once until a read has found nothing, so read until
 //!   [`ReadError::Blocked`]. A loop does not wait while there are events to fetch.
+//! - What happens to paths is told to those who ask: [`Connection::subscribe_paths`], then at each [`Event::Path`]
+//!   [`Connection::path_events`] until it has no more. When the event is [`Event::Closed`], the last ones are there still.
 //! - [`Endpoint::poll_timeout`] is right until something changes: ask it last.
 //! - Everything is one thread's work, though any thread's. From another one, [`Driver::waker`] ends the wait; a channel says what for.
 //! - The endpoint owns its socket. [`Endpoint::close`] may come twice; later calls say `Closed`.
@@ -152,9 +154,9 @@ pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
     ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathStats, Peer, PeerIdentity,
-    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportError,
-    Undelivered, WireVersion, WriteError,
+    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent, PathId,
+    PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError,
+    StreamId, Suite, TransportAddr, TransportError, Tuple, Undelivered, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

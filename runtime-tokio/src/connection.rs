@@ -11,6 +11,7 @@ use dunlin_core::{
 
 use crate::error::{DatagramError, ExportError, OpenError};
 use crate::link::Link;
+use crate::path_events::PathEvents;
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
 use crate::state::Locked;
@@ -200,6 +201,12 @@ impl Connection {
             Some(last) => last.map(|(_, path)| path),
             None => locked.connection(self.link.handle).0.map(|connection| connection.path()),
         }
+    }
+
+    /// What happens to the path from now on. Each of these hears everything.
+    #[must_use]
+    pub fn path_events(&self) -> PathEvents {
+        PathEvents::new(&self.link)
     }
 
     /// What is spoken: [`WireVersion::Native`], unless QOTP was dialled or its acceptance was switched on.

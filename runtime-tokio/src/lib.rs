@@ -41,6 +41,7 @@
 //! | [`Connection::open_bi`], [`Connection::open_uni`], [`Connection::open_id`] | no stream was opened; the place goes to the next who waits |
 //! | [`Connection::accept_bi`], [`Connection::accept_uni`], [`Connection::read_datagram`] | the stream or datagram waits for the next call |
 //! | [`Connection::send_datagram_wait`] | the datagram was not queued |
+//! | [`PathEvents::next`] | the event waits for the next call |
 //! | [`Connection::close_graceful`] | the close goes on |
 //! | [`SendStream::write`] | nothing was written |
 //! | [`SendStream::write_all`] | a part was written; [`SendStream::written`] tells how much |
@@ -56,7 +57,7 @@
 //! | [`RecvStream`] | the peer is asked to stop, with code 0, unless the stream was read to its end; in QOTP, which cannot ask, what comes is thrown away |
 //! | [`Incoming`] | the attempt is refused with code 0; in QOTP, which cannot refuse, it is ignored |
 //! | [`Connecting`], [`Candidate`] | the attempt is given up, unless streams of it are still held |
-//! | the last [`Connection`] and stream of a connection | it is closed with code 0; what was not delivered is lost |
+//! | the last [`Connection`], stream and [`PathEvents`] of a connection | it is closed with code 0; what was not delivered is lost |
 //! | the last [`Endpoint`] | it closes with code 0, and with it its connections |
 //!
 //! # QOTP
@@ -150,6 +151,7 @@ mod endpoint;
 mod error;
 mod incoming;
 mod link;
+mod path_events;
 mod recv_stream;
 mod send_stream;
 mod state;
@@ -167,6 +169,7 @@ pub use error::{
     ReadToEndError, RebindError, WriteError,
 };
 pub use incoming::Incoming;
+pub use path_events::PathEvents;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 
@@ -174,8 +177,8 @@ pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
-    Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathStats, Peer,
-    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite, TransportError,
-    Undelivered, WireVersion,
+    Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathEvent, PathId,
+    PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite,
+    TransportAddr, TransportError, Tuple, Undelivered, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};

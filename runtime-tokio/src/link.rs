@@ -36,6 +36,10 @@ impl Link {
         self.shared.lock()
     }
 
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
     /// There is something to send, which a dial that waits for more holds back.
     pub(crate) fn nudge(&self, locked: &mut Locked<'_>) {
         if !self.corked.load(Relaxed) {

@@ -4,7 +4,7 @@ use core::task::Waker;
 use std::sync::Arc;
 
 use dunlin_core::{
-    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathStats, PeerIdentity,
+    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathLog, PathStats, PeerIdentity,
     PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
 };
 use hashbrown::HashMap;
@@ -77,6 +77,8 @@ pub(crate) struct End {
     pub(crate) reason: CloseReason,
     pub(crate) undelivered: Undelivered,
     pub(crate) last: Option<(ConnectionStats, PathStats)>,
+    /// What had happened to its paths, if anybody wanted to know.
+    pub(crate) paths: Option<Box<PathLog>>,
 }
 
 /// What became of what was written to a stream.
@@ -216,6 +218,7 @@ impl Entry {
             }
             Event::DatagramReceived => wakes.one(&self.signals, |all| &all.datagram_received),
             Event::DatagramSendable => wakes.one(&self.signals, |all| &all.datagram_sendable),
+            Event::Path => wakes.each(&self.signals, |all| &all.path),
             Event::Closed(reason) => self.on_closed(reason, connection, wakes),
             // The endpoint's; and what a later engine may tell and this adapter has no use for.
             _ => {}
@@ -238,6 +241,7 @@ impl Entry {
             reason,
             undelivered: connection.map_or_else(Undelivered::default, Connection::undelivered),
             last: connection.map(|connection| (connection.stats(), connection.path())),
+            paths: connection.and_then(Connection::path_log).map(Box::new),
         }));
         wakes.task(self.connecting.take());
         if let Some(streams) = &mut self.streams {

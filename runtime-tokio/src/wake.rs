@@ -20,11 +20,13 @@ pub(crate) struct Signals {
     pub(crate) open_uni: Notify,
     pub(crate) datagram_received: Notify,
     pub(crate) datagram_sendable: Notify,
+    /// Each waiter has a count of its own of what it has heard, so all are woken.
+    pub(crate) path: Notify,
     pub(crate) closed: Notify,
 }
 
 impl Signals {
-    fn all(&self) -> [&Notify; 7] {
+    fn all(&self) -> [&Notify; 8] {
         [
             &self.accept_bi,
             &self.accept_uni,
@@ -32,6 +34,7 @@ impl Signals {
             &self.open_uni,
             &self.datagram_received,
             &self.datagram_sendable,
+            &self.path,
             &self.closed,
         ]
     }
@@ -45,6 +48,7 @@ enum Wake {
     /// Who waits no more.
     Nobody(Waker),
     One(Arc<Signals>, Pick),
+    Each(Arc<Signals>, Pick),
     Closed(Arc<Signals>),
     All(Arc<Notify>),
     OneOf(Arc<Notify>),
@@ -76,6 +80,11 @@ impl Wakes {
         self.0.push(Wake::One(Arc::clone(signals), pick));
     }
 
+    /// All of those who wait for this signal of a connection.
+    pub(crate) fn each(&mut self, signals: &Arc<Signals>, pick: Pick) {
+        self.0.push(Wake::Each(Arc::clone(signals), pick));
+    }
+
     /// Everybody who waits for anything of a connection.
     pub(crate) fn everybody(&mut self, signals: &Arc<Signals>) {
         self.0.push(Wake::Closed(Arc::clone(signals)));
@@ -99,6 +108,7 @@ impl Drop for Wakes {
                 Wake::Task(waker) => waker.wake(),
                 Wake::Nobody(waker) => drop(waker),
                 Wake::One(signals, pick) => pick(&signals).notify_one(),
+                Wake::Each(signals, pick) => pick(&signals).notify_waiters(),
                 Wake::Closed(signals) => signals.all().into_iter().for_each(Notify::notify_waiters),
                 Wake::All(notify) => notify.notify_waiters(),
                 Wake::OneOf(notify) => notify.notify_one(),

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use crate::error::{CloseReason, TransportError};
-use crate::event::Event;
 use crate::id::ErrorCode;
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -42,7 +41,7 @@ impl Connection {
         let (by, period) = (CloseKind::Application, self.closing_period());
         self.state.on_close(period, by, code, reason);
         self.shed(cx);
-        self.tell(cx, Event::Closed(CloseReason::Local { code }));
+        self.tell_end(cx, CloseReason::Local { code });
     }
 
     /// The application closes once everything it wrote is delivered, or at `deadline`.
@@ -77,7 +76,7 @@ impl Connection {
         let period = self.closing_period();
         self.state.on_close(period, CloseKind::Transport, error.code(), Bytes::new());
         self.shed(cx);
-        self.tell(cx, Event::Closed(CloseReason::Violation(error)));
+        self.tell_end(cx, CloseReason::Violation(error));
     }
 
     /// The peer closed: be silent until its last packets are through. What was received stays readable.
@@ -86,7 +85,7 @@ impl Connection {
         self.state.on_drain(now + self.closing_period());
         self.streams.discard_sending(&mut cx.memory(&mut self.account));
         self.datagrams.discard_sending();
-        self.tell(cx, Event::Closed(reason));
+        self.tell_end(cx, reason);
     }
 
     /// Ends without a word: nobody listens, or nothing may be said.
@@ -99,7 +98,7 @@ impl Connection {
         } else {
             self.state = State::Over;
         }
-        self.tell(cx, Event::Closed(reason));
+        self.tell_end(cx, reason);
     }
 
     /// The closing or draining period is over. Unread data buys the connection some more time, once.

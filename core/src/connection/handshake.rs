@@ -91,8 +91,7 @@ impl Connection {
         self.state.on_reply(Box::new(secured), trusted);
         self.paths[FIRST].remote_id = remote_id;
         self.set_peer(cx, &agreement.peer);
-        self.paths[FIRST].remote = arrival.remote;
-        self.paths[FIRST].local = arrival.local;
+        self.paths[FIRST].set_tuple(arrival.tuple());
         self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
         self.paths[FIRST].received.ack_now();
         if let Some(sample) = round_trip {
@@ -105,6 +104,7 @@ impl Connection {
         if trusted {
             self.supply_cids(cx, now);
         }
+        self.on_path_opened(FIRST, cx);
         self.tell(cx, if trusted { Event::Connected } else { Event::PeerKey(peer) });
         match self.apply_frames(FIRST, cx, now, payload.frames, &mut Said::default()) {
             Ok(()) => {

@@ -10,6 +10,7 @@ mod idle;
 mod moves;
 mod mtu;
 mod network;
+mod path_events;
 mod plan;
 pub(crate) mod qotp;
 mod raw;
@@ -35,6 +36,7 @@ use crate::id::{ConnectionId, Role, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
+use crate::path::events::PathLog;
 use crate::path::mtu::Mtu;
 use crate::path::table::{FIRST, PathSlot, Paths};
 use crate::path::validate::OwedResponses;
@@ -79,6 +81,8 @@ pub(crate) struct Connection {
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
+    /// What happened to the paths, once somebody has asked.
+    path_log: Option<Box<PathLog>>,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
@@ -197,6 +201,7 @@ impl Connection {
             early: None,
             owed: None,
             graceful: None,
+            path_log: None,
             half_open: role == Role::Responder,
             starved: false,
             awaits_memory: false,
@@ -275,6 +280,7 @@ impl Connection {
             + self.paths.heap_bytes()
             + self.cids.heap_bytes()
             + self.owed_bytes()
+            + self.path_log_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));

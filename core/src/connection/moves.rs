@@ -27,7 +27,7 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) const fn new(arrival: &Arrival, bytes: usize, newest: bool) -> Self {
-        Self { from: Tuple { local: arrival.local, remote: arrival.remote }, bytes, newest }
+        Self { from: arrival.tuple(), bytes, newest }
     }
 }
 
@@ -57,6 +57,9 @@ impl Connection {
 
     /// A packet was applied. If it came from where the path is, that is all there is to it.
     pub(super) fn follow(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard, said: &Said) {
+        if heard.newest {
+            self.note_own_address(at, cx, &heard.from);
+        }
         let path = &self.paths[at];
         let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
         if usual && heard.from.matches(&path.tuple()) {
@@ -120,14 +123,14 @@ impl Connection {
 
     /// The path goes on at another address, at which the peer has answered.
     fn go(&mut self, at: PathSlot, cx: &mut Shared, to: Tuple) {
-        let from = self.paths[at].tuple();
+        let (from, known) = (self.paths[at].tuple(), self.paths[at].known_tuple());
         if from == to {
             return;
         }
         self.give_up_flight(at);
         let max = self.peer.max_udp_payload;
         let path = &mut self.paths[at];
-        (path.local, path.remote) = (to.local, to.remote);
+        path.set_tuple(to);
         path.validation = Validation::Valid;
         path.loss.on_moved();
         if !to.is_same_route(&from) {
@@ -136,6 +139,7 @@ impl Connection {
         }
         // The peer has heard nothing for a round trip.
         path.received.ack_now();
+        self.on_path_moved(at, cx, known);
     }
 
     /// What is in flight went to where the peer is not any more, and says nothing about the way to where it is: it goes

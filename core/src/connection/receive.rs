@@ -140,11 +140,11 @@ impl Connection {
             let challenge = cx.rng.bytes();
             self.paths[FIRST].validation = Validation::start(now, challenge, received + bytes as u64, sent);
         }
-        self.paths[FIRST].remote = arrival.remote;
-        self.paths[FIRST].local = arrival.local;
+        self.paths[FIRST].set_tuple(arrival.tuple());
         if copies.replies == 1 {
             self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }
+        self.on_path_opened(FIRST, cx);
         self.tell(cx, Event::Connected);
         self.supply_cids(cx, now);
         if !early.is_empty() {

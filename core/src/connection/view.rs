@@ -5,7 +5,6 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::congestion::CongestionStats;
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
 use crate::crypto::{PublicKey, QotpPublicKey};
@@ -13,12 +12,11 @@ use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
-use crate::path::addr::TransportAddr;
-use crate::path::ecn::EcnStats;
-use crate::recovery::rtt::Rtt;
+use crate::path::events::{PathCursor, PathEvent, PathLog};
+use crate::path::stats::PathStats;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 use super::close::{Graceful, Undelivered};
 use super::state::State;
@@ -44,37 +42,6 @@ pub enum ConnectionState {
 pub enum PeerIdentity {
     /// The peer has proved in the handshake that it holds this key.
     Verified(PublicKey),
-}
-
-/// A path of a connection and how it is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct PathStats {
-    /// The peer's address.
-    pub remote: TransportAddr,
-    /// Round-trip time.
-    pub rtt: Rtt,
-    /// Size of a full packet of stream data now, in bytes of UDP payload. Below `mtu` while there is reason to doubt that
-    /// the path still carries so much.
-    pub packet_size: u16,
-    /// The largest UDP payload that the path was shown to carry, in bytes; `Config::packet_size` as long as nothing larger
-    /// was tried.
-    pub mtu: u16,
-    /// Probes of MTU discovery sent. Lost ones count neither as lost packets nor as congestion.
-    pub mtu_probes_sent: u64,
-    /// Probes of MTU discovery lost.
-    pub mtu_probes_lost: u64,
-    /// How often a size that had passed was found not to pass any more.
-    pub black_holes: u64,
-    /// How much later than a round trip a packet may come without being taken for lost: an eighth of one, more while
-    /// reordering is seen, one at most.
-    pub reordering: Duration,
-    /// Bytes sent and neither acknowledged nor lost.
-    pub in_flight: u64,
-    /// Explicit congestion notification.
-    pub ecn: EcnStats,
-    /// Congestion control.
-    pub congestion: CongestionStats,
 }
 
 /// A connection, borrowed from its endpoint.
@@ -436,23 +403,31 @@ impl<'a> Connection<'a> {
         self.inner.stats()
     }
 
-    /// The path in use.
+    /// Wants to hear of what happens to paths from now on: `Event::Path` tells when there is something for
+    /// [`Connection::path_events`]. Any number of subscribers each have a cursor of their own. Before the handshake is done
+    /// the first event will be [`PathEvent::Opened`].
+    ///
+    /// From the first subscription on the connection keeps the last 8 events, for which it is charged about 2 KiB.
+    pub fn subscribe_paths(&mut self) -> PathCursor {
+        self.update(|inner, _| inner.subscribe_paths())
+    }
+
+    /// The next event of paths for a subscriber; `None` when it has had them all. Who is more than 8 behind hears how many
+    /// it has missed ([`PathEvent::Lagged`]), then the 8.
+    pub fn path_events(&mut self, cursor: &mut PathCursor) -> Option<PathEvent> {
+        self.inner.path_log.as_mut()?.look(cursor)
+    }
+
+    /// A copy of those last events, to be read when the connection is forgotten; `None` if nobody has subscribed.
+    #[must_use]
+    pub fn path_log(&self) -> Option<PathLog> {
+        self.inner.path_log.as_deref().cloned()
+    }
+
+    /// The path in use, or the last one if the connection has ended.
     #[must_use]
     pub fn path(&self) -> PathStats {
-        let path = &self.inner.paths[self.inner.paths.selected()];
-        PathStats {
-            remote: path.remote,
-            rtt: path.rtt,
-            packet_size: path.packet_size,
-            mtu: path.largest_datagram(),
-            mtu_probes_sent: path.mtu().stats().probes_sent,
-            mtu_probes_lost: path.mtu().stats().probes_lost,
-            black_holes: path.mtu().stats().black_holes,
-            reordering: path.loss.reordering(&path.rtt),
-            in_flight: path.in_flight,
-            ecn: path.ecn.stats(path.received.counts()),
-            congestion: path.bbr.snapshot(),
-        }
+        self.inner.paths[self.inner.paths.selected()].stats()
     }
 }
 

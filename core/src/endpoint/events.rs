@@ -78,6 +78,7 @@ fn hint(event: &Event) -> Option<(u8, u64)> {
         Event::Writable(id) => Some((3, id.get())),
         Event::DatagramReceived => Some((4, 0)),
         Event::DatagramSendable => Some((5, 0)),
+        Event::Path => Some((6, 0)),
         Event::Incoming | Event::Connected | Event::PeerKey(_) | Event::Finished(_) | Event::Closed(_) => {
             None
         }

@@ -52,9 +52,11 @@ pub struct LocalAddr {
 
 /// Both ends of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Tuple {
-    pub(crate) local: LocalAddr,
-    pub(crate) remote: TransportAddr,
+pub struct Tuple {
+    /// Ours, as far as it is known.
+    pub local: LocalAddr,
+    /// The peer's.
+    pub remote: TransportAddr,
 }
 
 impl Tuple {
@@ -106,6 +108,11 @@ impl Arrival {
     #[must_use]
     pub fn from_remote(remote: impl Into<TransportAddr>) -> Self {
         Self { local: LocalAddr::default(), remote: remote.into(), ecn: None }
+    }
+
+    /// Both ends.
+    pub(crate) const fn tuple(&self) -> Tuple {
+        Tuple { local: self.local, remote: self.remote }
     }
 }
 

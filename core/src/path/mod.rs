@@ -2,8 +2,10 @@
 
 pub(crate) mod addr;
 pub(crate) mod ecn;
+pub(crate) mod events;
 pub(crate) mod moving;
 pub(crate) mod mtu;
+pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod validate;
 pub(crate) mod vigil;
@@ -41,6 +43,8 @@ pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) local: LocalAddr,
     pub(crate) remote: TransportAddr,
+    /// Where the peer's latest packet came to. It outlasts `local`, which is not known while the system chooses.
+    pub(crate) heard_on: LocalAddr,
     /// The connection id in the packets that we send.
     pub(crate) remote_id: ConnectionId,
     /// Its sequence number.
@@ -89,6 +93,7 @@ impl Path {
             id: PathId::ZERO,
             local,
             remote,
+            heard_on: local,
             remote_id: ConnectionId([0; 8]),
             remote_sequence: 0,
             local_id,
@@ -168,6 +173,17 @@ impl Path {
     /// Both ends.
     pub(crate) const fn tuple(&self) -> Tuple {
         Tuple { local: self.local, remote: self.remote }
+    }
+
+    /// Both ends, with ours as it was last seen where the system chooses it.
+    pub(crate) const fn known_tuple(&self) -> Tuple {
+        let local = if self.local.ip.is_some() { self.local } else { self.heard_on };
+        Tuple { local, remote: self.remote }
+    }
+
+    /// The path begins, or goes on, between these ends.
+    pub(crate) const fn set_tuple(&mut self, to: Tuple) {
+        (self.local, self.remote, self.heard_on) = (to.local, to.remote, to.local);
     }
 
     /// It goes another way from now on, of which nothing is known. Nothing is in flight.

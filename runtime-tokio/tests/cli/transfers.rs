@@ -18,6 +18,7 @@ fn a_folder_of_a_thousand_files_arrives() {
         }
         let (key, to) = (scratch.key("key"), scratch.path("to"));
         let receiver = Receiver::start(&key, &to, &["--once"]);
+        let receiver_address = receiver.address().to_string();
         let sent = run(&receiver.send_args(&[&scratch.path("from/many")]));
         assert_eq!(sent.code, 0, "{sent:?}");
         let received = receiver.process.ended();
@@ -29,6 +30,9 @@ fn a_folder_of_a_thousand_files_arrives() {
         assert_eq!(sent["bytes"], (0..1000).map(|index| index * 7).sum::<u64>());
         assert!(sent["error"].is_null() && sent["rtt_us"].is_u64() && sent["retransmits"].is_u64());
         assert!(sent["seconds"].is_f64());
+        let ends = [&sent["path"]["local"], &sent["path"]["remote"]].map(|end| end.as_str().unwrap());
+        assert_eq!(ends, ["127.0.0.1", &receiver_address]);
+        assert_eq!(sent["moves"], serde_json::json!([]), "it has moved nowhere");
     });
 }
 

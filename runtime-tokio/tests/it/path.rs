@@ -1,9 +1,9 @@
 //! Connections whose peers go on at another address.
 
-use dunlin_tokio::{Connection, Peer};
+use dunlin_tokio::{CloseReason, Connection, ErrorCode, PathEvent, Peer};
 
 use crate::relay::Relay;
-use crate::{bind, config, soon};
+use crate::{bind, config, poll_once, soon};
 
 /// What goes one way, in bytes; the way changes after an eighth of it.
 const BYTES: usize = 8 << 20;
@@ -41,4 +41,60 @@ async fn a_client_whose_relay_forgets_its_port_is_followed() {
         soon(async { tokio::join!(send(from), receive(to, &relay)) }).await;
         assert_ne!(accepted.path().unwrap().remote, before);
     }
+}
+
+#[tokio::test]
+async fn path_events_tell_of_the_move_and_the_end() {
+    let (client, server) = (bind(1, config()), bind(2, config()));
+    let relay = Relay::to(server.local_addr()).await;
+    let connecting = client.connect(relay.address, Peer::Key(*server.public_key()), b"test").unwrap();
+    let accepting = async { server.accept().await.unwrap().accept().unwrap().await };
+    let (dialled, accepted) = soon(async { tokio::join!(connecting, accepting) }).await;
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    let before = accepted.path().unwrap();
+    let (mut one, mut other) = (accepted.path_events(), accepted.path_events());
+    assert_eq!(poll_once(core::pin::pin!(one.next())).await, None, "nothing has happened");
+    // Two tasks that wait are both woken.
+    let waiting = tokio::spawn(async move { (other.next().await, other) });
+    soon(async { tokio::join!(send(&dialled), receive(&accepted, &relay)) }).await;
+    let event = soon(one.next()).await.unwrap();
+    let PathEvent::Moved { id, from, to } = &event else { panic!("{event:?}") };
+    let after = accepted.path().unwrap();
+    assert_eq!((*id, from.remote, from.local), (before.id, before.remote, before.local));
+    assert_eq!((to.remote, to.local), (after.remote, after.local));
+    let (heard, mut other) = soon(waiting).await.unwrap();
+    assert_eq!(heard, Some(event));
+    dialled.close(ErrorCode::default(), b"");
+    assert!(matches!(soon(accepted.closed()).await, CloseReason::Peer { .. }));
+    for events in [&mut one, &mut other] {
+        let last = soon(events.next()).await;
+        assert!(
+            matches!(&last, Some(PathEvent::Closed { stats, .. }) if stats.remote == after.remote),
+            "{last:?}"
+        );
+        assert_eq!(soon(events.next()).await, None);
+    }
+    assert_eq!(soon(accepted.path_events().next()).await, None, "nothing happens to it any more");
+}
+
+/// Who waits when the connection ends is woken.
+#[tokio::test]
+async fn path_events_end_for_who_waits() {
+    let (client, server) = (bind(1, config()), bind(2, config()));
+    let connecting = client.connect(server.local_addr(), Peer::Key(*server.public_key()), b"test").unwrap();
+    let accepting = async { server.accept().await.unwrap().accept().unwrap().await };
+    let (dialled, accepted) = soon(async { tokio::join!(connecting, accepting) }).await;
+    let (dialled, _accepted) = (dialled.unwrap(), accepted.unwrap());
+    let mut events = dialled.path_events();
+    let waiting = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(event) = events.next().await {
+            all.push(event);
+        }
+        all
+    });
+    tokio::task::yield_now().await;
+    dialled.close(ErrorCode::default(), b"");
+    let all = soon(waiting).await.unwrap();
+    assert!(matches!(all[..], [PathEvent::Closed { .. }]), "{all:?}");
 }

@@ -20,13 +20,13 @@ const RTT: Duration = ms(20);
 const GAP: Duration = ms(2 * 20 + 30);
 
 /// An address that a NAT shows.
-fn mapped(port: u16) -> SocketAddr {
+pub(crate) fn mapped(port: u16) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, 1], port))
 }
 
 /// Shows a host under another address, which may be changed: what goes to an earlier one is lost. 20 Mbit/s and 10 ms each
 /// way, with a queue of 250 kB.
-fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Nat> {
+pub(crate) fn behind_nat(pair: &mut Pair, inside: SocketAddr) -> Rc<Nat> {
     behind_lossy_nat(pair, inside, 0)
 }
 
@@ -61,9 +61,9 @@ fn behind_lossy_nat(pair: &mut Pair, inside: SocketAddr, percent: u64) -> Rc<Nat
 }
 
 /// A NAT of one host.
-struct Nat {
+pub(crate) struct Nat {
     /// The address that it shows.
-    outside: Cell<SocketAddr>,
+    pub(crate) outside: Cell<SocketAddr>,
     /// Whether nothing passes to the host.
     dark: Cell<bool>,
 }

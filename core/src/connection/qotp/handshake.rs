@@ -14,7 +14,7 @@ use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
 use crate::key_log::QotpPackets;
-use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
+use crate::path::addr::{Arrival, LocalAddr, TransportAddr, Tuple};
 use crate::path::table::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -416,10 +416,12 @@ impl Connection {
         }
         let handshake = Handshake::Replied(ty, *ephemeral);
         qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
-        self.paths[FIRST].local = arrival.local;
+        let path = &mut self.paths[FIRST];
+        path.set_tuple(Tuple { local: arrival.local, remote: path.remote });
         if let Some(sample) = round_trip {
             self.paths[FIRST].on_handshake_round_trip(now, sample);
         }
+        self.on_path_opened(FIRST, cx);
         self.tell(cx, Event::Connected);
         let disposition = self.on_qotp_opened(cx, now, arrival, sequence, datagram, range);
         self.after_first_reply(now, early);

@@ -91,6 +91,7 @@ impl Connection {
         self.idle.on_received(now);
         if arrival.remote == self.paths[FIRST].remote {
             self.paths[FIRST].validation.on_received(datagram.len());
+            self.note_own_address(FIRST, cx, &arrival.tuple());
         }
         let Ok(mut payload) = Payload::decode(datagram.get(payload).unwrap_or_default()) else {
             return Disposition::Dropped(DropReason::Malformed);

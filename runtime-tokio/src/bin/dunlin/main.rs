@@ -9,7 +9,7 @@
 //! | `decrypt` | `decrypt`: captures, read with a key log |
 //! | `folder`, `keyfile`, `keylog` | the file system, key files, key logs |
 //! | `net`, `qotp`, `signal` | endpoints and dialling, the other wire, being stopped |
-//! | `progress`, `report`, `text`, `failure` | what people and programs get to see |
+//! | `progress`, `report`, `moves`, `text`, `failure` | what people and programs get to see |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -19,6 +19,7 @@ mod failure;
 mod folder;
 mod keyfile;
 mod keylog;
+mod moves;
 mod net;
 mod perf;
 mod progress;

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use dunlin_tokio::{ConnectionStats, PathStats};
+use dunlin_tokio::{ConnectionStats, PathStats, Tuple};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::moves::ends_json;
 use crate::text;
 use crate::transfer::Summary;
 
@@ -51,6 +52,12 @@ impl Link {
     /// `rtt 85 us`, or nothing while it is not known.
     pub(crate) fn rtt_text(&self) -> String {
         self.rtt().map_or_else(String::new, |rtt| format!("rtt {}", text::time(rtt)))
+    }
+
+    /// The ends of the path for programs.
+    pub(crate) fn path_json(&self) -> Value {
+        let ends = self.path.map(|path| Tuple { local: path.local, remote: path.remote });
+        ends.as_ref().map_or(Value::Null, ends_json)
     }
 
     /// How the path did.
@@ -136,6 +143,7 @@ impl Report {
             "retransmits": self.link.stats.packets_lost,
             "bytes_retransmitted": self.link.stats.bytes_retransmitted,
             "peer": self.peer,
+            "path": self.link.path_json(),
             "error": error,
         })
     }

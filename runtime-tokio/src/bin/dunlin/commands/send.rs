@@ -1,5 +1,6 @@
 //! `send`.
 
+use core::slice;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use crate::args::{Aead, SendArgs};
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
+use crate::moves::Moves;
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
 use crate::qotp::{Speaks, Target};
@@ -52,6 +54,8 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
         connection = net::dial(&endpoint, &args.to, target, transfer::ALPN) => connection?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was sent")),
     };
+    let above = show.clone();
+    let moves = Moves::watch(slice::from_ref(&connection), move |line| above.note(line));
     let report = transfer_over(&connection, args.to.as_str(), source, &show).await;
     match &report.outcome {
         Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
@@ -59,7 +63,9 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     }
     net::shut(endpoint, code::DONE, "").await;
     if args.json {
-        println!("{}", report.json());
+        let mut json = report.json();
+        json["moves"] = moves.json();
+        println!("{json}");
     } else if report.outcome.is_ok() {
         show.print(&report.text());
     }

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::args::{Mode, PerfClientArgs};
 use crate::failure::{Failure, Reported};
 use crate::keylog::KeyLogFile;
+use crate::moves::Moves;
 use crate::net::{self, CLOSING, code};
 use crate::qotp::{Speaks, Target};
 use crate::report::Link;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
         connections = dial_all(&endpoint, &args, target) => connections?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),
     };
+    let moves = Moves::watch(&connections, |line| eprintln!("{line}"));
     let load = Arc::new(Load::new());
     let begun = Instant::now();
     let outcome = tokio::select! {
@@ -78,7 +80,9 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     closing.join_all().await;
     net::shut(endpoint, code::DONE, "").await;
     if args.json {
-        println!("{}", summary.json());
+        let mut json = summary.json();
+        json["moves"] = moves.json();
+        println!("{json}");
     } else {
         println!("{}", summary.text());
     }

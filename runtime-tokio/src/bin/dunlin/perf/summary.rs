@@ -94,6 +94,7 @@ impl Summary {
             "bytes_retransmitted": self.link.stats.bytes_retransmitted,
             "packets_sent": self.link.stats.packets_sent,
             "loss": self.link.loss(),
+            "path": self.link.path_json(),
             "streams": self.streams,
             "shards": self.shards,
             "packet_size": self.packet_size(),

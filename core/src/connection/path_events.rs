@@ -1,0 +1,77 @@
+//! What is taken down of the paths for those who subscribed to it. Where nobody did, nothing is.
+
+use alloc::boxed::Box;
+
+use crate::error::CloseReason;
+use crate::event::Event;
+use crate::path::addr::Tuple;
+use crate::path::events::{PathCursor, PathEvent, PathLog};
+use crate::path::table::PathSlot;
+use crate::shared::Shared;
+
+use super::Connection;
+use super::state::State;
+
+impl Connection {
+    /// Somebody wants to know.
+    pub(super) fn subscribe_paths(&mut self) -> PathCursor {
+        let open = match &self.state {
+            State::Untrusted(_) | State::Established(_) => true,
+            State::Qotp(qotp) => !qotp.is_dialling(),
+            _ => false,
+        };
+        self.path_log.get_or_insert_with(|| Box::new(PathLog::new(open))).subscribe()
+    }
+
+    /// The handshake has made a path.
+    pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
+        let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
+        self.record_path(cx, PathEvent::Opened { id, local, remote });
+    }
+
+    /// A path has moved, `from` where it was.
+    pub(super) fn on_path_moved(&mut self, at: PathSlot, cx: &mut Shared, from: Tuple) {
+        if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
+            let (id, to) = (self.paths[at].id, self.paths[at].known_tuple());
+            self.record_path(cx, PathEvent::Moved { id, from, to });
+        }
+    }
+
+    /// A packet came over the path. Where the system chooses our address, it may have chosen another one.
+    pub(super) fn note_own_address(&mut self, at: PathSlot, cx: &mut Shared, ends: &Tuple) {
+        let path = &mut self.paths[at];
+        let news = ends.local != path.heard_on && ends.local.ip.is_some() && path.local.ip.is_none();
+        if !news || !ends.matches(&path.tuple()) {
+            return;
+        }
+        let from = path.known_tuple();
+        path.heard_on = ends.local;
+        if from.local.ip.is_some() {
+            self.on_path_moved(at, cx, from);
+        }
+    }
+
+    /// The end, of the connection and its paths.
+    pub(super) fn tell_end(&mut self, cx: &mut Shared, reason: CloseReason) {
+        if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
+            for at in self.paths.slots() {
+                let stats = self.paths[at].stats();
+                self.record_path(cx, PathEvent::Closed { id: stats.id, stats: Box::new(stats) });
+            }
+        }
+        self.tell(cx, Event::Closed(reason));
+    }
+
+    fn record_path(&mut self, cx: &mut Shared, event: PathEvent) {
+        if let Some(log) = &mut self.path_log
+            && log.record(event)
+        {
+            self.tell(cx, Event::Path);
+        }
+    }
+
+    /// Heap of what is taken down, in bytes.
+    pub(super) fn path_log_bytes(&self) -> usize {
+        self.path_log.as_ref().map_or(0, |_| PathLog::bytes())
+    }
+}

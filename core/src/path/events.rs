@@ -1,0 +1,131 @@
+//! What happened to the paths of a connection: the last few events, for any number of subscribers who read at their own
+//! pace.
+
+use alloc::boxed::Box;
+use core::array;
+
+use crate::id::PathId;
+
+use super::addr::{LocalAddr, TransportAddr, Tuple};
+use super::stats::PathStats;
+
+/// Events that are kept. Paths change seldom; who is further behind is told so and looks at the paths themselves.
+const KEPT: usize = 8;
+
+/// Something happened to a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PathEvent {
+    /// The path is there: the peer was heard on it.
+    Opened {
+        /// Which one.
+        id: PathId,
+        /// Our end, as far as it is known.
+        local: LocalAddr,
+        /// The peer's end.
+        remote: TransportAddr,
+    },
+    /// One of its ends is elsewhere. It is the same path; [`PathStats`] tell what was kept of what was known of it.
+    Moved {
+        /// Which one.
+        id: PathId,
+        /// Its ends so far.
+        from: Tuple,
+        /// Its ends from now on.
+        to: Tuple,
+    },
+    /// The path is gone, with its connection.
+    Closed {
+        /// Which one.
+        id: PathId,
+        /// The last that was known of it.
+        stats: Box<PathStats>,
+    },
+    /// So many events came and went unread. What is true now is in [`Connection::path`](crate::Connection::path).
+    Lagged(u64),
+}
+
+/// How far a subscriber has read. Worth something with the connection alone that it was made by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathCursor(u64);
+
+/// The last events of a connection's paths, as they were when it was asked for
+/// ([`Connection::path_log`](crate::Connection::path_log)). The engine forgets ended connections; this can be read after
+/// that.
+#[derive(Clone, Debug)]
+pub struct PathLog {
+    /// The event with number n is at n modulo [`KEPT`].
+    ring: [Option<PathEvent>; KEPT],
+    /// The number of the next event; the first has 0.
+    next: u64,
+    /// Whether there is a path.
+    open: bool,
+    /// The application knows that there is something, and has not looked.
+    told: bool,
+}
+
+impl PathLog {
+    /// None so far of a connection that has a path, if `open`.
+    pub(crate) fn new(open: bool) -> Self {
+        Self { ring: array::from_fn(|_| None), next: 0, open, told: false }
+    }
+
+    /// A subscriber to what happens from now on.
+    pub(crate) const fn subscribe(&mut self) -> PathCursor {
+        self.told = false;
+        PathCursor(self.next)
+    }
+
+    /// The next event for this subscriber; `None` if it knows them all.
+    pub fn read(&self, cursor: &mut PathCursor) -> Option<PathEvent> {
+        let oldest = self.next.saturating_sub(KEPT as u64);
+        if cursor.0 < oldest {
+            let lost = oldest - cursor.0;
+            cursor.0 = oldest;
+            return Some(PathEvent::Lagged(lost));
+        }
+        if cursor.0 >= self.next {
+            return None;
+        }
+        let event = self.ring[place(cursor.0)].clone();
+        cursor.0 += 1;
+        event
+    }
+
+    /// As [`Self::read`], by the application, which is told when there is more.
+    pub(crate) fn look(&mut self, cursor: &mut PathCursor) -> Option<PathEvent> {
+        self.told = false;
+        self.read(cursor)
+    }
+
+    /// Whether there is a path.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Takes an event down. Says whether the application is to be told that there is one.
+    #[must_use]
+    pub(crate) fn record(&mut self, event: PathEvent) -> bool {
+        match &event {
+            PathEvent::Opened { .. } => self.open = true,
+            PathEvent::Closed { .. } => self.open = false,
+            PathEvent::Moved { .. } | PathEvent::Lagged(_) => {}
+        }
+        self.ring[place(self.next)] = Some(event);
+        self.next += 1;
+        !core::mem::replace(&mut self.told, true)
+    }
+
+    /// What it takes, in bytes, with what its last event will hold.
+    pub(crate) const fn bytes() -> usize {
+        size_of::<Self>() + size_of::<PathStats>()
+    }
+}
+
+/// Where the event with this number is kept.
+const fn place(number: u64) -> usize {
+    (number % KEPT as u64) as usize
+}
+
+#[cfg(test)]
+mod tests;
