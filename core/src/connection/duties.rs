@@ -58,7 +58,9 @@ impl Connection {
         out: &mut Vec<u8>,
         end: usize,
     ) -> bool {
-        if out.len() + 2 * PATH_FRAME > end {
+        let path = &self.paths[at];
+        let nothing = self.owed.is_none() && path.moving.is_none() && path.validation.is_valid();
+        if nothing || out.len() + 2 * PATH_FRAME > end {
             return false;
         }
         let (here, pto) = (self.paths[at].tuple(), self.pto(at));

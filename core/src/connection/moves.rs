@@ -57,12 +57,15 @@ impl Connection {
 
     /// A packet was applied. If it came from where the path is, that is all there is to it.
     pub(super) fn follow(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard, said: &Said) {
+        let path = &self.paths[at];
+        let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
+        if usual && heard.from.remote == path.remote && heard.from.local == path.heard_on {
+            return;
+        }
         if heard.newest {
             self.note_own_address(at, cx, &heard.from);
         }
-        let path = &self.paths[at];
-        let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
-        if usual && heard.from.matches(&path.tuple()) {
+        if usual && heard.from.matches(&self.paths[at].tuple()) {
             return;
         }
         self.owe(at, heard, said);

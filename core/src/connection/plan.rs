@@ -55,7 +55,7 @@ impl Connection {
     /// What holds back every packet, acknowledgements too, until the peer is heard.
     pub(super) fn muted(&self, at: PathSlot) -> Option<Held> {
         let path = &self.paths[at];
-        if matches!(self.state, State::Untrusted(_)) && !self.paths[at].ping_owed && path.loss.probes() == 0 {
+        if matches!(self.state, State::Untrusted(_)) && !path.ping_owed && path.loss.probes() == 0 {
             // Before the application trusts the peer, nothing goes to it but the confirming packet.
             Some(Held::Idle)
         } else if path.validation.allowance() < MIN_SIZE {

@@ -86,7 +86,9 @@ impl ReplayWindow {
             None => self.highest = Some(number),
         }
         let (word, bit) = position(number);
-        self.grow(number);
+        if self.seen.len() < WORDS {
+            self.grow(number);
+        }
         if let Some(word) = self.seen.get_mut(word) {
             *word |= bit;
         }
