@@ -21,7 +21,7 @@ struct Issued {
 /// The ids under which packets come to us.
 #[derive(Debug)]
 pub(crate) struct LocalCids {
-    /// What the peer has not retired, in no order.
+    /// What the peer has not retired, lowest number first.
     issued: SmallVec<[Issued; 3]>,
     /// What it has, oldest first: packets that were on their way still come.
     retired: Vec<(ConnectionId, Instant)>,
@@ -78,9 +78,7 @@ impl LocalCids {
         if let Some(issued) = self.find(sequence) {
             issued.owed = false;
         }
-        if self.next_owed().is_none() {
-            self.due = Due::Never;
-        }
+        self.settle();
     }
 
     /// A NEW_CONNECTION_ID was lost.
@@ -121,19 +119,21 @@ impl LocalCids {
         if sequence >= self.next {
             return Err(NotIssued);
         }
-        let Some(at) = self.issued.iter().position(|issued| issued.sequence == sequence) else {
-            return Ok(());
-        };
-        let id = self.issued.get(at).map(|issued| issued.id);
-        if id == Some(used) {
+        let Some(id) = self.find(sequence).map(|issued| issued.id) else { return Ok(()) };
+        if id == used {
             return Err(NotIssued);
         }
-        self.issued.swap_remove(at);
-        self.retired.extend(id.map(|id| (id, now + period)));
+        self.issued.retain(|issued| issued.sequence != sequence);
+        self.retired.push((id, now + period));
+        self.settle();
+        Ok(())
+    }
+
+    /// Nothing is due where nothing is owed.
+    fn settle(&mut self) {
         if self.next_owed().is_none() {
             self.due = Due::Never;
         }
-        Ok(())
     }
 
     /// A retired id that need not be kept any more.

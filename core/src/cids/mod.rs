@@ -43,13 +43,6 @@ impl Cids {
         self.local.is_urgent() || self.remote.is_urgent()
     }
 
-    /// A frame of a packet was acknowledged.
-    pub(crate) fn on_acked(&mut self, item: Item) {
-        if let Item::RetireConnectionId(sequence) = item {
-            self.remote.on_acked(sequence);
-        }
-    }
-
     /// A frame of a packet is lost, or is to be probed with: it goes again.
     pub(crate) fn on_lost(&mut self, item: Item) {
         match item {

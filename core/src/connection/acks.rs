@@ -140,7 +140,7 @@ impl Connection {
         for item in path.sent.items(packet) {
             match item {
                 Item::Ack(number) => path.received.on_ack_acked(number),
-                Item::RetireConnectionId(_) => self.cids.on_acked(item),
+                Item::RetireConnectionId(sequence) => self.cids.remote.on_acked(sequence),
                 _ => self.streams.on_acked(item, memory),
             }
         }
@@ -182,29 +182,36 @@ impl Connection {
 
     /// Gives the oldest packet in flight up: its contents go again.
     fn lose_oldest(&mut self, at: PathSlot, now: Instant) {
+        let Some((number, packet)) = self.withdraw_oldest(at) else { return };
         let path = &mut self.paths[at];
-        let Some((PacketNumber(number), _)) = path.sent.oldest() else { return };
-        let Some(packet) = path.sent.lose_oldest() else { return };
-        path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.bbr.on_lost(now, packet.sent, packet.size, &packet.info, path.in_flight);
         let next = path.sent.next();
-        path.tell_mtu(|mtu| mtu.on_lost(PacketNumber(number), packet.size, next));
-        let path = &mut self.paths[at];
-        self.stats.packets_lost += 1;
+        path.tell_mtu(|mtu| mtu.on_lost(number, packet.size, next));
         if packet.ect {
-            path.ecn.on_lost(PacketNumber(number));
+            path.ecn.on_lost(number);
         }
+    }
+
+    /// Counts the oldest packet in flight as lost, and puts what it carried up for sending again. What else that means, and
+    /// for whom, is the caller's affair.
+    pub(super) fn withdraw_oldest(&mut self, at: PathSlot) -> Option<(PacketNumber, SentPacket)> {
+        let path = &mut self.paths[at];
+        let (number, _) = path.sent.oldest()?;
+        let packet = path.sent.lose_oldest()?;
+        path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+        self.stats.packets_lost += 1;
         for item in path.sent.items(&packet) {
             if item == Item::Datagram {
                 self.stats.datagrams_dropped += 1;
             }
             if let Some(qotp) = self.state.qotp_mut() {
-                qotp.on_lost(item, number, &mut self.streams);
+                qotp.on_lost(item, number.get(), &mut self.streams);
                 continue;
             }
             self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
+        Some((number, packet))
     }
 
     /// Makes room to record one more packet without taking memory, by giving up what was sent longest ago: for probes,

@@ -3,7 +3,6 @@
 
 use alloc::vec::Vec;
 
-use crate::congestion::SentInfo;
 use crate::path::addr::Tuple;
 use crate::path::moving::SMALLEST_ERRAND;
 use crate::path::table::PathSlot;
@@ -193,11 +192,7 @@ impl Connection {
             out.resize(start + CHALLENGE_SIZE - TAG, 0);
         }
         out.resize(out.len() + TAG, 0);
-        let len = out.len() - start;
-        let number = self.paths[at].next_number(now, &mut cx.rng);
-        let phase = self.seal(at, cx, number, start, out)?;
-        self.paths[at].sent.record(now, len as u16, SentInfo::default(), phase, false);
-        self.idle.on_sent(now, false);
-        Some(len)
+        self.seal_apart(at, cx, now, start, out)?;
+        Some(out.len() - start)
     }
 }

@@ -32,7 +32,7 @@ use crate::endpoint::ConnectionHandle;
 use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
-use crate::id::{ConnectionId, Role, WireVersion};
+use crate::id::{ConnectionId, Role, StreamId, WireVersion};
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
@@ -301,6 +301,12 @@ impl Connection {
             path.sent.forget_settled();
         }
         room
+    }
+
+    /// A stream was read, or data came for it: the windows may have to grow, and the peer may have to hear of it.
+    fn update_windows(&mut self, cx: &mut Shared, id: StreamId) {
+        let rtt = self.paths[self.paths.selected()].rtt.smoothed();
+        self.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut self.account));
     }
 
     /// Tells writers that wait for memory when there is some. Where it is the endpoint that has none, it calls again.

@@ -9,7 +9,6 @@ use crate::path::table::PathSlot;
 use crate::path::validate::Validation;
 use crate::recovery::loss::MAX_PROBE_TIMEOUT;
 use crate::recovery::rtt::Rtt;
-use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -148,16 +147,8 @@ impl Connection {
     /// What is in flight went to where the peer is not any more, and says nothing about the way to where it is: it goes
     /// again, and is neither a loss to congestion control nor remembered.
     fn give_up_flight(&mut self, at: PathSlot) {
+        while self.withdraw_oldest(at).is_some() {}
         let path = &mut self.paths[at];
-        while let Some(packet) = path.sent.lose_oldest() {
-            path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
-            self.stats.packets_lost += 1;
-            for item in path.sent.items(&packet) {
-                self.stats.datagrams_dropped += u64::from(item == Item::Datagram);
-                self.cids.on_lost(item);
-                self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
-            }
-        }
         while path.sent.is_front_outstanding() == Some(false) {
             path.sent.forget_front();
         }

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::congestion::SentInfo;
 use crate::path::addr::{Ecn, TrainLimit};
 use crate::path::mtu::Wanted;
 use crate::path::table::PathSlot;
@@ -37,10 +36,8 @@ impl Connection {
         put_header(self.paths[at].remote_id, out);
         put_control(out, &Control::Ping);
         out.resize(start + size, 0);
-        let number = self.paths[at].next_number(now, &mut cx.rng);
-        let phase = self.seal(at, cx, number, start, out)?;
+        let number = self.seal_apart(at, cx, now, start, out)?;
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
-        path.sent.record(now, wanted.size(), SentInfo::default(), phase, false);
         let ecn = path.ecn.of_probe();
         if ecn.is_some() {
             path.sent.set_ect();
@@ -49,8 +46,7 @@ impl Connection {
         path.tell_mtu(|mtu| mtu.on_probe_sent(now, number, wanted.size(), pto));
         path.pacer.on_sent(now, size as u64, path.bbr.pacing_rate());
         // A test needs something smaller behind it: this, unless there is data.
-        self.paths[at].ping_owed |= matches!(wanted, Wanted::Test(_));
-        self.idle.on_sent(now, false);
+        path.ping_owed |= matches!(wanted, Wanted::Test(_));
         Some((size, ecn))
     }
 

@@ -219,13 +219,13 @@ impl Connection {
             Frame::Stream { id, offset, data, fin } => {
                 let memory = &mut cx.memory(&mut self.account);
                 if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
-                    self.streams.update_windows(now, self.paths[at].rtt.smoothed(), id, memory);
+                    self.update_windows(cx, id);
                 }
             }
             Frame::ResetStream { id, code, final_size } => {
                 let memory = &mut cx.memory(&mut self.account);
                 self.streams.on_reset_stream(id, code, final_size, memory)?;
-                self.streams.update_windows(now, self.paths[at].rtt.smoothed(), id, memory);
+                self.update_windows(cx, id);
             }
             Frame::StopSending { id, code } => {
                 self.streams.on_stop_sending(id, code, &mut cx.memory(&mut self.account))?;

@@ -241,6 +241,24 @@ impl Connection {
         Some(phase)
     }
 
+    /// Seals the packet that begins at `start` under the next number of its path, and records it where neither recovery nor
+    /// congestion control looks. `None` as for [`Self::seal`].
+    pub(super) fn seal_apart(
+        &mut self,
+        at: PathSlot,
+        cx: &mut Shared,
+        now: Instant,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<PacketNumber> {
+        let number = self.paths[at].next_number(now, &mut cx.rng);
+        let phase = self.seal(at, cx, number, start, out)?;
+        let size = (out.len() - start) as u16;
+        self.paths[at].sent.record(now, size, SentInfo::default(), phase, false);
+        self.idle.on_sent(now, false);
+        Some(number)
+    }
+
     /// An acknowledgement goes with whatever is sent.
     fn put_acks(&mut self, at: PathSlot, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) {
         let path = &mut self.paths[at];

@@ -162,10 +162,8 @@ impl<'a> Connection<'a> {
     /// See [`ReadError`]; `Blocked` ends with `Event::Readable`.
     pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<usize, ReadError> {
         self.update(|inner, cx| {
-            let memory = &mut cx.memory(&mut inner.account);
-            let read = inner.streams.read(id, out, memory)?;
-            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
-            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            let read = inner.streams.read(id, out, &mut cx.memory(&mut inner.account))?;
+            inner.update_windows(cx, id);
             Ok(read)
         })
     }
@@ -177,8 +175,7 @@ impl<'a> Connection<'a> {
     pub fn read_chunk(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
         self.update(|inner, cx| {
             let chunk = inner.streams.read_chunk(id, max, &mut cx.memory(&mut inner.account))?;
-            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
-            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            inner.update_windows(cx, id);
             Ok(chunk)
         })
     }
@@ -190,8 +187,7 @@ impl<'a> Connection<'a> {
     pub fn stop(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ReadError> {
         self.update(|inner, cx| {
             inner.streams.stop(id, code, &mut cx.memory(&mut inner.account))?;
-            let rtt = inner.paths[inner.paths.selected()].rtt.smoothed();
-            inner.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut inner.account));
+            inner.update_windows(cx, id);
             Ok(())
         })
     }
