@@ -52,7 +52,8 @@ pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
 };
 pub use error::{
-    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
+    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError, TransportError,
+    WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
@@ -60,11 +61,11 @@ pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr, Tuple};
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
-pub use path::events::{PathCursor, PathEvent, PathLog};
-pub use path::stats::PathStats;
+pub use path::events::{PathClosed, PathCursor, PathEvent, PathLog};
+pub use path::stats::{PathState, PathStats};
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
-pub use wire::frame::EcnCounts;
+pub use wire::frame::{EcnCounts, PathStatus};
 pub use wire::header::peek_connection_id;

@@ -11,10 +11,12 @@ mod moves;
 mod mtu;
 mod network;
 mod path_events;
+mod paths;
 mod plan;
 pub(crate) mod qotp;
 mod raw;
 mod receive;
+mod schedule;
 mod send;
 pub(crate) mod state;
 mod timers;
@@ -214,6 +216,7 @@ impl Connection {
     /// The peer's limits are known.
     fn set_peer(&mut self, cx: &Shared, params: &TransportParams) {
         self.peer = *params;
+        self.peer.max_paths = params.max_paths.min(cx.config.max_paths);
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
         let (base, max) = (cx.config.packet_size, params.max_udp_payload);
@@ -305,7 +308,7 @@ impl Connection {
 
     /// A stream was read, or data came for it: the windows may have to grow, and the peer may have to hear of it.
     fn update_windows(&mut self, cx: &mut Shared, id: StreamId) {
-        let rtt = self.paths[self.paths.selected()].rtt.smoothed();
+        let rtt = self.paths.rtt_in_use();
         self.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut self.account));
     }
 

@@ -182,7 +182,9 @@ impl Streams {
                 }
                 return;
             }
-            Item::Ack(_)
+            Item::Ack { .. }
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
             | Item::MaxData
             | Item::MaxStreamData(_)
             | Item::MaxStreams(_)
@@ -237,7 +239,12 @@ impl Streams {
                 }
                 0
             }
-            Item::Ack(_) | Item::NewConnectionId(_) | Item::RetireConnectionId(_) | Item::Datagram => 0,
+            Item::Ack { .. }
+            | Item::NewConnectionId(_)
+            | Item::RetireConnectionId(_)
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
+            | Item::Datagram => 0,
         }
     }
 }
