@@ -3,10 +3,10 @@
 use crate::crypto::packet::Numbered;
 use crate::error::{CloseReason, PathError, TransportError};
 use crate::id::{ConnectionId, PacketNumber, PathId};
-use crate::path::addr::{Arrival, LocalAddr, TransportAddr, Tuple};
+use crate::path::addr::{Arrival, LocalAddr, PathKind, TransportAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::mtu::Mtu;
-use crate::path::pulse::{IDLE, KEEP_ALIVE, KEEP_ALIVE_BUSY, Pulse};
+use crate::path::pulse::{IDLE, IDLE_RELAY, KEEP_ALIVE, KEEP_ALIVE_BUSY, Pulse};
 use crate::path::standing::{Life, Retired, Standing, TIMEOUTS};
 use crate::path::table::{PathSlot, SlotSet};
 use crate::path::validate::Validation;
@@ -320,7 +320,8 @@ impl Connection {
         match path.standing {
             Standing::Opening { .. } => path.validation.gives_up(),
             Standing::Usable => {
-                let limit = IDLE.max(self.pto(at) * TIMEOUTS);
+                let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
+                let limit = idle.max(self.pto(at) * TIMEOUTS);
                 (self.paths.usable().len() > 1).then(|| path.pulse.silent_for(limit))
             }
             Standing::Closed { until } => Some(until),

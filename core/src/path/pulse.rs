@@ -10,6 +10,9 @@ pub(crate) const KEEP_ALIVE_BUSY: Duration = Duration::from_secs(1);
 /// peer may be silent that answers.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
+/// The same for a path over a relay, which is dear to set up and seldom the one in use.
+pub(crate) const IDLE_RELAY: Duration = Duration::from_secs(30);
+
 /// When a path was last heard, as timeouts count it (RFC 9000 section 10.1).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pulse {
