@@ -154,9 +154,10 @@ pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
     ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent, PathId,
-    PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError,
-    StreamId, Suite, TransportAddr, TransportError, Tuple, Undelivered, WireVersion, WriteError,
+    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor, PathError,
+    PathEvent, PathId, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity, PublicKey, QotpConfig,
+    QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportAddr, TransportError, Tuple,
+    Undelivered, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

@@ -255,7 +255,7 @@ impl Connection {
         if self.max_paths() <= 1 {
             return Err(TransportError::Protocol.into());
         }
-        let Some(at) = self.paths.find(id) else {
+        let Some(at) = self.paths.find(id).filter(|at| self.paths.open().contains(*at)) else {
             let known = id.opener() != self.role || self.paths.retired(id).is_some();
             return if known { Ok(()) } else { Err(TransportError::Protocol.into()) };
         };

@@ -98,3 +98,43 @@ impl Connection {
         duties
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> [PathSlot; 3] {
+        let mut set = SlotSet::default();
+        let mut next = || {
+            let at = set.vacancy();
+            set.insert(at);
+            at
+        };
+        [next(), next(), next()]
+    }
+
+    fn candidate(at: PathSlot, backup: bool, millis: u64) -> Candidate {
+        Candidate { at, backup, rtt: Duration::from_millis(millis) }
+    }
+
+    #[test]
+    fn a_path_in_use_stays_in_use_however_fast_another_one_is() {
+        let [a, b, _] = places();
+        let paths = [candidate(a, false, 100), candidate(b, false, 1)];
+        assert_eq!(change(a, paths.into_iter()), None);
+        let paths = [candidate(a, true, 100), candidate(b, true, 1)];
+        assert_eq!(change(a, paths.into_iter()), None, "there is no better one");
+    }
+
+    #[test]
+    fn a_path_that_is_gone_or_to_be_spared_gives_way_to_the_fastest_other() {
+        let [a, b, c] = places();
+        let paths = [candidate(b, false, 30), candidate(c, false, 20)];
+        assert_eq!(change(a, paths.into_iter()), Some(c));
+        let paths = [candidate(a, true, 1), candidate(b, false, 30), candidate(c, true, 20)];
+        assert_eq!(change(a, paths.into_iter()), Some(b));
+        let paths = [candidate(b, true, 30), candidate(c, true, 20)];
+        assert_eq!(change(a, paths.into_iter()), Some(c), "better than none");
+        assert_eq!(change(a, core::iter::empty()), None);
+    }
+}

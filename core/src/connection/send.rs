@@ -197,7 +197,7 @@ impl Connection {
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
             self.put_contents(at, cx, plan, out, end);
-        } else if matches!(self.state, State::Established(_)) && self.paths.carries(at) {
+        } else if matches!(self.state, State::Established(_)) {
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
         }
         if self.paths[at].quiet >= QUIET_PACKETS

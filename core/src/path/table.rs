@@ -63,7 +63,7 @@ impl SlotSet {
     }
 
     /// The lowest place that is not in it.
-    const fn vacancy(self) -> PathSlot {
+    pub(crate) const fn vacancy(self) -> PathSlot {
         PathSlot(self.0.trailing_ones() as u8)
     }
 
@@ -434,12 +434,12 @@ impl Index<PathSlot> for Paths {
 
     #[inline]
     fn index(&self, at: PathSlot) -> &Path {
-        match (&self.more, at.0.checked_sub(1)) {
-            (Some(more), Some(index)) => match more.others.get(usize::from(index)) {
-                Some(Some(path)) => path,
-                _ => &self.first,
-            },
-            _ => &self.first,
+        match at.0.checked_sub(1) {
+            None => &self.first,
+            Some(index) => {
+                let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
+                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
+            }
         }
     }
 }
@@ -447,12 +447,12 @@ impl Index<PathSlot> for Paths {
 impl IndexMut<PathSlot> for Paths {
     #[inline]
     fn index_mut(&mut self, at: PathSlot) -> &mut Path {
-        match (&mut self.more, at.0.checked_sub(1)) {
-            (Some(more), Some(index)) => match more.others.get_mut(usize::from(index)) {
-                Some(Some(path)) => path,
-                _ => &mut self.first,
-            },
-            _ => &mut self.first,
+        match at.0.checked_sub(1) {
+            None => &mut self.first,
+            Some(index) => {
+                let others = self.more.as_mut().map_or(&mut [][..], |more| &mut more.others);
+                others.get_mut(usize::from(index)).and_then(Option::as_deref_mut).unwrap_or(&mut self.first)
+            }
         }
     }
 }

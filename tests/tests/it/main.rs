@@ -29,6 +29,7 @@ mod path_move;
 mod path_move_rules;
 mod path_nat;
 mod path_open;
+mod path_scheduling;
 mod path_web;
 mod puppet;
 mod qotp;

@@ -124,7 +124,7 @@ fn closed_paths_are_bounded() {
     let mut paths = handshake();
     for id in 0..60 {
         let place = open(&mut paths, Life::first(PathId(1 + id)));
-        paths.close(place, at(id.into()), CODE, false, PERIOD);
+        paths.close(place, at(id.into()), CODE, true, PERIOD);
         assert!(paths.closed().len() <= usize::from(MAX_PATHS));
     }
     assert!(paths.find(PathId(60)).is_some(), "the newest is still read from");
