@@ -40,7 +40,9 @@ mod worked_examples;
 
 pub use bytes::Bytes;
 
-pub use config::{AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig};
+pub use config::{
+    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, TransportProfile,
+};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};

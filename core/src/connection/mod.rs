@@ -185,7 +185,7 @@ impl Connection {
             .ok()?;
         account.settle(&mut cx.budget, BASE_COST);
         account.reserve_credit(&mut cx.budget, window);
-        let packet_size = cx.config.packet_size;
+        let (packet_size, _) = cx.config.sizes_to(&remote);
         Some(Self {
             handle,
             role,
@@ -219,8 +219,13 @@ impl Connection {
         self.peer.max_paths = params.max_paths.min(cx.config.max_paths);
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
-        let (base, max) = (cx.config.packet_size, params.max_udp_payload);
-        self.paths[FIRST].set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
+        self.set_sizes(cx);
+    }
+
+    /// The sizes of the handshake's path are those of the way to where the peer is.
+    fn set_sizes(&mut self, cx: &Shared) {
+        let (base, discovery) = cx.config.sizes_to(&self.paths[FIRST].remote);
+        self.paths[FIRST].set_mtu(Mtu::new(base, self.peer.max_udp_payload, &discovery));
     }
 
     /// What it speaks.
