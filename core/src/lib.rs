@@ -61,6 +61,7 @@ pub use key_log::{KeyLogEntry, KeyLogError};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr, Tuple};
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use path::events::{PathCursor, PathEvent, PathLog};
+pub use path::select;
 pub use path::stats::PathStats;
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;

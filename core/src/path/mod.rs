@@ -5,6 +5,7 @@ pub(crate) mod ecn;
 pub(crate) mod events;
 pub(crate) mod moving;
 pub(crate) mod mtu;
+pub mod select;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod validate;
