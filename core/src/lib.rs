@@ -25,6 +25,7 @@ mod inspect;
 #[doc(hidden)]
 pub mod internal;
 mod key_log;
+mod limiter;
 mod path;
 mod ranges;
 mod recovery;
@@ -58,6 +59,7 @@ pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
+pub use limiter::{Gate, LimiterStats};
 pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr, Tuple};
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use path::events::{PathCursor, PathEvent, PathLog};

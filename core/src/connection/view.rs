@@ -12,6 +12,7 @@ use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
+use crate::limiter::LimiterStats;
 use crate::path::events::{PathCursor, PathEvent, PathLog};
 use crate::path::stats::PathStats;
 use crate::shared::Shared;
@@ -397,6 +398,21 @@ impl<'a> Connection<'a> {
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         self.inner.stats()
+    }
+
+    /// What keeps it from sending more, and for how long it has been what since the handshake. The time up to now (the
+    /// latest time that the endpoint was told) is in it.
+    ///
+    /// ```
+    /// # fn what(connection: &dunlin_core::Connection<'_>) -> String {
+    /// let limiter = connection.limiter();
+    /// let held = limiter.time(limiter.main()).as_secs_f64() / limiter.total().as_secs_f64();
+    /// format!("{:.0} % of the time it waited for the {}", 100.0 * held, limiter.main())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn limiter(&self) -> LimiterStats {
+        self.inner.limiter.stats(self.cx.now)
     }
 
     /// Wants to hear of what happens to paths from now on: `Event::Path` tells when there is something for
