@@ -11,7 +11,8 @@ use crate::id::ErrorCode;
 pub enum ConnectError {
     /// Nothing can be sent to that address.
     #[error(
-        "no packet can be sent to that address: it needs a port and must be neither unspecified, multicast nor broadcast"
+        "no packet can be sent to that address: it needs a port, and a scope if it is link-local, and must be neither \
+         unspecified, multicast nor broadcast"
     )]
     Address,
     /// The peer is named in a way that the wire does not know: QOTP dials `AnyKey` or a `QotpKey`, the native wire

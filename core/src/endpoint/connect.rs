@@ -41,6 +41,7 @@ pub struct ConnectOptions {
     /// Where to.
     pub remote: TransportAddr,
     /// Through which socket, and from which of its addresses. Default: socket 0, and the address that the system chooses.
+    /// Without meaning where `remote` is no IP address.
     pub local: LocalAddr,
     /// Application protocols to offer, at least one; QOTP has none.
     pub alpns: Vec<Vec<u8>>,
@@ -106,7 +107,7 @@ impl Endpoint {
         };
         let handle = dialled?;
         if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
-            connection.leave_from(options.local);
+            connection.leave_from(options.local.towards(&remote));
         }
         Ok(handle)
     }

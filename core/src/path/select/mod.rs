@@ -44,13 +44,12 @@ mod rtt;
 mod tests;
 
 use core::fmt;
-use core::net::SocketAddr;
 
 use crate::id::PathId;
 use crate::recovery::rtt::Rtt;
 use crate::time::Duration;
 
-use super::addr::{TransportAddr, Tuple};
+use super::addr::{PathKind, Tuple};
 
 pub use policies::{DirectOnly, LowestLatency, Spread};
 pub use rtt::BiasedRtt;
@@ -118,18 +117,19 @@ pub struct PathView {
 }
 
 impl PathView {
-    /// A path between these ends of which nothing else is known. Tier and bias are those of its kind of address: IPv4 is
-    /// [`Tier::Primary`] without bias, IPv6 likewise with [`IPV6_BONUS`].
+    /// A path between these ends of which nothing else is known. Tier and bias are those of its kind of address: a relay is
+    /// [`Tier::Backup`], anything else [`Tier::Primary`]; IPv6 has [`IPV6_BONUS`], anything else no bias.
     #[must_use]
     pub fn new(id: PathId, tuple: Tuple) -> Self {
-        let bias = match tuple.remote {
-            TransportAddr::Ip(SocketAddr::V6(_)) => IPV6_BONUS,
-            TransportAddr::Ip(SocketAddr::V4(_)) => Bias::NONE,
+        let (tier, bias) = match tuple.remote.kind() {
+            PathKind::Ipv4 | PathKind::Custom(_) => (Tier::Primary, Bias::NONE),
+            PathKind::Ipv6 => (Tier::Primary, IPV6_BONUS),
+            PathKind::Relay => (Tier::Backup, Bias::NONE),
         };
         Self {
             id,
             tuple,
-            tier: Tier::Primary,
+            tier,
             bias,
             rtt: Rtt::new().smoothed(),
             is_measured: false,

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::path::addr::LocalAddr;
+use crate::path::addr::{CustomAddr, LocalAddr, PeerRef, RelayId, TransportAddr, TransportId};
 
 const V4: &str = "192.0.2.7:443";
 const V6: &str = "[2001:db8::7]:443";
@@ -20,7 +20,9 @@ fn path(id: u8, remote: &str, rtt: u64) -> PathView {
 }
 
 fn relay(id: u8, rtt: u64) -> PathView {
-    PathView { tier: Tier::Backup, bias: Bias::NONE, ..path(id, V4, rtt) }
+    let remote = TransportAddr::Relay { relay: RelayId::new(1), peer: PeerRef::new(u32::from(id)) };
+    let rtt = Duration::from_millis(rtt);
+    PathView { rtt, ..PathView::new(PathId(id), Tuple { local: LocalAddr::default(), remote }) }
 }
 
 fn suspect(path: PathView) -> PathView {
@@ -42,6 +44,17 @@ fn wish(paths: &[PathView]) -> Choice {
 
 fn to(id: u8) -> Choice {
     Choice::Use(PathId(id))
+}
+
+#[test]
+fn tier_and_bias_by_kind() {
+    let custom = TransportAddr::Custom { transport: TransportId::new(1), address: CustomAddr::new(&[7]).unwrap() };
+    let custom = PathView::new(PathId(0), Tuple { local: LocalAddr::default(), remote: custom });
+    let kinds = [path(0, V4, 0), path(0, V6, 0), relay(0, 0), custom].map(|path| (path.tier, path.bias));
+    assert_eq!(kinds[0], (Tier::Primary, Bias::NONE));
+    assert_eq!(kinds[1], (Tier::Primary, Bias::bonus(Duration::from_millis(3))));
+    assert_eq!(kinds[2], (Tier::Backup, Bias::NONE));
+    assert_eq!(kinds[3], (Tier::Primary, Bias::NONE));
 }
 
 #[test]
