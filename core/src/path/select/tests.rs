@@ -48,7 +48,8 @@ fn to(id: u8) -> Choice {
 
 #[test]
 fn tier_and_bias_by_kind() {
-    let custom = TransportAddr::Custom { transport: TransportId::new(1), address: CustomAddr::new(&[7]).unwrap() };
+    let custom =
+        TransportAddr::Custom { transport: TransportId::new(1), address: CustomAddr::new(&[7]).unwrap() };
     let custom = PathView::new(PathId(0), Tuple { local: LocalAddr::default(), remote: custom });
     let kinds = [path(0, V4, 0), path(0, V6, 0), relay(0, 0), custom].map(|path| (path.tier, path.bias));
     assert_eq!(kinds[0], (Tier::Primary, Bias::NONE));
