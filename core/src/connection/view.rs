@@ -401,7 +401,7 @@ impl<'a> Connection<'a> {
     }
 
     /// What keeps it from sending more, and for how long it has been what since the handshake. The time up to now (the
-    /// latest time that the endpoint was told) is in it.
+    /// latest time that the endpoint was told) is in it, also when the connection has ended: then what held it last goes on.
     ///
     /// ```
     /// # fn what(connection: &dunlin_core::Connection<'_>) -> String {

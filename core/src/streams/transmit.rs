@@ -166,6 +166,7 @@ impl Streams {
                     self.release_held();
                 }
                 if awaited {
+                    self.refused = self.refused.filter(|refused| *refused != id);
                     self.events.push_back(StreamEvent::Writable(id));
                 }
                 if !done {

@@ -7,6 +7,8 @@
 //! | [`DirectOnly`] | as the default, but never a relay |
 //! | [`Spread`] | all good paths at once, for more throughput than one of them has |
 //!
+//! Connections have one path so far, and ask no policy.
+//!
 //! A policy of one's own is a type with one function.
 //!
 //! ```
