@@ -7,6 +7,7 @@ mod duties;
 mod early;
 mod handshake;
 mod idle;
+mod limiter;
 mod moves;
 mod mtu;
 mod network;
@@ -35,6 +36,7 @@ use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, StreamId, WireVersion};
+use crate::limiter::Limiter;
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
@@ -85,6 +87,7 @@ pub(crate) struct Connection {
     graceful: Option<Box<Graceful>>,
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
+    limiter: Limiter,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
@@ -205,6 +208,7 @@ impl Connection {
             graceful: None,
             path_log: None,
             half_open: role == Role::Responder,
+            limiter: Limiter::new(),
             starved: false,
             awaits_memory: false,
             lingered: false,
@@ -289,6 +293,7 @@ impl Connection {
             + self.cids.heap_bytes()
             + self.owed_bytes()
             + self.path_log_bytes()
+            + self.limiter.heap_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
