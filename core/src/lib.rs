@@ -25,6 +25,7 @@ mod inspect;
 #[doc(hidden)]
 pub mod internal;
 mod key_log;
+mod limiter;
 mod path;
 mod ranges;
 mod recovery;
@@ -40,7 +41,9 @@ mod worked_examples;
 
 pub use bytes::Bytes;
 
-pub use config::{AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig};
+pub use config::{
+    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, TransportProfile,
+};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
@@ -59,6 +62,7 @@ pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
+pub use limiter::{Gate, LimiterStats};
 pub use path::addr::{
     Arrival, CustomAddr, CustomAddrTooLong, Ecn, LocalAddr, ParseAddrError, PathKind, PeerRef, RelayId,
     TrainLimit, Transmit, TransportAddr, TransportId, Tuple,
@@ -66,6 +70,7 @@ pub use path::addr::{
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use path::events::{PathClosed, PathCursor, PathEvent, PathLog};
 pub use path::mapped::AddrMap;
+pub use path::select;
 pub use path::stats::{PathState, PathStats};
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;

@@ -90,8 +90,8 @@ impl Connection {
         let peer = secured.peer;
         self.state.on_reply(Box::new(secured), trusted);
         self.paths[FIRST].remote_id = remote_id;
-        self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].set_tuple(arrival.tuple());
+        self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
         self.paths[FIRST].received.ack_now();
         if let Some(sample) = round_trip {

@@ -7,6 +7,7 @@ mod duties;
 mod early;
 mod handshake;
 mod idle;
+mod limiter;
 mod moves;
 mod mtu;
 mod network;
@@ -35,6 +36,7 @@ use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, StreamId, WireVersion};
+use crate::limiter::Limiter;
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
@@ -85,6 +87,7 @@ pub(crate) struct Connection {
     graceful: Option<Box<Graceful>>,
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
+    limiter: Limiter,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
@@ -185,7 +188,7 @@ impl Connection {
             .ok()?;
         account.settle(&mut cx.budget, BASE_COST);
         account.reserve_credit(&mut cx.budget, window);
-        let packet_size = cx.config.packet_size;
+        let (packet_size, _) = cx.config.sizes_to(&remote);
         Some(Self {
             handle,
             role,
@@ -205,6 +208,7 @@ impl Connection {
             graceful: None,
             path_log: None,
             half_open: role == Role::Responder,
+            limiter: Limiter::new(),
             starved: false,
             awaits_memory: false,
             lingered: false,
@@ -219,8 +223,13 @@ impl Connection {
         self.peer.max_paths = params.max_paths.min(cx.config.max_paths);
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
-        let (base, max) = (cx.config.packet_size, params.max_udp_payload);
-        self.paths[FIRST].set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
+        self.set_sizes(cx);
+    }
+
+    /// The sizes of the handshake's path are those of the way to where the peer is.
+    fn set_sizes(&mut self, cx: &Shared) {
+        let (base, discovery) = cx.config.sizes_to(&self.paths[FIRST].remote);
+        self.paths[FIRST].set_mtu(Mtu::new(base, self.peer.max_udp_payload, &discovery));
     }
 
     /// What it speaks.
@@ -284,6 +293,7 @@ impl Connection {
             + self.cids.heap_bytes()
             + self.owed_bytes()
             + self.path_log_bytes()
+            + self.limiter.heap_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));

@@ -152,7 +152,8 @@ impl Connection {
         path.validation = Validation::Valid;
         path.loss.on_moved();
         if !to.is_same_route(&from) {
-            let mtu = path.mtu().renewed(cx.config.packet_size, max, &cx.config.mtu_discovery);
+            let (base, discovery) = cx.config.sizes_to(&to.remote);
+            let mtu = path.mtu().renewed(base, max, &discovery);
             path.start_anew(mtu, cx.rng.next_u64());
         }
         // The peer has heard nothing for a round trip.

@@ -151,6 +151,7 @@ impl Connection {
             self.paths[FIRST].validation = Validation::start(now, challenge, received + bytes as u64, sent);
         }
         self.paths[FIRST].set_tuple(arrival.tuple());
+        self.set_sizes(cx);
         if copies.replies == 1 {
             self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }

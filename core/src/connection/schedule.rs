@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Tuple};
 use crate::path::table::{FIRST, PathSlot, SlotSet};
 use crate::shared::Shared;
@@ -66,6 +67,9 @@ impl Connection {
             if let train @ Some(_) = self.poll_path(at, cx, now, limit, out) {
                 return train;
             }
+        }
+        if self.paths.carrying().is_empty() {
+            self.limiter.on_held(now, Gate::Path);
         }
         self.paths.carrying().iter().find_map(|at| self.poll_path(at, cx, now, limit, out))
     }

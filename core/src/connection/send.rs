@@ -7,6 +7,7 @@ use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
+use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Transmit, Tuple};
 use crate::path::table::{FIRST, PathSlot};
 use crate::recovery::loss::LossDetector;
@@ -84,6 +85,7 @@ impl Connection {
         limit: TrainLimit,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
+        self.limiter.on_held(now, Gate::Socket);
         self.rotate_keys(now);
         self.renew_cid(at);
         let start = out.len();
@@ -121,7 +123,10 @@ impl Connection {
                 let path = &mut self.paths[at];
                 ecn = path.ecn.begin_train(path.sent.next());
             }
-            let Some(built) = self.put_packet(at, cx, now, plan, out) else { break };
+            let Some(built) = self.put_packet(at, cx, now, plan, out) else {
+                self.limiter.on_held(now, self.gate(at, Held::Idle));
+                break;
+            };
             if ecn.is_some() {
                 self.paths[at].sent.set_ect();
                 self.paths[at].ecn.on_sent(built.in_flight);
@@ -159,6 +164,7 @@ impl Connection {
     }
 
     pub(super) fn on_held(&mut self, at: PathSlot, now: Instant, held: Held) {
+        self.limiter.on_held(now, self.gate(at, held));
         match held {
             Held::Idle => {
                 let path = &mut self.paths[at];

@@ -14,6 +14,7 @@ use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
+use crate::limiter::LimiterStats;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::time::Instant;
@@ -402,6 +403,21 @@ impl<'a> Connection<'a> {
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         self.inner.stats()
+    }
+
+    /// What keeps it from sending more, and for how long it has been what since the handshake. The time up to now (the
+    /// latest time that the endpoint was told) is in it, also when the connection has ended: then what held it last goes on.
+    ///
+    /// ```
+    /// # fn what(connection: &dunlin_core::Connection<'_>) -> String {
+    /// let limiter = connection.limiter();
+    /// let held = limiter.time(limiter.main()).as_secs_f64() / limiter.total().as_secs_f64();
+    /// format!("{:.0} % of the time it waited for the {}", 100.0 * held, limiter.main())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn limiter(&self) -> LimiterStats {
+        self.inner.limiter.stats(self.cx.now)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod mapped;
 pub(crate) mod moving;
 pub(crate) mod mtu;
 pub(crate) mod pulse;
+pub mod select;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -25,6 +25,7 @@ mod optimistic;
 mod packets;
 mod path_cids;
 mod path_events;
+mod path_limiter;
 mod path_move;
 mod path_move_rules;
 mod path_nat;
