@@ -28,6 +28,7 @@ mod key_log;
 mod path;
 mod ranges;
 mod recovery;
+mod remote;
 mod rng;
 mod shard;
 mod shared;

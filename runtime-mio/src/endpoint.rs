@@ -7,7 +7,7 @@ use std::io;
 
 use dunlin_core::{
     AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, ErrorCode, Event, Identity, Instant,
-    LocalAddr, NetworkChange, Peer, TransportAddr,
+    NetworkChange, Peer, TransportAddr,
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, UdpSocket,
@@ -93,10 +93,13 @@ impl Endpoint {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(BindError::Random)?;
         config.aes_hardware |= has_aes();
+        let mut engine = dunlin_core::Endpoint::new(config, identity, seed);
+        let local: Vec<SocketAddr> = sockets.iter().map(DatagramSocket::local_addr).collect();
+        engine.set_own_addresses(&local);
         Ok(Self {
-            engine: dunlin_core::Endpoint::new(config, identity, seed),
+            engine,
             clock: Clock::start(),
-            local: sockets.iter().map(DatagramSocket::local_addr).collect(),
+            local,
             transmitter: Transmitter::new(sockets.len()),
             sockets: Some(Sockets::new(sockets).map_err(BindError::Poll)?),
             receiver: Receiver::new(),
@@ -308,9 +311,9 @@ impl Endpoint {
         self.connect_with(peer, ConnectOptions::new(remote, alpn))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
-    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`socket_for`]).
+    /// Dials with all options: several addresses of the peer, several protocols to offer, another timeout, the other wire. Of
+    /// several sockets, it is [`ConnectOptions::local`] that says which, and what stands beside each further address; where
+    /// that is as it is by default, the first that reaches the address ([`socket_for`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -322,9 +325,10 @@ impl Endpoint {
         if self.is_closed() {
             return Err(ConnectError::Closed);
         }
-        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
-            options.local.socket = socket_for(&self.local, remote);
-        }
+        options.choose_sockets(|remote| match remote {
+            TransportAddr::Ip(remote) => socket_for(&self.local, *remote),
+            _ => 0,
+        });
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
 
@@ -368,6 +372,7 @@ impl Endpoint {
         let local = udp.local_addr();
         open.ok_or(io::ErrorKind::NotConnected)?.replace_first(udp)?;
         self.local[0] = local;
+        self.engine.set_own_addresses(&self.local);
         // What could not be sent is tried again before the next wait.
         self.left = Left::Perhaps;
         self.network_changed();

@@ -156,7 +156,8 @@ impl Builder {
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
-            let engine = self.engine(shard, &identity)?;
+            let mut engine = self.engine(shard, &identity)?;
+            engine.set_own_addresses(&local);
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr, NetworkChange, Peer, PublicKey,
-    QotpIdentity, QotpPublicKey, TransportAddr,
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
+    QotpPublicKey, TransportAddr,
 };
 use dunlin_udp::{SocketGroup, SocketStats, socket_for};
 use tokio::sync::Notify;
@@ -103,16 +103,14 @@ impl Endpoint {
         self.connect_with(peer.map_or(Peer::AnyKey, Peer::QotpKey), ConnectOptions::qotp(remote))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
-    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`dunlin_udp::socket_for`]).
+    /// Dials with all options: several addresses of the peer, several protocols to offer, another timeout, the other wire. Of
+    /// several sockets, it is [`ConnectOptions::local`] that says which, and what stands beside each further address; where
+    /// that is as it is by default, the first that reaches the address ([`dunlin_udp::socket_for`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect_with(&self, peer: Peer, mut options: ConnectOptions) -> Result<Connecting, ConnectError> {
-        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
-            options.local.socket = socket_for(&self.local(), remote);
-        }
+        self.choose_sockets(&mut options);
         let shared = self.inner.in_turn(&self.inner.dials).next().ok_or(ConnectError::EndpointClosed)?;
         let mut locked = shared.lock();
         if locked.phase != Phase::Open {
@@ -120,6 +118,14 @@ impl Endpoint {
         }
         let handle = locked.engine.connect(shared.clock.now(), peer, options)?;
         Ok(Connecting::new(Link::new(shared, &mut locked, handle, true)))
+    }
+
+    fn choose_sockets(&self, options: &mut ConnectOptions) {
+        let local = self.local();
+        options.choose_sockets(|remote| match remote {
+            TransportAddr::Ip(remote) => socket_for(&local, *remote),
+            _ => 0,
+        });
     }
 
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
@@ -208,8 +214,11 @@ impl Endpoint {
             return Err(RebindError::Closed);
         }
         self.local()[0] = sockets.local_addr();
+        let local = self.local_addrs();
         for (shared, socket) in shards.iter().zip(sockets) {
-            shared.lock().rebind(socket);
+            let mut locked = shared.lock();
+            locked.engine.set_own_addresses(&local);
+            locked.rebind(socket);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod cids;
 mod close;
 mod duties;
 mod early;
+mod first_flight;
 mod handshake;
 mod idle;
 mod moves;
@@ -50,6 +51,7 @@ use crate::wire::params::TransportParams;
 use close::Graceful;
 pub use close::Undelivered;
 use early::EarlyFlight;
+use first_flight::FirstFlight;
 use idle::Idle;
 use state::{Confirming, Copies, Reply, Secured, State};
 
@@ -78,6 +80,8 @@ pub(crate) struct Connection {
     account: Account,
     idle: Idle,
     early: Option<Box<EarlyFlight>>,
+    /// A dial of several addresses that the peer has not confirmed yet.
+    first_flight: Option<Box<FirstFlight>>,
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
@@ -115,11 +119,11 @@ impl Connection {
         now: Instant,
         handle: ConnectionHandle,
         local_id: ConnectionId,
-        remote: TransportAddr,
         dialling: Dialling,
     ) -> Option<Self> {
+        let to = dialling.fanout().best();
         let state = State::Dialling(Box::new(dialling));
-        Self::native(cx, now, handle, Role::Initiator, state, LocalAddr::default(), remote, local_id)
+        Self::native(cx, now, handle, Role::Initiator, state, to.local, to.remote, local_id)
     }
 
     /// An accepted attempt. `None` if the budget has no room for it.
@@ -199,6 +203,7 @@ impl Connection {
             account,
             idle: Idle::new(now, cx.config.idle_timeout, cx.config.keep_alive),
             early: None,
+            first_flight: None,
             owed: None,
             graceful: None,
             path_log: None,
@@ -280,6 +285,7 @@ impl Connection {
             + self.paths.heap_bytes()
             + self.cids.heap_bytes()
             + self.owed_bytes()
+            + self.first_flight_bytes()
             + self.path_log_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();

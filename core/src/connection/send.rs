@@ -43,8 +43,9 @@ impl Connection {
                     self.make_init(cx, now);
                 }
                 let State::Dialling(dialling) = &mut self.state else { return None };
-                out.extend_from_slice(dialling.copy_due(now)?);
-                (self.paths[at].local, self.paths[at].remote, out.len() - start)
+                let (copy, to) = dialling.copy_due(now)?;
+                out.extend_from_slice(copy);
+                (to.local, to.remote, out.len() - start)
             }
             State::Confirming(confirming) => {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;

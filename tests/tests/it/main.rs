@@ -23,6 +23,7 @@ mod network;
 mod optimistic;
 mod packets;
 mod path_cids;
+mod path_dial;
 mod path_events;
 mod path_move;
 mod path_move_rules;
