@@ -160,7 +160,12 @@ impl Paths {
     pub(crate) fn find(&self, id: PathId) -> Option<PathSlot> {
         match &self.more {
             None => (self.first.id == id).then_some(FIRST),
-            Some(more) => more.open.union(more.closed).iter().find(|at| self[*at].id == id),
+            Some(more) => {
+                let all = more.open.union(more.closed);
+                // Most packets are of the one in use.
+                let selected = Some(more.selected).filter(|at| all.contains(*at) && self[*at].id == id);
+                selected.or_else(|| all.iter().find(|at| self[*at].id == id))
+            }
         }
     }
 
