@@ -173,7 +173,8 @@ impl Config {
 pub struct TransportProfile {
     /// The largest datagram that it carries, in bytes. No larger packet is sent there; MTU discovery looks for sizes up to
     /// this one, whatever [`MtuDiscovery::max`] says of UDP. At least 1,200, the size of a handshake's first packet, and at
-    /// most 65,000 is used.
+    /// most 65,000 is used. QOTP's packets have one size everywhere, [`QotpConfig::mtu`]: where it does not fit, no dial is
+    /// answered.
     pub max_datagram: u16,
 }
 

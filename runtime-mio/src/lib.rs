@@ -122,6 +122,7 @@
 //! - [`Endpoint::poll_timeout`] is right until something changes: ask it last.
 //! - Everything is one thread's work, though any thread's. From another one, [`Driver::waker`] ends the wait; a channel says what for.
 //! - The endpoint owns its socket. [`Endpoint::close`] may come twice; later calls say `Closed`.
+//! - Packets go by UDP, and by transports of the application's own, if it has any ([`Builder::transport`]).
 //! - [`Connection`] is the engine's own view. Its verbs never wait; what cannot be done now is `Blocked`, and an event
 //!   says when to try again.
 //!

@@ -135,6 +135,8 @@
 //! # }
 //! ```
 //!
+//! Packets go by UDP, and by transports of the application's own, if it has any ([`Builder::transport`]).
+//!
 //! # Features
 //!
 //! | feature | what it brings |
