@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
+use crate::path::table::MAX_PATHS;
 use crate::shard::Shard;
 use crate::time::Duration;
 use crate::wire::header::MIN_INIT;
@@ -47,6 +48,9 @@ pub struct Config {
     pub ecn: bool,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
     pub max_ack_delay: Duration,
+    /// Paths that a connection may have at once; the smaller of both sides' values counts. From 1, with which a connection
+    /// still follows its peer to another address, to 16. Default: 8.
+    pub max_paths: u8,
     /// Unreliable datagrams.
     pub datagrams: DatagramConfig,
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
@@ -82,6 +86,7 @@ impl Default for Config {
             max_receive_size: 65_000,
             ecn: true,
             max_ack_delay: Duration::from_millis(25),
+            max_paths: 8,
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
             qotp: QotpConfig::default(),
@@ -149,6 +154,7 @@ impl Config {
             profile.max_datagram = profile.max_datagram.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
         }
         self.max_receive_size = self.max_receive_size.max(1200);
+        self.max_paths = self.max_paths.clamp(1, MAX_PATHS);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);
         self.keep_alive = self.keep_alive.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self

@@ -25,6 +25,7 @@ mod inspect;
 #[doc(hidden)]
 pub mod internal;
 mod key_log;
+mod limiter;
 mod path;
 mod ranges;
 mod recovery;
@@ -54,23 +55,26 @@ pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
 };
 pub use error::{
-    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
+    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError, TransportError,
+    WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
+pub use limiter::{Gate, LimiterStats};
 pub use path::addr::{
     Arrival, CustomAddr, CustomAddrTooLong, Ecn, LocalAddr, ParseAddrError, PathKind, PeerRef, RelayId,
     TrainLimit, Transmit, TransportAddr, TransportId, Tuple,
 };
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
-pub use path::events::{PathCursor, PathEvent, PathLog};
+pub use path::events::{PathClosed, PathCursor, PathEvent, PathLog};
 pub use path::mapped::AddrMap;
-pub use path::stats::PathStats;
+pub use path::select;
+pub use path::stats::{PathState, PathStats};
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
-pub use wire::frame::EcnCounts;
+pub use wire::frame::{EcnCounts, PathStatus};
 pub use wire::header::peek_connection_id;

@@ -156,11 +156,11 @@ pub use error::{BindError, ConnectError, RunError};
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
     ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr,
-    DatagramConfig, DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity,
-    Instant, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent,
-    PathId, PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey,
-    ReadError, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
-    Undelivered, WireVersion, WriteError,
+    DatagramConfig, DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity,
+    IncomingIdentity, Instant, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError,
+    Overflow, PathCursor, PathEvent, PathId, PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig,
+    QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportAddr, TransportError, TransportId,
+    TransportProfile, Tuple, Undelivered, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

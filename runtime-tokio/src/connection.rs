@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_core::{
-    CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, PathStats, PublicKey,
-    QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
+    CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, LimiterStats,
+    PathStats, PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
 };
 
 use crate::error::{DatagramError, ExportError, OpenError};
@@ -185,7 +185,7 @@ impl Connection {
     pub fn stats(&self) -> ConnectionStats {
         let mut locked = self.link.lock();
         match self.link.end(&mut locked).map(|end| end.last) {
-            Some(last) => last.map_or_else(ConnectionStats::default, |(stats, _)| stats),
+            Some(last) => last.map_or_else(ConnectionStats::default, |last| last.stats),
             None => locked
                 .connection(self.link.handle)
                 .0
@@ -198,8 +198,20 @@ impl Connection {
     pub fn path(&self) -> Option<PathStats> {
         let mut locked = self.link.lock();
         match self.link.end(&mut locked).map(|end| end.last) {
-            Some(last) => last.map(|(_, path)| path),
+            Some(last) => last.map(|last| last.path),
             None => locked.connection(self.link.handle).0.map(|connection| connection.path()),
+        }
+    }
+
+    /// What keeps it from sending more, and for how long it has been what; as it was in the end if the connection has
+    /// ended, `None` if that is not known any more.
+    #[must_use]
+    pub fn limiter(&self) -> Option<LimiterStats> {
+        let mut locked = self.link.lock();
+        self.link.advance(&mut locked);
+        match self.link.end(&mut locked).map(|end| end.last) {
+            Some(last) => last.map(|last| last.limiter),
+            None => locked.connection(self.link.handle).0.map(|connection| connection.limiter()),
         }
     }
 

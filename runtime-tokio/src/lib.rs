@@ -179,9 +179,10 @@ pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
-    ErrorCode, Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathEvent,
-    PathId, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId,
-    Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, WireVersion,
+    ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
+    Overflow, PathEvent, PathId, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError,
+    QotpPublicKey, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
+    Undelivered, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

@@ -4,8 +4,8 @@ use core::task::Waker;
 use std::sync::Arc;
 
 use dunlin_core::{
-    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, PathLog, PathStats, PeerIdentity,
-    PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
+    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, LimiterStats, PathLog, PathStats,
+    PeerIdentity, PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
 };
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -71,12 +71,20 @@ pub(crate) enum Handshake {
     Done(Arc<Settled>),
 }
 
+/// The last that was known of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last {
+    pub(crate) stats: ConnectionStats,
+    pub(crate) path: PathStats,
+    pub(crate) limiter: LimiterStats,
+}
+
 /// How a connection ended, with the last that was known of it.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) reason: CloseReason,
     pub(crate) undelivered: Undelivered,
-    pub(crate) last: Option<(ConnectionStats, PathStats)>,
+    pub(crate) last: Option<Last>,
     /// What had happened to its paths, if anybody wanted to know.
     pub(crate) paths: Option<Box<PathLog>>,
 }
@@ -240,7 +248,11 @@ impl Entry {
         self.end = Some(Box::new(End {
             reason,
             undelivered: connection.map_or_else(Undelivered::default, Connection::undelivered),
-            last: connection.map(|connection| (connection.stats(), connection.path())),
+            last: connection.map(|connection| Last {
+                stats: connection.stats(),
+                path: connection.path(),
+                limiter: connection.limiter(),
+            }),
             paths: connection.and_then(Connection::path_log).map(Box::new),
         }));
         wakes.task(self.connecting.take());

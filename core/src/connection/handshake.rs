@@ -98,6 +98,7 @@ impl Connection {
             self.paths[FIRST].on_handshake_round_trip(now, sample);
         }
         self.idle.on_received(now);
+        self.paths[FIRST].pulse.on_received(now);
         // The confirming packet: it must be acknowledged, so it is repeated until it is.
         self.paths[FIRST].ping_owed = true;
         self.settle_early(payload.hello.early);

@@ -7,14 +7,17 @@ mod duties;
 mod early;
 mod handshake;
 mod idle;
+mod limiter;
 mod moves;
 mod mtu;
 mod network;
 mod path_events;
+mod paths;
 mod plan;
 pub(crate) mod qotp;
 mod raw;
 mod receive;
+mod schedule;
 mod send;
 pub(crate) mod state;
 mod timers;
@@ -33,6 +36,7 @@ use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
 use crate::id::{ConnectionId, Role, StreamId, WireVersion};
+use crate::limiter::Limiter;
 use crate::path::Path;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::ecn::EcnValidation;
@@ -83,6 +87,7 @@ pub(crate) struct Connection {
     graceful: Option<Box<Graceful>>,
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
+    limiter: Limiter,
     /// Counted among the endpoint's half-open attempts.
     half_open: bool,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
@@ -203,6 +208,7 @@ impl Connection {
             graceful: None,
             path_log: None,
             half_open: role == Role::Responder,
+            limiter: Limiter::new(),
             starved: false,
             awaits_memory: false,
             lingered: false,
@@ -214,6 +220,7 @@ impl Connection {
     /// The peer's limits are known.
     fn set_peer(&mut self, cx: &Shared, params: &TransportParams) {
         self.peer = *params;
+        self.peer.max_paths = params.max_paths.min(cx.config.max_paths);
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
         self.set_sizes(cx);
@@ -286,6 +293,7 @@ impl Connection {
             + self.cids.heap_bytes()
             + self.owed_bytes()
             + self.path_log_bytes()
+            + self.limiter.heap_bytes()
             + self.streams.heap_bytes()
             + self.datagrams.heap_bytes();
         self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
@@ -310,7 +318,7 @@ impl Connection {
 
     /// A stream was read, or data came for it: the windows may have to grow, and the peer may have to hear of it.
     fn update_windows(&mut self, cx: &mut Shared, id: StreamId) {
-        let rtt = self.paths[self.paths.selected()].rtt.smoothed();
+        let rtt = self.paths.rtt_in_use();
         self.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut self.account));
     }
 

@@ -1,5 +1,7 @@
 //! What an embedder does with a connection: a borrowed view.
 
+mod paths;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,9 +13,8 @@ use crate::crypto::{PublicKey, QotpPublicKey};
 use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
-use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
-use crate::path::events::{PathCursor, PathEvent, PathLog};
-use crate::path::stats::PathStats;
+use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
+use crate::limiter::LimiterStats;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::time::Instant;
@@ -285,6 +286,11 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| inner.put_raw(cx.now, frames, out)).is_some()
     }
 
+    /// See [`crate::fuzzing::seal_on`].
+    pub(crate) fn seal_raw_on(&mut self, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
+    }
+
     /// See [`crate::fuzzing::is_known`].
     pub(crate) fn next_number(&self) -> u64 {
         self.inner.paths[self.inner.paths.selected()].sent.next().get()
@@ -399,31 +405,19 @@ impl<'a> Connection<'a> {
         self.inner.stats()
     }
 
-    /// Wants to hear of what happens to paths from now on: `Event::Path` tells when there is something for
-    /// [`Connection::path_events`]. Any number of subscribers each have a cursor of their own. Before the handshake is done
-    /// the first event will be [`PathEvent::Opened`].
+    /// What keeps it from sending more, and for how long it has been what since the handshake. The time up to now (the
+    /// latest time that the endpoint was told) is in it, also when the connection has ended: then what held it last goes on.
     ///
-    /// From the first subscription on the connection keeps the last 8 events, for which it is charged about 2 KiB.
-    pub fn subscribe_paths(&mut self) -> PathCursor {
-        self.update(|inner, _| inner.subscribe_paths())
-    }
-
-    /// The next event of paths for a subscriber; `None` when it has had them all. Who is more than 8 behind hears how many
-    /// it has missed ([`PathEvent::Lagged`]), then the 8.
-    pub fn path_events(&mut self, cursor: &mut PathCursor) -> Option<PathEvent> {
-        self.inner.path_log.as_mut()?.look(cursor)
-    }
-
-    /// A copy of those last events, to be read when the connection is forgotten; `None` if nobody has subscribed.
+    /// ```
+    /// # fn what(connection: &dunlin_core::Connection<'_>) -> String {
+    /// let limiter = connection.limiter();
+    /// let held = limiter.time(limiter.main()).as_secs_f64() / limiter.total().as_secs_f64();
+    /// format!("{:.0} % of the time it waited for the {}", 100.0 * held, limiter.main())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn path_log(&self) -> Option<PathLog> {
-        self.inner.path_log.as_deref().cloned()
-    }
-
-    /// The path in use, or the last one if the connection has ended.
-    #[must_use]
-    pub fn path(&self) -> PathStats {
-        self.inner.paths[self.inner.paths.selected()].stats()
+    pub fn limiter(&self) -> LimiterStats {
+        self.inner.limiter.stats(self.cx.now)
     }
 }
 

@@ -83,6 +83,11 @@ impl Counts {
         Some(ours.next - 1)
     }
 
+    /// Whether the application waits for the peer to allow another stream.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.ours.iter().any(|ours| ours.awaited)
+    }
+
     /// Whether we have opened the stream with this index.
     pub(crate) const fn is_opened(&self, direction: Direction, index: u64) -> bool {
         index < self.ours[place(direction)].next

@@ -78,6 +78,7 @@ impl Streams {
         let Some(stream) = self.table.get_mut(&id) else { return Ok(()) };
         let send = stream.send.as_mut().ok_or(TransportError::StreamState)?;
         if send.reset(ResetBy::Peer { told: false }, code, memory) {
+            stream.set_limited(false, &mut self.limited);
             self.owed.push_back((id, Owed::Reset));
             self.events.push_back(StreamEvent::Writable(id));
         }

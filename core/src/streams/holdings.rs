@@ -15,9 +15,11 @@ impl Streams {
     pub(super) fn reap(&mut self, id: StreamId, memory: &mut Memory<'_>) {
         let Some(stream) = self.table.get_mut(&id) else { return };
         stream.measure(&mut self.buffers);
-        if stream.is_done()
-            && let Some(mut stream) = self.table.remove(&id)
-        {
+        if !stream.is_done() {
+            return;
+        }
+        stream.set_limited(false, &mut self.limited);
+        if let Some(mut stream) = self.table.remove(&id) {
             self.buffers = self.buffers.saturating_sub(stream.measured);
             discard(&mut stream, memory);
             memory.account.release(memory.budget, STREAM_COST);
@@ -38,6 +40,7 @@ impl Streams {
             }
         }
         self.undelivered = 0;
+        self.limited = 0;
         self.buffers = 0;
         if let Some(by_use) = self.opening.by_use_mut() {
             by_use.reception = Reception::new(by_use.reception.capacity());
@@ -50,6 +53,7 @@ impl Streams {
             if let Some(mut send) = stream.send.take() {
                 send.discard(memory);
             }
+            stream.set_limited(false, &mut self.limited);
             stream.measure(&mut self.buffers);
         }
         self.undelivered = 0;

@@ -16,6 +16,7 @@ mod send;
 mod send_buffer;
 mod starving;
 mod transmit;
+mod waiting;
 mod windows;
 
 use alloc::boxed::Box;
@@ -77,6 +78,8 @@ struct Stream {
     held: bool,
     /// In the queue of those that found no memory for what the application writes.
     starving: bool,
+    /// It has more to send than the peer's limit for it allows.
+    limited: bool,
     /// Heap of its buffers' bookkeeping when it was last looked at, in bytes.
     measured: usize,
     send: Option<SendHalf>,
@@ -144,6 +147,10 @@ pub(crate) struct Streams {
     events: VecDeque<StreamEvent>,
     /// Sending halves whose data, or reset, the peer does not have yet.
     undelivered: usize,
+    /// How many streams have more to send than the peer's limits for them allow.
+    limited: u32,
+    /// The stream whose writer was refused last.
+    refused: Option<StreamId>,
     /// Nothing is to be written any more: streams that the peer opens from now on are ended at once.
     ending: bool,
 }
@@ -176,6 +183,8 @@ impl Streams {
             credit: VecDeque::new(),
             events: VecDeque::new(),
             undelivered: 0,
+            limited: 0,
+            refused: None,
             ending: false,
         }
     }
@@ -260,6 +269,7 @@ impl Streams {
                 scheduled: false,
                 held: false,
                 starving: false,
+                limited: false,
                 measured: 0,
                 send,
                 receive,
@@ -271,6 +281,7 @@ impl Streams {
     fn wake(&mut self, id: StreamId) {
         let Some(stream) = self.table.get_mut(&id) else { return };
         stream.measure(&mut self.buffers);
+        stream.set_limited(false, &mut self.limited);
         if !stream.scheduled {
             stream.scheduled = true;
             self.schedule.push(stream.priority, id);
@@ -288,6 +299,9 @@ impl Streams {
         let written = send.write(data, cap, max_len, memory);
         if send.lacks_memory(cap) {
             self.starve(id);
+        }
+        if matches!(written, Err(WriteError::Blocked)) {
+            self.refused = Some(id);
         }
         self.after_write(id, written, memory)
     }
@@ -347,6 +361,7 @@ impl Streams {
         }
         let send = self.send_half(id).ok_or(WriteError::Closed)?;
         if send.reset(ResetBy::Application, code, memory) {
+            self.unlimit(id);
             self.owed.push_back((id, Owed::Reset));
             Ok(())
         } else {

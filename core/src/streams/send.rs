@@ -292,6 +292,17 @@ impl SendHalf {
         self.awaited && self.room(cap) > 0
     }
 
+    /// Whether the application waits for room to write.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.awaited && !self.is_ended()
+    }
+
+    /// Whether more was written than the peer allows this stream.
+    pub(crate) const fn lacks_credit(&self) -> bool {
+        let may_send = !matches!(self.state, State::Reset { .. });
+        may_send && self.buffer.written_end() > self.max_data
+    }
+
     fn room(&self, cap: SendCap) -> u64 {
         let unacked = cap.unacked.saturating_sub(self.buffer.unacked_len());
         unacked.min(cap.buffered.saturating_sub(self.buffer.buffered_len()))

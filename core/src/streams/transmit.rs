@@ -8,7 +8,7 @@ use crate::wire::codec::varint_len;
 use crate::wire::frame::{Control, Length, MAX_CONTROL, put_control, put_stream_header, stream_header_len};
 
 use super::blocks::Memory;
-use super::send::{Delivery, Outgoing};
+use super::send::{Delivery, Outgoing, SendHalf};
 use super::send_buffer::Chunk;
 use super::{Owed, StreamEvent, Streams};
 
@@ -129,6 +129,8 @@ impl Streams {
             if waits && !core::mem::replace(&mut stream.held, true) {
                 self.held.push_back(id);
             }
+            let limited = stream.send.as_ref().is_some_and(SendHalf::lacks_credit);
+            stream.set_limited(limited, &mut self.limited);
             return Put::Nothing;
         };
         let header = stream_header_len(id, next.chunk.offset);
@@ -164,6 +166,7 @@ impl Streams {
                     self.release_held();
                 }
                 if awaited {
+                    self.refused = self.refused.filter(|refused| *refused != id);
                     self.events.push_back(StreamEvent::Writable(id));
                 }
                 if !done {
@@ -182,7 +185,9 @@ impl Streams {
                 }
                 return;
             }
-            Item::Ack(_)
+            Item::Ack { .. }
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
             | Item::MaxData
             | Item::MaxStreamData(_)
             | Item::MaxStreams(_)
@@ -237,7 +242,12 @@ impl Streams {
                 }
                 0
             }
-            Item::Ack(_) | Item::NewConnectionId(_) | Item::RetireConnectionId(_) | Item::Datagram => 0,
+            Item::Ack { .. }
+            | Item::NewConnectionId(_)
+            | Item::RetireConnectionId(_)
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
+            | Item::Datagram => 0,
         }
     }
 }

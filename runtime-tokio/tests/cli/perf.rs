@@ -64,6 +64,8 @@ fn bytes_go_up_and_down_and_are_all_counted() {
             assert_eq!((&told["aead"], &told["packet_size"]), (&name.into(), &8900.into()));
             assert_eq!(told["shards"], 1);
             assert!(told["crypto_backend"].is_string() && told["bits_per_second"].as_f64().unwrap() > 0.0);
+            let limiter = told["limiter_seconds"].as_object().unwrap();
+            assert!(limiter.len() == 7 && limiter["application"].is_f64(), "{limiter:?}");
         }
     });
 }
@@ -75,7 +77,8 @@ fn a_measurement_ends_in_time_and_says_what_it_used() {
         for way in ["--upload", "--download"] {
             let ended = run(&server.args(&[way, "--seconds", "0.3"]));
             assert_eq!(ended.code, 0, "{ended:?}");
-            for part in ["bit/s", "/s)", "rtt", "loss", "sent again", " bytes, protected with "] {
+            let limiter = "before sending more";
+            for part in ["bit/s", "/s)", "rtt", "loss", "sent again", limiter, " bytes, protected with "] {
                 assert!(ended.stdout.contains(part), "{part}: {ended:?}");
             }
         }

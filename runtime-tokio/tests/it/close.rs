@@ -43,6 +43,8 @@ async fn a_close_ends_everything_on_both_sides() {
     assert_eq!(recv.read(&mut [0; 8]).await, Err(ReadError::ConnectionLost(here.clone())));
     assert!(pair.dialled.send_datagram(b"x").is_err());
     assert!(pair.dialled.stats().packets_sent > 0, "the last counters are kept");
+    let limiter = pair.dialled.limiter().unwrap();
+    assert!(!limiter.total().is_zero() && pair.dialled.limiter() == Some(limiter), "its time is over");
 }
 
 #[tokio::test]

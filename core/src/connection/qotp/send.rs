@@ -10,6 +10,7 @@ use crate::crypto::keys::KeyPhase;
 use crate::crypto::qotp::packet::{NUMBER_LEN, Sequence, seal};
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, Role};
+use crate::limiter::Gate;
 use crate::path::addr::{LocalAddr, TrainLimit, TransportAddr};
 use crate::path::table::FIRST;
 use crate::shared::Shared;
@@ -84,6 +85,7 @@ impl Connection {
         let mut budget = self.paths[FIRST].pacer.grant(now, rate, packet_size);
         let (mut paced, mut segment_size) = (0, full);
         self.starved = false;
+        self.limiter.on_held(now, Gate::Socket);
         let room = self.room_to_send(FIRST, cx);
         for count in 0..limit.segments.max(1) {
             if count > 0 && out.len() - start + segment_size > most {
@@ -101,7 +103,10 @@ impl Connection {
             if count > 0 && segment_size < full && plan == Plan::Data {
                 break;
             }
-            let Some(built) = self.put_qotp(cx, now, plan, segment_size, out) else { break };
+            let Some(built) = self.put_qotp(cx, now, plan, segment_size, out) else {
+                self.limiter.on_held(now, self.gate(FIRST, Held::Idle));
+                break;
+            };
             if built.in_flight {
                 paced += built.len as u64;
                 budget = budget.saturating_sub(built.len as u64);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use dunlin_tokio::{ConnectionStats, PathStats, Tuple};
+use dunlin_tokio::{ConnectionStats, Gate, LimiterStats, PathStats, Tuple};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -17,15 +17,17 @@ pub(crate) struct Link {
     pub(crate) stats: ConnectionStats,
     /// The path, if there still was one.
     pub(crate) path: Option<PathStats>,
+    /// What it waited for before it could send more.
+    pub(crate) limiter: Option<LimiterStats>,
 }
 
 impl Link {
     /// As `connection` is now.
     pub(crate) fn of(connection: &dunlin_tokio::Connection) -> Self {
-        Self { stats: connection.stats(), path: connection.path() }
+        Self { stats: connection.stats(), path: connection.path(), limiter: connection.limiter() }
     }
 
-    /// All of them together as far as a report counts; the path is the first one's.
+    /// All of them together as far as a report counts; the path and its limiter are the first one's.
     pub(crate) fn of_all(connections: &[dunlin_tokio::Connection]) -> Self {
         let mut links = connections.iter().map(Self::of);
         let mut all = links.next().unwrap_or_default();
@@ -58,6 +60,26 @@ impl Link {
     pub(crate) fn path_json(&self) -> Value {
         let ends = self.path.map(|path| Tuple { local: path.local, remote: path.remote });
         ends.as_ref().map_or(Value::Null, ends_json)
+    }
+
+    /// What this side waited for before it could send more, longest first: `the pacer 81 %, the application 18 %`.
+    pub(crate) fn limiter_text(&self) -> String {
+        let Some(limiter) = self.limiter.filter(|limiter| !limiter.total().is_zero()) else {
+            return "nothing".to_owned();
+        };
+        let percent =
+            |gate| (100.0 * limiter.time(gate).as_secs_f64() / limiter.total().as_secs_f64()).round();
+        let mut gates: Vec<_> = Gate::ALL.into_iter().filter(|gate| percent(*gate) >= 1.0).collect();
+        gates.sort_by_key(|gate| core::cmp::Reverse(limiter.time(*gate)));
+        let shares: Vec<_> = gates.iter().map(|gate| format!("the {gate} {:.0} %", percent(*gate))).collect();
+        shares.join(", ")
+    }
+
+    /// The same for programs: seconds by gate.
+    pub(crate) fn limiter_json(&self) -> Value {
+        let Some(limiter) = self.limiter else { return Value::Null };
+        let seconds = Gate::ALL.map(|gate| (gate.name().to_owned(), json!(limiter.time(gate).as_secs_f64())));
+        Value::Object(seconds.into_iter().collect())
     }
 
     /// How the path did.

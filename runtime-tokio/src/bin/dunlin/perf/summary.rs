@@ -69,8 +69,9 @@ impl Summary {
             }
         };
         format!(
-            "{what}\n{}\npackets of {} bytes, protected with {}",
+            "{what}\n{}\nwaited for {} before sending more\npackets of {} bytes, protected with {}",
             self.link.line(),
+            self.link.limiter_text(),
             self.packet_size(),
             self.crypto
         )
@@ -95,6 +96,7 @@ impl Summary {
             "packets_sent": self.link.stats.packets_sent,
             "loss": self.link.loss(),
             "path": self.link.path_json(),
+            "limiter_seconds": self.link.limiter_json(),
             "streams": self.streams,
             "shards": self.shards,
             "packet_size": self.packet_size(),
