@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
+use crate::path::select::{Bias, Tier};
 use crate::path::table::MAX_PATHS;
 use crate::shard::Shard;
 use crate::time::Duration;
@@ -182,13 +183,17 @@ pub struct TransportProfile {
     /// most 65,000 is used. QOTP's packets have one size everywhere, [`QotpConfig::mtu`]: where it does not fit, no dial is
     /// answered.
     pub max_datagram: u16,
+    /// Whether its paths are of first or of second choice. Default: of first choice, as those of UDP.
+    pub tier: Tier,
+    /// What is added to a round-trip time before its paths are compared with others. Default: nothing.
+    pub bias: Bias,
 }
 
 impl TransportProfile {
-    /// A transport that carries datagrams of up to so many bytes.
+    /// A transport that carries datagrams of up to so many bytes; all else is as it is by default.
     #[must_use]
     pub const fn new(max_datagram: u16) -> Self {
-        Self { max_datagram }
+        Self { max_datagram, tier: Tier::Primary, bias: Bias::NONE }
     }
 }
 

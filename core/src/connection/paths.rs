@@ -49,7 +49,8 @@ impl Connection {
             _ => return Err(PathError::Closed),
         }
         let unnamed = LocalAddr { ip: None, ..self.paths[self.paths.selected()].local };
-        let ends = Tuple { local: local.unwrap_or(unnamed), remote: remote.canonical() };
+        let remote = remote.canonical();
+        let ends = Tuple { local: local.unwrap_or(unnamed).towards(&remote), remote };
         if !ends.remote.is_sendable() {
             return Err(PathError::Address);
         }
@@ -77,9 +78,9 @@ impl Connection {
         validation: Validation,
         local_id: ConnectionId,
     ) -> PathSlot {
-        let config = &cx.config;
-        let mtu = Mtu::new(config.packet_size, self.peer.max_udp_payload, &config.mtu_discovery);
-        let own = Own { local_id, mtu, ecn: config.ecn, seed: cx.rng.next_u64() };
+        let (base, discovery) = cx.config.sizes_to(&ends.remote);
+        let mtu = Mtu::new(base, self.peer.max_udp_payload, &discovery);
+        let own = Own { local_id, mtu, ecn: cx.config.ecn, seed: cx.rng.next_u64() };
         let at = self.paths.insert(Path::open(now, life, ends, validation, own));
         // There may be more paths soon.
         self.supply_cids(cx, now);

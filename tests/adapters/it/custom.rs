@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Instant;
 
 use dunlin_core::{
-    Config, ConnectOptions, CustomAddr, Identity, Peer, PublicKey, TransportAddr, TransportId,
-    TransportProfile,
+    Config, ConnectOptions, CustomAddr, Event, Identity, LocalAddr, PathKind, PathState, PathStats, Peer,
+    PublicKey, TransportAddr, TransportId, TransportProfile,
 };
 use dunlin_udp::{CustomTransport, MemoryNetwork};
 use tokio::task::JoinSet;
@@ -113,6 +114,62 @@ fn path_custom_transport_ends_a_wait_on_mio() {
         far = sending.join().unwrap();
     }
     assert_eq!(driver.transport_stats().each[&ID].received, 3);
+}
+
+/// A connection that was dialled by UDP goes on by the transport, and keeps to what that carries.
+#[test]
+fn path_custom_transport_takes_a_connection_over_on_mio() {
+    const BYTES: usize = 500_000;
+    let network = network();
+    let [mut client, mut server] = [1, 2].map(|secret| {
+        let builder = dunlin_mio::Endpoint::builder().config(config());
+        let builder = builder.transport(ID, network.attach(address(secret)));
+        let mut bound = builder.bind("127.0.0.1:0".parse().unwrap(), identity(secret)).unwrap();
+        dunlin_mio::Driver::new(bound.remove(0)).unwrap()
+    });
+    let dial = client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap();
+    let stream = client.connection(dial).unwrap().open_uni().unwrap();
+    let (mut written, mut read, mut opened) = (0, 0, false);
+    let begun = Instant::now();
+    while read < BYTES {
+        assert!(begun.elapsed() < TOO_LONG, "it hangs");
+        let mut connection = client.connection(dial).unwrap();
+        let custom = |path: &PathStats| matches!(path.remote.kind(), PathKind::Custom(ID));
+        let joined = connection.paths().find(|path| custom(path) && path.state == PathState::Open);
+        match joined {
+            Some(path) if connection.path().id != path.id => connection.select_path(path.id).unwrap(),
+            Some(_) => {
+                written += connection.write(stream, &[7; BYTES][written..]).unwrap_or(0);
+            }
+            // It takes ids of the peer's, which are on their way.
+            None if !opened => {
+                let local = Some(LocalAddr { socket: 9, ip: None });
+                opened = connection
+                    .open_path(TransportAddr::Custom { transport: ID, address: address(2) }, local)
+                    .is_ok();
+            }
+            None => {}
+        }
+        client.run_once(Some(Duration::from_millis(1))).unwrap();
+        while client.poll_event().is_some() {}
+        server.run_once(Some(Duration::from_millis(1))).unwrap();
+        while let Some((handle, event)) = server.poll_event() {
+            match event {
+                Event::Incoming => drop(server.accept(handle).unwrap()),
+                Event::Readable(stream) => {
+                    let mut connection = server.connection(handle).unwrap();
+                    while let Ok(Some(chunk)) = connection.read_chunk(stream, usize::MAX) {
+                        read += chunk.len();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let path = client.connection(dial).unwrap().path();
+    assert_eq!((path.remote.kind(), path.local), (PathKind::Custom(ID), LocalAddr::default()));
+    assert_eq!(path.mtu, 2_000);
+    assert!(client.transport_stats().each[&ID].sent > (BYTES / 2_000) as u64);
 }
 
 /// A transport that can be seen to be dropped.

@@ -47,6 +47,7 @@ mod tests;
 
 use core::fmt;
 
+use crate::config::TransportProfile;
 use crate::id::PathId;
 use crate::recovery::rtt::Rtt;
 use crate::time::Duration;
@@ -143,6 +144,12 @@ impl PathView {
             in_flight: 0,
             mtu: 1200,
         }
+    }
+
+    /// The same with tier and bias as its transport's profile says ([`Config::transports`](crate::Config::transports)).
+    #[must_use]
+    pub const fn with_profile(self, profile: &TransportProfile) -> Self {
+        Self { tier: profile.tier, bias: profile.bias, ..self }
     }
 
     /// What comes before any figures.
