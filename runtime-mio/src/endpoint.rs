@@ -146,8 +146,8 @@ impl Endpoint {
 
 /// Connections.
 impl Endpoint {
-    /// Dials `peer` at `remote`, offering the application protocol `alpn`. [`Event::Connected`], [`Event::PeerKey`] or
-    /// [`Event::Closed`] says how it went.
+    /// Dials `peer` at `remote`, offering the application protocol `alpn`. [`Event::Connected`](dunlin_core::Event::Connected),
+    /// [`Event::PeerKey`](dunlin_core::Event::PeerKey) or [`Event::Closed`](dunlin_core::Event::Closed) says how it went.
     ///
     /// Streams can be opened and written at once. What there is of them at the next turn goes with the first packet, as
     /// far as it fits, if the peer's key is known.
@@ -181,8 +181,8 @@ impl Endpoint {
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
 
-    /// Answers an attempt that [`Event::Incoming`] told. To look at it first, to refuse or to ignore it, ask the
-    /// [`engine_mut`](Self::engine_mut) for [`incoming`](dunlin_core::Endpoint::incoming).
+    /// Answers an attempt that [`Event::Incoming`](dunlin_core::Event::Incoming) told. To look at it first, to refuse or to
+    /// ignore it, ask the [`engine_mut`](Self::engine_mut) for [`incoming`](dunlin_core::Endpoint::incoming).
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.
