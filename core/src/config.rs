@@ -1,8 +1,10 @@
 //! What an embedder can set, with its defaults.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::path::addr::TrainLimit;
+use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
+use crate::path::table::MAX_PATHS;
 use crate::shard::Shard;
 use crate::time::Duration;
 use crate::wire::header::MIN_INIT;
@@ -36,6 +38,9 @@ pub struct Config {
     pub packet_size: u16,
     /// The search for larger packets that the path carries. The native wire only: QOTP's packets have one size.
     pub mtu_discovery: MtuDiscovery,
+    /// The transports beside UDP, and what there is to know of them; the adapters put those in that they are given. A path by
+    /// one that is not here is taken for one of UDP.
+    pub transports: BTreeMap<TransportId, TransportProfile>,
     /// Largest UDP payload received, in bytes, told to the peer. Default: 65,000.
     pub max_receive_size: u16,
     /// Send data as ECN-capable (ECT(0)) on paths that pass that on, and slow down for marks of congestion before
@@ -43,6 +48,9 @@ pub struct Config {
     pub ecn: bool,
     /// How long an acknowledgement may wait for company. Default: 25 ms (RFC 9000 section 18.2).
     pub max_ack_delay: Duration,
+    /// Paths that a connection may have at once; the smaller of both sides' values counts. From 1, with which a connection
+    /// still follows its peer to another address, to 16. Default: 8.
+    pub max_paths: u8,
     /// Unreliable datagrams.
     pub datagrams: DatagramConfig,
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
@@ -74,9 +82,11 @@ impl Default for Config {
             aes_hardware: false,
             packet_size: 1200,
             mtu_discovery: MtuDiscovery::default(),
+            transports: BTreeMap::new(),
             max_receive_size: 65_000,
             ecn: true,
             max_ack_delay: Duration::from_millis(25),
+            max_paths: 8,
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
             qotp: QotpConfig::default(),
@@ -140,10 +150,44 @@ impl Config {
         self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
         self.packet_size = self.packet_size.clamp(1200, TrainLimit::MAX_BYTES as u16);
         self.mtu_discovery.max = self.mtu_discovery.max.min(TrainLimit::MAX_BYTES as u16);
+        for profile in self.transports.values_mut() {
+            profile.max_datagram = profile.max_datagram.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
+        }
         self.max_receive_size = self.max_receive_size.max(1200);
+        self.max_paths = self.max_paths.clamp(1, MAX_PATHS);
         self.max_ack_delay = self.max_ack_delay.min(MAX_ACK_DELAY);
         self.keep_alive = self.keep_alive.map(|interval| interval.max(MIN_KEEP_ALIVE));
         self
+    }
+
+    /// The size of packets on a path to `remote` at first, and which larger ones to look for there.
+    pub(crate) fn sizes_to(&self, remote: &TransportAddr) -> (u16, MtuDiscovery) {
+        let profile = match remote {
+            TransportAddr::Custom { transport, .. } => self.transports.get(transport),
+            TransportAddr::Ip(_) | TransportAddr::Relay { .. } => None,
+        };
+        // A transport knows what it carries: what is usual for UDP says nothing about it.
+        let max = profile.map_or(self.mtu_discovery.max, |profile| profile.max_datagram);
+        let base = profile.map_or(self.packet_size, |profile| self.packet_size.min(profile.max_datagram));
+        (base, MtuDiscovery { max, ..self.mtu_discovery })
+    }
+}
+
+/// What there is to know of a transport beside UDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TransportProfile {
+    /// The largest datagram that it carries, in bytes. No larger packet is sent there; MTU discovery looks for sizes up to
+    /// this one, whatever [`MtuDiscovery::max`] says of UDP. At least 1,200, the size of a handshake's first packet, and at
+    /// most 65,000 is used.
+    pub max_datagram: u16,
+}
+
+impl TransportProfile {
+    /// A transport that carries datagrams of up to so many bytes.
+    #[must_use]
+    pub const fn new(max_datagram: u16) -> Self {
+        Self { max_datagram }
     }
 }
 
@@ -286,4 +330,35 @@ pub enum Overflow {
     DropOldest,
     /// Refuses the new one.
     Refuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::addr::CustomAddr;
+
+    #[test]
+    fn path_sizes_are_those_that_a_transport_carries() {
+        let custom = |number| TransportAddr::Custom {
+            transport: TransportId::new(number),
+            address: CustomAddr::new(b"").unwrap(),
+        };
+        let mut config = Config { packet_size: 1_300, ..Config::default() };
+        for (number, max) in [(1, 9_000), (2, 1_250), (3, 0), (4, u16::MAX)] {
+            config.transports.insert(TransportId::new(number), TransportProfile::new(max));
+        }
+        let config = config.clamped();
+        let udp = "192.0.2.1:9".parse().unwrap();
+        for (remote, base, max) in [
+            (udp, 1_300, 1_452),
+            (custom(1), 1_300, 9_000),
+            (custom(2), 1_250, 1_250),
+            (custom(3), 1_200, 1_200),
+            (custom(4), 1_300, 65_000),
+            (custom(5), 1_300, 1_452),
+        ] {
+            let (found, discovery) = config.sizes_to(&remote);
+            assert_eq!((found, discovery.max), (base, max), "{remote}");
+        }
+    }
 }

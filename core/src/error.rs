@@ -137,6 +137,44 @@ pub enum DatagramError {
     Closed,
 }
 
+/// Why nothing was done about a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// Nothing can be sent to that address.
+    #[error(
+        "no packet can be sent to that address: it needs a port and must be neither unspecified, multicast nor broadcast"
+    )]
+    Address,
+    /// There is a path between these ends.
+    #[error("there is a path between these ends already")]
+    Exists,
+    /// There is no open path with that id.
+    #[error("there is no open path with that id")]
+    Unknown,
+    /// It is the only path: open another one first, or close the connection.
+    #[error("it is the last path: open another one first, or close the connection")]
+    LastPath,
+    /// As many paths are open as `Config::max_paths` of both sides allows.
+    #[error("as many paths are open as both sides allow: close one first")]
+    TooMany,
+    /// Every path id of this side is in use, or the peer has not said that it is done with it.
+    #[error("no path id is free: wait until the peer has let go of one")]
+    NoPathId,
+    /// The handshake is not done, or the peer has not answered on that path yet.
+    #[error("the peer has not answered there yet")]
+    NotConnected,
+    /// No memory left in the budget.
+    #[error("the memory budget is used up")]
+    OverBudget,
+    /// The connection is closing or closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// One side allows one path only, or the wire of the connection (QOTP) has no more.
+    #[error("the peer, this side's settings, or the wire of this connection allow one path only")]
+    Unsupported,
+}
+
 /// Why a connection ended.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
@@ -170,6 +208,9 @@ pub enum CloseReason {
     /// Nothing was heard from the peer for the idle timeout.
     #[error("nothing was heard from the peer for the idle timeout")]
     IdleTimeout,
+    /// The peer abandoned the last path, and no other one was opened in time.
+    #[error("the peer abandoned the last path, and there was no other one in time")]
+    NoPath,
     /// The dial was not answered: nobody there, or somebody with another key, who stays silent.
     #[error("no answer: nobody is there, or its key is another one")]
     NoAnswer,

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::connection::view::Connection;
+use crate::id::PathId;
 use crate::wire::frame::{
     Close, Control, Frame, Frames, Length, MAX_REASON, put_ack, put_close, put_control, put_datagram_header,
     put_hello, put_reserved, put_stream_header,
@@ -16,6 +17,11 @@ use crate::wire::qotp::payload::{Payload, header_len, put_header, strip_filler};
 /// `false` if there are no keys yet or any more, or `frames` is too short or does not fit into a datagram.
 pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -> bool {
     connection.seal_raw(frames, out)
+}
+
+/// As [`seal`], on a path: under its next number if it is open, else under number 1, to the id of the path in use.
+pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
+    connection.seal_raw_on(path, frames, out)
 }
 
 /// Whether a packet of `connection` has had this number: it is one that was given out, and not left out. What the peer

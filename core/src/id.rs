@@ -93,6 +93,12 @@ impl PathId {
     pub const fn get(self) -> u8 {
         self.0
     }
+
+    /// Who opens paths with this id: the initiator those with even ones.
+    #[must_use]
+    pub const fn opener(self) -> Role {
+        if self.0 % 2 == 0 { Role::Initiator } else { Role::Responder }
+    }
 }
 
 /// Which end of a connection: the one that dialled or the one that answered.

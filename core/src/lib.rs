@@ -41,7 +41,9 @@ mod worked_examples;
 
 pub use bytes::Bytes;
 
-pub use config::{AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig};
+pub use config::{
+    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, TransportProfile,
+};
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
@@ -53,7 +55,8 @@ pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
 };
 pub use error::{
-    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
+    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError, TransportError,
+    WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
@@ -65,13 +68,13 @@ pub use path::addr::{
     TrainLimit, Transmit, TransportAddr, TransportId, Tuple,
 };
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
-pub use path::events::{PathCursor, PathEvent, PathLog};
+pub use path::events::{PathClosed, PathCursor, PathEvent, PathLog};
 pub use path::mapped::AddrMap;
 pub use path::select;
-pub use path::stats::PathStats;
+pub use path::stats::{PathState, PathStats};
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
-pub use wire::frame::EcnCounts;
+pub use wire::frame::{EcnCounts, PathStatus};
 pub use wire::header::peek_connection_id;

@@ -2,20 +2,21 @@
 
 use core::net::SocketAddr;
 
-use dunlin_core::{Config, Identity, Shard};
-use dunlin_udp::{BindOptions, SocketGroup, SocketGroups};
+use dunlin_core::{Config, Identity, Shard, TransportId};
+use dunlin_udp::{BindOptions, CustomTransport, SocketGroup, SocketGroups, Transports};
 
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
 use crate::exchange::Exchange;
 
 /// Makes the shards of an address, or of several, each an [`Endpoint`] of its own; from [`Endpoint::builder`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "nothing is bound yet"]
 pub struct Builder {
     config: Config,
     options: BindOptions,
     also_on: Vec<SocketAddr>,
+    transports: Vec<(TransportId, Box<dyn CustomTransport>)>,
     shards: usize,
     #[cfg(feature = "watch")]
     watch: bool,
@@ -27,6 +28,7 @@ impl Builder {
             config: Config::default(),
             options: BindOptions::default(),
             also_on: Vec::new(),
+            transports: Vec::new(),
             shards: 1,
             #[cfg(feature = "watch")]
             watch: true,
@@ -53,6 +55,18 @@ impl Builder {
     /// takes no more, or that fails, holds no other one up.
     pub fn also_on(mut self, address: SocketAddr) -> Self {
         self.also_on.push(address);
+        self
+    }
+
+    /// Gives the endpoints a transport beside their sockets, for addresses with this number
+    /// ([`TransportAddr::Custom`](dunlin_core::TransportAddr::Custom)). Up to 16, each with a number of its own.
+    ///
+    /// Whoever dials by it is answered by it, and a dial leaves by the one that its address names. A transport that fails is
+    /// dropped: what is sent to it is lost, and the endpoints go on. Of several shards, all send by it, and the first one
+    /// receives for all, as long as it is not closed; it is dropped when the last one has closed. What comes ends a wait
+    /// where the system has pipes; elsewhere, no endpoint is bound with transports.
+    pub fn transport(mut self, id: TransportId, transport: impl CustomTransport + 'static) -> Self {
+        self.transports.push((id, Box::new(transport)));
         self
     }
 
@@ -97,11 +111,12 @@ impl Builder {
     pub fn on(self, sockets: SocketGroup, identity: Identity) -> Result<Vec<Endpoint>, BindError> {
         let sockets = SocketGroups::bind(sockets, &self.also_on, &self.options)?;
         let count = sockets.shards() as u8;
+        let transports = Transports::among(sockets.shards(), self.transports)?;
         let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
-        let shards = Shard::all(count).zip(exchanges).zip(sockets.into_shards());
-        let endpoints = shards.map(|((shard, exchange), sockets)| {
-            let endpoint =
-                Endpoint::new(sockets, self.config.clone().for_shard(shard), identity.clone(), exchange)?;
+        let parts = sockets.into_shards().into_iter().zip(transports).zip(exchanges);
+        let endpoints = Shard::all(count).zip(parts).map(|(shard, ((sockets, transports), exchange))| {
+            let config = self.config.clone().for_shard(shard);
+            let endpoint = Endpoint::new(sockets, transports, config, identity.clone(), exchange)?;
             #[cfg(feature = "watch")]
             let endpoint = if self.watch { endpoint.watching() } else { endpoint };
             Ok(endpoint)

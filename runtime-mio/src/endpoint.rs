@@ -1,29 +1,28 @@
 //! How the engine is embedded: sockets, a clock, and what is done with them on either side of a wait.
 
+mod end;
+mod turn;
+
 use core::net::SocketAddr;
-use core::time::Duration;
-use std::collections::VecDeque;
 use std::io;
 
 use dunlin_core::{
-    AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, ErrorCode, Event, Identity, Instant,
-    LocalAddr, NetworkChange, Peer, TransportAddr,
+    AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, Identity, Instant, NetworkChange, Peer,
 };
 use dunlin_udp::{
-    BindOptions, Clock, DatagramSocket, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, UdpSocket,
-    has_aes, socket_for,
+    BindOptions, Clock, DatagramSocket, Left, Receiver, Transmitter, TransportStats, Transports, UdpSocket,
+    choose_socket, engine,
 };
 use mio::{Registry, Token};
 
-#[cfg(feature = "watch")]
-use crate::alarm::Alarm;
 use crate::builder::Builder;
-use crate::error::{BindError, ConnectError, RunError};
+use crate::error::{BindError, ConnectError};
 use crate::exchange::Exchange;
 use crate::sockets::Sockets;
+#[cfg(feature = "watch")]
+use crate::watch::NetworkWatch;
 
-/// Loads, of one full train or several smaller ones, that are sent before arrivals are looked at again.
-const LOADS_PER_TURN: usize = 4;
+use end::Farewell;
 
 /// An engine and its sockets, for a loop that has a [`mio::Poll`] already. [`Driver`](crate::Driver) has one of its own.
 ///
@@ -42,22 +41,15 @@ pub struct Endpoint {
     sockets: Option<Sockets>,
     receiver: Receiver,
     transmitter: Transmitter,
-    /// Whether a socket may have more than was received.
+    /// Whether a socket or a transport may have more than was received.
     left: Left,
     /// With the other shards, if there are any.
     exchange: Exchange,
-    /// Rings when the system's addresses change, if that is watched.
+    /// Of the system's addresses, if they are watched.
     #[cfg(feature = "watch")]
-    alarm: Option<Alarm>,
+    watch: Option<NetworkWatch>,
     /// `Some`: closed, but peers have to hear of it yet.
     farewell: Option<Farewell>,
-}
-
-/// Connections that are closing, and when nobody waits for them any more.
-#[derive(Debug)]
-struct Farewell {
-    closing: VecDeque<ConnectionHandle>,
-    deadline: Instant,
 }
 
 /// Coming into being.
@@ -78,7 +70,7 @@ impl Endpoint {
     /// # Errors
     /// See [`BindError`].
     pub fn with_socket(socket: UdpSocket, config: Config, identity: Identity) -> Result<Self, BindError> {
-        let endpoint = Self::new(vec![socket], config, identity, Exchange::none())?;
+        let endpoint = Self::new(vec![socket], Transports::default(), config, identity, Exchange::none())?;
         #[cfg(feature = "watch")]
         let endpoint = endpoint.watching();
         Ok(endpoint)
@@ -86,24 +78,22 @@ impl Endpoint {
 
     pub(crate) fn new(
         sockets: Vec<UdpSocket>,
-        mut config: Config,
+        transports: Transports,
+        config: Config,
         identity: Identity,
         exchange: Exchange,
     ) -> Result<Self, BindError> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(BindError::Random)?;
-        config.aes_hardware |= has_aes();
         Ok(Self {
-            engine: dunlin_core::Endpoint::new(config, identity, seed),
+            engine: engine(config, identity, &transports).map_err(BindError::Random)?,
             clock: Clock::start(),
             local: sockets.iter().map(DatagramSocket::local_addr).collect(),
-            transmitter: Transmitter::new(sockets.len()),
-            sockets: Some(Sockets::new(sockets).map_err(BindError::Poll)?),
+            transmitter: Transmitter::new(sockets.len()).with_transports(transports.clone()),
+            sockets: Some(Sockets::new(sockets, transports).map_err(BindError::Poll)?),
             receiver: Receiver::new(),
             left: Left::Nothing,
             exchange,
             #[cfg(feature = "watch")]
-            alarm: None,
+            watch: None,
             farewell: None,
         })
     }
@@ -111,7 +101,7 @@ impl Endpoint {
     /// Has the system's addresses watched from now on.
     #[cfg(feature = "watch")]
     pub(crate) fn watching(mut self) -> Self {
-        self.alarm = Alarm::new(&self.local);
+        self.watch = NetworkWatch::new(&self.local);
         self
     }
 
@@ -120,7 +110,7 @@ impl Endpoint {
         Builder::new()
     }
 
-    /// Has `registry` watch the sockets. Every event with `token` is for a turn of the loop; what it says does not matter,
+    /// Has `registry` watch the sockets and the transports. Every event with `token` is for a turn of the loop; what it says does not matter,
     /// since a turn tries everything.
     ///
     /// # Errors
@@ -128,8 +118,8 @@ impl Endpoint {
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.sockets.as_mut().ok_or(io::ErrorKind::NotConnected)?.register(registry, token)?;
         #[cfg(feature = "watch")]
-        if let Some(alarm) = &mut self.alarm {
-            alarm.register(registry, token)?;
+        if let Some(watch) = &mut self.watch {
+            watch.alarm.register(registry, token)?;
         }
         self.exchange.register(registry, token)
     }
@@ -143,149 +133,11 @@ impl Endpoint {
         if let Some(registry) = sockets.registered() {
             self.exchange.deregister(registry)?;
             #[cfg(feature = "watch")]
-            if let Some(alarm) = &mut self.alarm {
-                alarm.deregister(registry)?;
+            if let Some(watch) = &mut self.watch {
+                watch.alarm.deregister(registry)?;
             }
         }
         sockets.deregister()
-    }
-}
-
-/// The loop.
-impl Endpoint {
-    /// Does what is due and sends what there is to send, in trains, as far as the socket takes it. What it does not take
-    /// is kept until it does. Bounded work: while there is more, [`poll_timeout`](Self::poll_timeout) is zero.
-    ///
-    /// # Errors
-    /// [`RunError::Closed`]; [`RunError::Poll`].
-    pub fn transmit(&mut self) -> Result<(), RunError> {
-        #[cfg(feature = "watch")]
-        if self.alarm.as_mut().is_some_and(Alarm::has_rung) {
-            self.network_changed();
-        }
-        for _ in 0..LOADS_PER_TURN {
-            let segments = self.sockets.as_ref().ok_or(RunError::Closed)?.max_gso_segments();
-            let now = self.clock.now();
-            let loaded = self.transmitter.load(now, &mut self.engine, segments);
-            if !loaded || !self.send(now)? || !self.transmitter.has_more() {
-                break;
-            }
-        }
-        self.part()?;
-        if let Some(deadline) = self.deadline()
-            && let Some(sockets) = &mut self.sockets
-        {
-            sockets.wake_by(self.clock.now(), deadline);
-        }
-        Ok(())
-    }
-
-    /// Sends what is loaded. `false`: no socket takes more.
-    fn send(&mut self, now: Instant) -> Result<bool, RunError> {
-        let mut sent = false;
-        for number in 0..self.local.len() {
-            if self.transmitter.is_loaded(number) {
-                sent |= self.send_through(number, now)?;
-            }
-        }
-        // What is built for those that are stuck is lost, and there may be something for others behind it.
-        Ok(sent || self.transmitter.has_more() && !self.transmitter.is_full())
-    }
-
-    /// Sends what is loaded for one of them. `false`: it takes no more.
-    fn send_through(&mut self, number: usize, now: Instant) -> Result<bool, RunError> {
-        let Some(socket) = self.sockets.as_mut().ok_or(RunError::Closed)?.get_mut(number) else {
-            self.transmitter.discard(number);
-            return Ok(true);
-        };
-        loop {
-            match socket.send(number, &mut self.transmitter).map_err(RunError::Poll)? {
-                Sending::Done => return Ok(true),
-                Sending::Blocked => return Ok(false),
-                Sending::TooLarge { connection, size } => {
-                    self.engine.datagram_too_large(now, connection, size);
-                }
-            }
-        }
-    }
-
-    /// How long the loop may wait now for something to arrive; `None`: until then. Zero while there are events. What the
-    /// application does later may shorten it: ask last.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        // Whoever has closed need not look at events any more.
-        let told = self.engine.has_events() && !self.is_closed();
-        if told || self.left == Left::Perhaps {
-            return Some(Duration::ZERO);
-        }
-        self.deadline().map(|deadline| deadline - self.clock.now())
-    }
-
-    /// When there is something to do though nothing arrives.
-    fn deadline(&self) -> Option<Instant> {
-        // What no socket takes now has to wait for one of them, not for the clock.
-        let blocked = self.transmitter.is_full();
-        let engine = if blocked { None } else { self.engine.poll_timeout() };
-        let farewell = self.farewell.as_ref().map(|farewell| farewell.deadline);
-        [engine, farewell].into_iter().flatten().min()
-    }
-
-    /// Receives one batch from each socket and hands it to the engine, if there is one. Bounded work: while there may be more,
-    /// [`poll_timeout`](Self::poll_timeout) is zero.
-    ///
-    /// # Errors
-    /// [`RunError::Closed`], or [`RunError::Socket`], which closes the endpoint.
-    pub fn receive(&mut self) -> Result<(), RunError> {
-        self.left = Left::Nothing;
-        for number in 0..self.sockets.as_ref().ok_or(RunError::Closed)?.count() {
-            if self.receive_from(number)? == Left::Perhaps {
-                self.left = Left::Perhaps;
-            }
-            let now = self.clock.now();
-            self.receiver.hand_over(|arrival, datagram| {
-                if !self.exchange.pass_on(arrival, datagram) {
-                    self.engine.handle_datagram(now, arrival, datagram);
-                }
-            });
-        }
-        for (arrival, mut datagram) in self.exchange.take() {
-            self.engine.handle_datagram(self.clock.now(), arrival, &mut datagram);
-        }
-        Ok(())
-    }
-
-    /// Receives one batch from one socket.
-    fn receive_from(&mut self, number: usize) -> Result<Left, RunError> {
-        let sockets = self.sockets.as_mut().ok_or(RunError::Closed)?;
-        let Some(socket) = sockets.get_mut(number) else { return Ok(Left::Nothing) };
-        match socket.receive(number, &mut self.receiver) {
-            Ok(left) => Ok(left),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Left::Nothing),
-            Err(error) => match sockets.fail(number, error) {
-                Ok(()) => Ok(Left::Nothing),
-                Err(error) => {
-                    self.end_all(ErrorCode::default(), b"");
-                    self.sockets = None;
-                    Err(RunError::Socket(error))
-                }
-            },
-        }
-    }
-
-    /// What happened. Events are hints, and the state is asked through [`connection`](Self::connection); but a loop does
-    /// not wait before they are fetched.
-    pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
-        loop {
-            let (handle, event) = self.engine.poll_event()?;
-            if event == Event::Incoming && self.is_closed() {
-                // Only QOTP's, which no list of application protocols keeps out.
-                if let Some(attempt) = self.engine.incoming(handle) {
-                    attempt.ignore();
-                }
-                continue;
-            }
-            return Some((handle, event));
-        }
     }
 }
 
@@ -310,7 +162,7 @@ impl Endpoint {
 
     /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
     /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`socket_for`]).
+    /// ([`choose_socket`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -322,9 +174,7 @@ impl Endpoint {
         if self.is_closed() {
             return Err(ConnectError::Closed);
         }
-        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
-            options.local.socket = socket_for(&self.local, remote);
-        }
+        choose_socket(&mut options, &self.local);
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
 
@@ -415,64 +265,11 @@ impl Endpoint {
     pub fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
         self.sockets.iter().flat_map(Sockets::open)
     }
-}
 
-/// The end.
-impl Endpoint {
-    /// Closes the endpoint: takes nothing new, and closes every connection with `code` and `reason`. What was not
-    /// delivered is lost: [`Connection::close_graceful`] comes first where that matters.
-    ///
-    /// Go on with the loop until it says [`RunError::Closed`]: when the peers have heard of it or have had the time to,
-    /// at most 3 seconds later, the socket is closed. Closing again does nothing.
-    pub fn close(&mut self, code: ErrorCode, reason: &[u8]) {
-        if !self.is_closed() {
-            let closing = self.end_all(code, reason);
-            self.farewell = Some(Farewell { closing, deadline: self.clock.now() + SHUTDOWN_LIMIT });
-        }
-    }
-
-    /// Whether the endpoint is closed, though perhaps not all peers have heard of it.
+    /// Counters of the transports beside the sockets ([`Builder::transport`]), of all shards together; none once the endpoint
+    /// is closed.
     #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        self.farewell.is_some() || self.sockets.is_none()
-    }
-
-    /// Refuses everything new, closes every connection, and says which peers have to hear of it.
-    fn end_all(&mut self, code: ErrorCode, reason: &[u8]) -> VecDeque<ConnectionHandle> {
-        self.engine.set_alpns(Vec::new());
-        let mut handles: VecDeque<_> = self.engine.handles().collect();
-        handles.retain(|handle| {
-            if let Some(attempt) = self.engine.incoming(*handle) {
-                attempt.ignore();
-            }
-            self.engine.connection(*handle).is_some_and(|mut connection| {
-                connection.close(code, reason);
-                connection.is_closing()
-            })
-        });
-        handles
-    }
-
-    /// Closes the socket once everybody has heard the farewell or has had the time to.
-    fn part(&mut self) -> Result<(), RunError> {
-        let Some(Farewell { closing, deadline }) = &mut self.farewell else { return Ok(()) };
-        while let Some(handle) = closing.front()
-            && self.engine.connection(*handle).is_none_or(|connection| !connection.is_closing())
-        {
-            closing.pop_front();
-        }
-        if !closing.is_empty() && self.clock.now() < *deadline {
-            return Ok(());
-        }
-        self.sockets = None;
-        Err(RunError::Closed)
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.close(ErrorCode::default(), b"");
-        // As far as the socket takes it at once; nobody waits here.
-        let _ = self.transmit();
+    pub fn transport_stats(&self) -> TransportStats {
+        self.sockets.as_ref().map(|sockets| sockets.custom.transports().stats()).unwrap_or_default()
     }
 }

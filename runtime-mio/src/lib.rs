@@ -133,10 +133,10 @@
 //! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "watch")]
 mod alarm;
 mod bell;
 mod builder;
+mod custom;
 mod driver;
 mod endpoint;
 mod error;
@@ -144,6 +144,8 @@ mod exchange;
 mod socket;
 mod sockets;
 mod timer;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::Builder;
 pub use driver::Driver;
@@ -152,11 +154,12 @@ pub use error::{BindError, ConnectError, RunError};
 
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
-    ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
-    DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent,
-    PathId, PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey,
-    ReadError, StreamId, Suite, TransportAddr, TransportError, Tuple, Undelivered, WireVersion, WriteError,
+    ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr,
+    DatagramConfig, DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity,
+    IncomingIdentity, Instant, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError,
+    Overflow, PathCursor, PathEvent, PathId, PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig,
+    QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportAddr, TransportError, TransportId,
+    TransportProfile, Tuple, Undelivered, WireVersion, WriteError,
 };
-pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
+pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

@@ -1,11 +1,12 @@
-//! The sockets of an endpoint, by their numbers, and the timer beside them.
+//! The sockets of an endpoint, by their numbers, and the transports and the timer beside them.
 
 use std::io;
 
 use dunlin_core::Instant;
-use dunlin_udp::{DatagramSocket, UdpSocket};
+use dunlin_udp::{DatagramSocket, Transports, UdpSocket};
 use mio::{Registry, Token};
 
+use crate::custom::Custom;
 use crate::socket::Socket;
 use crate::timer::Timer;
 
@@ -13,15 +14,17 @@ use crate::timer::Timer;
 pub(crate) struct Sockets {
     /// `None`: it has failed.
     all: Vec<Option<Socket>>,
+    pub(crate) custom: Custom,
     timer: Timer,
     registered: Option<(Registry, Token)>,
 }
 
 impl Sockets {
-    /// At least one.
-    pub(crate) fn new(all: Vec<UdpSocket>) -> io::Result<Self> {
+    /// At least one socket, and these transports.
+    pub(crate) fn new(all: Vec<UdpSocket>, transports: Transports) -> io::Result<Self> {
         let all: io::Result<_> = all.into_iter().map(|udp| Socket::new(udp).map(Some)).collect();
-        Ok(Self { all: all?, timer: Timer::new(), registered: None })
+        let custom = Custom::new(transports)?;
+        Ok(Self { all: all?, custom, timer: Timer::new(), registered: None })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -29,6 +32,7 @@ impl Sockets {
         for socket in self.all.iter_mut().flatten() {
             socket.register(registry, token)?;
         }
+        self.custom.register(registry, token)?;
         self.timer.register(registry, token)?;
         self.registered = Some((registered, token));
         Ok(())
@@ -39,6 +43,7 @@ impl Sockets {
         for socket in self.all.iter_mut().flatten() {
             socket.deregister()?;
         }
+        self.custom.deregister(&registry)?;
         self.timer.deregister(&registry)
     }
 
@@ -100,7 +105,8 @@ mod tests {
     #[test]
     fn the_timer_ends_a_wait_whenever_it_is_set() {
         let udp = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &BindOptions::default()).unwrap();
-        let (mut sockets, mut poll) = (Sockets::new(vec![udp]).unwrap(), Poll::new().unwrap());
+        let (mut sockets, mut poll) =
+            (Sockets::new(vec![udp], Transports::default()).unwrap(), Poll::new().unwrap());
         let mut events = Events::with_capacity(4);
         sockets.register(poll.registry(), Token(0)).unwrap();
         for number in 0..3 {

@@ -1,13 +1,16 @@
 //! Endpoints with more than defaults.
 
+use core::mem;
 use core::net::SocketAddr;
 use core::sync::atomic::AtomicUsize;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use dunlin_core::{Config, Identity, KeyLogEntry, Shard};
-use dunlin_udp::{BindOptions, Clock, SocketGroup, SocketGroups, UdpSocket, has_aes};
+use dunlin_core::{Config, Identity, KeyLogEntry, Shard, TransportId};
+use dunlin_udp::{
+    BindOptions, Clock, CustomTransport, SocketGroup, SocketGroups, Transports, UdpSocket, engine,
+};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
 use tracing::warn;
@@ -26,6 +29,7 @@ pub struct Builder {
     config: Config,
     options: BindOptions,
     also_on: Vec<SocketAddr>,
+    transports: Vec<(TransportId, Box<dyn CustomTransport>)>,
     shards: usize,
     drivers: Drivers,
     key_log: Option<KeyLogSink>,
@@ -48,6 +52,7 @@ impl Builder {
             config: Config::default(),
             options: BindOptions::default(),
             also_on: Vec::new(),
+            transports: Vec::new(),
             shards: 1,
             drivers: Drivers::Tasks,
             key_log: None,
@@ -77,6 +82,16 @@ impl Builder {
     /// takes no more, or that fails, holds no other one up.
     pub fn also_on(mut self, addr: SocketAddr) -> Self {
         self.also_on.push(addr);
+        self
+    }
+
+    /// Gives the endpoint a transport beside its sockets, for addresses with this number
+    /// ([`TransportAddr::Custom`](dunlin_core::TransportAddr::Custom)). Up to 16, each with a number of its own.
+    ///
+    /// Whoever dials by it is answered by it, and a dial leaves by the one that its address names. The endpoint drops it when
+    /// it has closed. A transport that fails is dropped at once: what is sent to it is lost, and the endpoint goes on.
+    pub fn transport(mut self, id: TransportId, transport: impl CustomTransport + 'static) -> Self {
+        self.transports.push((id, Box::new(transport)));
         self
     }
 
@@ -146,7 +161,7 @@ impl Builder {
     ///
     /// # Panics
     /// As tokio does, if the runtime's I/O or time driver is not enabled.
-    pub fn on(self, sockets: impl Into<SocketGroup>, identity: Identity) -> Result<Endpoint, BindError> {
+    pub fn on(mut self, sockets: impl Into<SocketGroup>, identity: Identity) -> Result<Endpoint, BindError> {
         let sockets = sockets.into();
         if let Some(error) = sockets.refused() {
             warn!(%error, shards = self.shards, "the system has no shards: one socket serves all");
@@ -154,9 +169,10 @@ impl Builder {
         let sockets = SocketGroups::bind(sockets, &self.also_on, &self.options)?;
         let (local, public) = (sockets.local_addrs(), *identity.public());
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
+        let transports = Transports::among(sockets.shards(), mem::take(&mut self.transports))?;
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
-            let engine = self.engine(shard, &identity)?;
+            let engine = self.engine(shard, &identity, &transports[0])?;
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;
@@ -173,25 +189,27 @@ impl Builder {
             #[cfg(feature = "watch")]
             _watch: watch,
         });
-        for (place, sockets) in places.into_iter().zip(sockets.into_shards()) {
-            self.drive(place, sockets).map_err(BindError::Runtime)?;
+        for ((place, sockets), transports) in places.into_iter().zip(sockets.into_shards()).zip(transports) {
+            self.drive(place, sockets, transports).map_err(BindError::Runtime)?;
         }
         Ok(endpoint)
     }
 
-    fn engine(&self, shard: Shard, identity: &Identity) -> Result<dunlin_core::Endpoint, BindError> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(BindError::Random)?;
+    fn engine(
+        &self,
+        shard: Shard,
+        identity: &Identity,
+        transports: &Transports,
+    ) -> Result<dunlin_core::Endpoint, BindError> {
         let mut config = self.config.clone().for_shard(shard);
-        config.aes_hardware |= has_aes();
         config.key_log = self.key_log.is_some();
-        Ok(dunlin_core::Endpoint::new(config, identity.clone(), seed))
+        engine(config, identity.clone(), transports).map_err(BindError::Random)
     }
 
     /// Sets the driver of a shard going.
-    fn drive(&self, place: Place, sockets: Vec<UdpSocket>) -> io::Result<()> {
+    fn drive(&self, place: Place, sockets: Vec<UdpSocket>, transports: Transports) -> io::Result<()> {
         let name = format!("dunlin {}", place.index());
-        let driver = || Driver::new(place, sockets, self.key_log.clone());
+        let driver = || Driver::new(place, sockets, transports, self.key_log.clone());
         match self.drivers {
             Drivers::Tasks => {
                 let runtime = Handle::try_current().map_err(io::Error::other)?;

@@ -5,10 +5,10 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr, NetworkChange, Peer, PublicKey,
-    QotpIdentity, QotpPublicKey, TransportAddr,
+    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
+    QotpPublicKey,
 };
-use dunlin_udp::{SocketGroup, SocketStats, socket_for};
+use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_socket};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -105,14 +105,12 @@ impl Endpoint {
 
     /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
     /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`dunlin_udp::socket_for`]).
+    /// ([`choose_socket`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect_with(&self, peer: Peer, mut options: ConnectOptions) -> Result<Connecting, ConnectError> {
-        if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
-            options.local.socket = socket_for(&self.local(), remote);
-        }
+        choose_socket(&mut options, &self.local());
         let shared = self.inner.in_turn(&self.inner.dials).next().ok_or(ConnectError::EndpointClosed)?;
         let mut locked = shared.lock();
         if locked.phase != Phase::Open {
@@ -286,6 +284,13 @@ impl Endpoint {
             all.extend(shared.lock().socket_stats());
         }
         all
+    }
+
+    /// Counters of the transports beside the sockets ([`Builder::transport`]), of all shards together; none once the endpoint
+    /// is closed.
+    #[must_use]
+    pub fn transport_stats(&self) -> TransportStats {
+        self.inner.shards[0].lock().transport_stats()
     }
 }
 

@@ -176,9 +176,12 @@ pub use send_stream::SendStream;
 pub use bytes::Bytes;
 pub use dunlin_core::{
     self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
-    Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, Overflow,
-    PathEvent, PathId, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey,
-    StreamId, Suite, TransportAddr, TransportError, Tuple, Undelivered, WireVersion,
+    ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
+    ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
+    Overflow, PathEvent, PathId, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError,
+    QotpPublicKey, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
+    Undelivered, WireVersion,
 };
-pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};
+pub use dunlin_udp::{
+    self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,
+};

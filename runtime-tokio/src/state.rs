@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
-use dunlin_udp::{Clock, SHUTDOWN_LIMIT, SocketStats, UdpSocket};
+use dunlin_udp::{Clock, SHUTDOWN_LIMIT, SocketStats, TransportStats, Transports, UdpSocket};
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 use tracing::debug;
@@ -59,6 +59,8 @@ pub(crate) struct State {
     socket: Option<UdpSocket>,
     /// Those that it has, by their numbers, for questions.
     in_use: Vec<Weak<UdpSocket>>,
+    /// The transports that it has beside them, likewise.
+    transports: Transports,
 }
 
 impl Shared {
@@ -74,6 +76,7 @@ impl Shared {
             idle_awaited: false,
             socket: None,
             in_use: Vec::new(),
+            transports: Transports::default(),
         };
         Self {
             state: Mutex::new(state),
@@ -246,6 +249,8 @@ impl Locked<'_> {
         self.end_all(code, b"");
         self.phase = Phase::Stopped;
         self.socket = None;
+        // The driver has them still: here they are never dropped under the lock.
+        self.transports = Transports::default();
         self.wakes.all_of(&self.shared.incoming);
         self.wakes.all_of(&self.shared.idle);
         let driver = self.driver.take();
@@ -292,7 +297,17 @@ impl State {
         self.in_use[number] = Arc::downgrade(socket);
     }
 
-    /// The counters of those that it has.
+    /// The driver has these transports beside its sockets.
+    pub(crate) fn uses_transports(&mut self, transports: &Transports) {
+        self.transports = transports.clone();
+    }
+
+    /// The counters of those transports.
+    pub(crate) fn transport_stats(&self) -> TransportStats {
+        self.transports.stats()
+    }
+
+    /// The counters of the sockets that it has.
     pub(crate) fn socket_stats(&self) -> impl Iterator<Item = SocketStats> {
         self.in_use.iter().filter_map(Weak::upgrade).map(|socket| socket.stats())
     }

@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 use std::io;
 
+use dunlin_core::TransportId;
+
 use crate::platform;
 
 /// Why a socket could not be bound, and what to do about it.
@@ -100,6 +102,18 @@ pub enum BindError {
     TooManyAddresses {
         /// How many were asked for.
         count: usize,
+    },
+    /// More custom transports than an endpoint can have.
+    #[error("{count} custom transports: an endpoint has at most 16")]
+    TooManyTransports {
+        /// How many were asked for.
+        count: usize,
+    },
+    /// Two custom transports with one number.
+    #[error("two custom transports have the number {}: addresses would not say which they are of", id.get())]
+    SameTransport {
+        /// Their number.
+        id: TransportId,
     },
     /// One address can be had by as many shards as were asked for, another one cannot.
     #[error("{address} cannot be had by {shards} shards, as the first address can: bind one shard")]

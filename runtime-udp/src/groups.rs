@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use dunlin_core::{ConnectOptions, LocalAddr, TransportAddr};
+
 use crate::bind::BindOptions;
 use crate::error::BindError;
 use crate::shards::SocketGroup;
@@ -63,11 +65,16 @@ impl SocketGroups {
     }
 }
 
-/// The number of the socket to dial `remote` through, of several that are `bound` to these addresses: the first that
-/// speaks its family, and does not only speak to this machine if it is elsewhere. 0 if there is none, where the system
-/// will say why.
-#[must_use]
-pub fn socket_for(bound: &[SocketAddr], remote: SocketAddr) -> u16 {
+/// Has a dial that does not say through which socket it leaves do so through the first of those that are `bound` to these
+/// addresses that reaches the peer: that speaks its family, and does not only speak to this machine if the peer is
+/// elsewhere. If there is none it is the first, where the system will say why.
+pub fn choose_socket(options: &mut ConnectOptions, bound: &[SocketAddr]) {
+    if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
+        options.local.socket = socket_for(bound, remote);
+    }
+}
+
+fn socket_for(bound: &[SocketAddr], remote: SocketAddr) -> u16 {
     let remote = remote.ip().to_canonical();
     let reaches = |local: &SocketAddr| {
         let both = local.is_ipv6() && local.ip().is_unspecified();
@@ -86,21 +93,33 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    /// The socket that a dial chooses.
+    fn chosen(bound: &[SocketAddr], remote: &str) -> u16 {
+        let mut options = ConnectOptions::new(remote.parse::<TransportAddr>().unwrap(), b"test");
+        choose_socket(&mut options, bound);
+        assert_eq!(options.local.ip, None);
+        options.local.socket
+    }
+
     #[test]
     fn path_a_dial_leaves_through_a_socket_that_reaches_the_peer() {
         let bound = addresses(&["127.0.0.1:1", "192.0.2.1:1", "192.0.2.2:1", "[::1]:1", "[2001:db8::1]:1"]);
         for (remote, number) in [
-            ("127.0.0.9", 0),
-            ("198.51.100.1", 1),
-            ("::ffff:198.51.100.1", 1),
-            ("::1", 3),
-            ("2001:db8::9", 4),
+            ("127.0.0.9:9", 0),
+            ("198.51.100.1:9", 1),
+            ("[::ffff:198.51.100.1]:9", 1),
+            ("[::1]:9", 3),
+            ("[2001:db8::9]:9", 4),
+            ("custom:1/00", 0),
         ] {
-            let remote = SocketAddr::new(remote.parse().unwrap(), 9);
-            assert_eq!(socket_for(&bound, remote), number, "{remote}");
+            assert_eq!(chosen(&bound, remote), number, "{remote}");
         }
-        assert_eq!(socket_for(&bound[1..3], "[::1]:9".parse().unwrap()), 0, "none does");
-        assert_eq!(socket_for(&addresses(&["127.0.0.1:1", "[::]:1"]), "192.0.2.1:9".parse().unwrap()), 1);
+        assert_eq!(chosen(&bound[1..3], "[::1]:9"), 0, "none does");
+        assert_eq!(chosen(&addresses(&["127.0.0.1:1", "[::]:1"]), "192.0.2.1:9"), 1);
+        let mut said = ConnectOptions::new("198.51.100.1:9".parse::<SocketAddr>().unwrap(), b"test");
+        said.local.socket = 2;
+        choose_socket(&mut said, &bound);
+        assert_eq!(said.local.socket, 2, "it is not asked");
     }
 
     #[test]

@@ -18,12 +18,14 @@
 //! id in them: one for each engine, on as many cores. An endpoint with several addresses has one for each
 //! ([`SocketGroups`]).
 //!
+//! Beside sockets there may be transports of the embedder's own, which carry datagrams to addresses of their own kind
+//! ([`CustomTransport`]); `MemoryNetwork` (feature `fake`) has some in memory.
+//!
 //! [`DatagramSocket`] is the part that an adapter's loop needs; `FakeSocket` (feature `fake`) implements it in memory.
 //!
 //! The steps of such a loop are here too, for they are the same however it waits: a [`Receiver`] cuts what was received
 //! into datagrams for the engine, a [`Transmitter`] sends the engine's trains and keeps what a socket does not take,
-//! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`has_aes`] says what the processor can
-//! do. And a `Watch` (feature `watch`) says when the system's addresses have changed.
+//! a [`Clock`] tells the engine's time and a [`FineTimer`] ends short waits, and [`engine`] makes one. And a `Watch` (feature `watch`) says when the system's addresses have changed.
 //!
 //! ```
 //! use dunlin_udp::{BindOptions, DatagramSocket, Outcome, Transmit, UdpSocket};
@@ -54,6 +56,7 @@ mod shards;
 mod socket;
 mod stats;
 mod steps;
+mod transports;
 #[cfg(feature = "watch")]
 mod watch;
 
@@ -62,12 +65,15 @@ pub use buffers::{BufferSizes, SmallBuffers};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
-pub use groups::{SocketGroups, socket_for};
+pub use groups::{SocketGroups, choose_socket};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;
 pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
-pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, has_aes};
+pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, engine};
+#[cfg(any(test, feature = "fake"))]
+pub use transports::memory::{MemoryNetwork, MemoryTransport};
+pub use transports::{CustomStats, CustomTransport, Received, TransportStats, Transports};
 #[cfg(feature = "watch")]
 pub use watch::Watch;

@@ -67,6 +67,13 @@ impl LocalCids {
         }
     }
 
+    /// What is owed waits no longer.
+    pub(crate) fn hurry(&mut self) {
+        if self.due != Due::Never {
+            self.due = Due::Now;
+        }
+    }
+
     /// The next id that the peer is to be told of.
     pub(crate) fn next_owed(&self) -> Option<(u32, ConnectionId)> {
         // There are a handful.

@@ -28,8 +28,8 @@ enum Telling {
     /// Not yet: with the next packet, which is the first to another id.
     First,
     Sent,
-    /// Told in vain: again, at once.
-    Again,
+    /// Not yet, or in vain: at once.
+    Urgent,
 }
 
 /// What we have of the peer's ids beside those in use.
@@ -102,6 +102,11 @@ impl RemoteCids {
         self.retired.push(Retired { sequence, telling: Telling::First });
     }
 
+    /// The same, where no packet to another id follows.
+    pub(crate) fn retire_at_once(&mut self, sequence: u32) {
+        self.retired.push(Retired { sequence, telling: Telling::Urgent });
+    }
+
     /// The next that the peer is to be told of.
     pub(crate) fn next_owed(&self) -> Option<u32> {
         // There are a handful.
@@ -110,7 +115,7 @@ impl RemoteCids {
 
     /// Whether the peer is to be told something that does not wait for a packet that goes anyway.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.retired.iter().any(|retired| retired.telling == Telling::Again)
+        self.retired.iter().any(|retired| retired.telling == Telling::Urgent)
     }
 
     /// A RETIRE_CONNECTION_ID went out.
@@ -120,7 +125,7 @@ impl RemoteCids {
 
     /// A RETIRE_CONNECTION_ID was lost.
     pub(crate) fn on_lost(&mut self, sequence: u32) {
-        self.set(sequence, Telling::Again);
+        self.set(sequence, Telling::Urgent);
     }
 
     fn set(&mut self, sequence: u32, telling: Telling) {

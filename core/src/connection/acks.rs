@@ -1,8 +1,11 @@
 //! What an acknowledgement says: what arrived, what did not, and how the path is doing.
 
+use smallvec::SmallVec;
+
 use crate::error::TransportError;
 use crate::event::Event;
-use crate::id::PacketNumber;
+use crate::id::{PacketNumber, PathId};
+use crate::path::standing::{Statuses, TIMEOUTS};
 use crate::path::table::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::{Acked, Item, SentPacket};
@@ -16,16 +19,20 @@ use super::Connection;
 /// three probe timeouts of RFC 9002 section 7.6.1.
 const PERSISTENT: u32 = 3;
 
+/// What a packet says of other paths than its own, which is seldom anything.
+type Others = SmallVec<[Item; 2]>;
+
 impl Connection {
-    /// Applies an ACK frame.
+    /// Applies an ACK frame that came on path `on`. What it says counts for the path that it names.
     pub(super) fn on_ack(
         &mut self,
+        on: PathSlot,
         cx: &mut Shared,
         now: Instant,
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
         // Nothing was ever sent there or under that number?
-        let at = self.paths.find(ack.path).ok_or(TransportError::Protocol)?;
+        let Some(at) = self.paths.find(ack.path) else { return self.on_late_ack(ack.path, ack.largest) };
         if ack.largest >= self.paths[at].sent.next() {
             return Err(TransportError::Protocol);
         }
@@ -41,7 +48,7 @@ impl Connection {
             }
             any |= self.paths[at].tell_mtu(|mtu| mtu.on_range_acked(now, from, to));
             if from == 0 {
-                self.on_early_acked(cx);
+                self.on_zero_acked(at, cx)?;
             }
             let mut next = from;
             while let Some(number) = self.paths[at].sent.next_unacked(next, to) {
@@ -66,6 +73,8 @@ impl Connection {
         }
         self.on_ecn_counts(at, ack, newly_ect);
         let sample = match newest {
+            // Half of it would be another path's.
+            _ if on != at => None,
             Some(Acked::InFlight(packet) | Acked::Spurious(packet)) => Some(now - packet.sent),
             Some(Acked::Unawaited(_)) | None => None,
         };
@@ -104,11 +113,11 @@ impl Connection {
         self.detect_losses(at, now);
         self.judge_mtu_probe(at, now);
         let path = &mut self.paths[at];
+        path.sent.forget(now, LossDetector::memory(&path.rtt));
         if before > 0 {
             path.bbr.finish_ack(now, sample, path.in_flight);
-            self.streams.on_window(path.bbr.window());
+            self.streams.on_window(self.paths.window_in_use());
         }
-        path.sent.forget(now, LossDetector::memory(&path.rtt));
     }
 
     /// Credits one newly acknowledged packet to the path, `behind` being how many numbers it is below the highest.
@@ -137,13 +146,75 @@ impl Connection {
         }
         let memory = &mut cx.memory(&mut self.account);
         let path = &mut self.paths[at];
+        let mut others = Others::new();
         for item in path.sent.items(packet) {
             match item {
-                Item::Ack(number) => path.received.on_ack_acked(number),
+                Item::Ack { path: id, number } if id == path.id => path.received.on_ack_acked(number),
+                Item::Ack { .. } | Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
                 Item::RetireConnectionId(sequence) => self.cids.remote.on_acked(sequence),
                 _ => self.streams.on_acked(item, memory),
             }
         }
+        for item in others {
+            self.credit_path(cx.now, item);
+        }
+    }
+
+    /// Credits what a newly acknowledged packet said of paths.
+    fn credit_path(&mut self, now: Instant, item: Item) {
+        let period = self.largest_pto() * TIMEOUTS;
+        match item {
+            Item::Ack { path, number } => {
+                if let Some(at) = self.paths.find(path) {
+                    self.paths[at].received.on_ack_acked(number);
+                }
+            }
+            Item::PathAbandon { path, generation } => {
+                if let Some(retired) = self.paths.retired_mut(path) {
+                    retired.on_acked(now, generation, period);
+                }
+            }
+            Item::PathStatus { path, generation, sequence } => {
+                if let Some(statuses) = self.statuses_of(path, generation) {
+                    statuses.on_acked(sequence);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a lost packet said of paths is to be said again.
+    fn on_path_item_lost(&mut self, item: Item) {
+        match item {
+            Item::PathAbandon { path, generation } => {
+                if let Some(retired) = self.paths.retired_mut(path) {
+                    retired.on_lost(generation);
+                }
+            }
+            Item::PathStatus { path, generation, sequence } => {
+                if let Some(statuses) = self.statuses_of(path, generation) {
+                    statuses.on_lost(sequence);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn statuses_of(&mut self, id: PathId, generation: u32) -> Option<&mut Statuses> {
+        let at = self.paths.find(id)?;
+        let path = &mut self.paths[at];
+        if path.generation == generation { path.statuses_told() } else { None }
+    }
+
+    /// Number 0 is acknowledged, which is the handshake's: nobody else has it.
+    fn on_zero_acked(&mut self, at: PathSlot, cx: &mut Shared) -> Result<(), TransportError> {
+        let path = &self.paths[at];
+        match (path.id, path.generation) {
+            (PathId::ZERO, 0) => self.on_early_acked(cx),
+            (_, 0) => return Err(TransportError::Protocol),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Packet 0 is acknowledged: its frames have been applied.
@@ -200,9 +271,12 @@ impl Connection {
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         self.stats.packets_lost += 1;
+        let mut others = Others::new();
         for item in path.sent.items(&packet) {
-            if item == Item::Datagram {
-                self.stats.datagrams_dropped += 1;
+            match item {
+                Item::Datagram => self.stats.datagrams_dropped += 1,
+                Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
+                _ => {}
             }
             if let Some(qotp) = self.state.qotp_mut() {
                 qotp.on_lost(item, number.get(), &mut self.streams);
@@ -210,6 +284,9 @@ impl Connection {
             }
             self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+        }
+        for item in others {
+            self.on_path_item_lost(item);
         }
         Some((number, packet))
     }
@@ -246,13 +323,20 @@ impl Connection {
         // Perhaps the peer has no room for the oldest packet, but for the one that carries what comes first in a stream:
         // after a while everything goes again, in the order of the streams.
         let most = if self.paths[at].loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
+        let mut others = Others::new();
         for item in self.paths[at].sent.outstanding_items(most) {
+            if matches!(item, Item::PathAbandon { .. } | Item::PathStatus { .. }) {
+                others.push(item);
+            }
             if let Some(qotp) = self.state.qotp_mut() {
                 qotp.probe_with(item);
                 continue;
             }
             self.cids.on_lost(item);
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+        }
+        for item in others {
+            self.on_path_item_lost(item);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::cids::EXTRA;
 use crate::cids::remote::{News, RemoteCid};
 use crate::error::TransportError;
 use crate::id::ConnectionId;
-use crate::path::table::{MAX_PATHS, PathSlot};
+use crate::path::table::PathSlot;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;
@@ -19,8 +19,9 @@ use super::state::State;
 impl Connection {
     /// Ids that the peer is to have, those in use included. None where it has not said that it knows of more than one.
     fn cid_supply(&self) -> usize {
-        match self.peer.max_paths.min(MAX_PATHS) {
+        match self.peer.max_paths {
             0 => 0,
+            _ if self.paths.is_single() => 1 + EXTRA,
             paths => usize::from(paths) + EXTRA,
         }
     }
@@ -39,7 +40,7 @@ impl Connection {
         if self.cid_supply() == 0 {
             return Err(TransportError::Protocol.into());
         }
-        let in_use = self.paths.slots().count();
+        let in_use = self.paths.slots().filter(|at| self.paths[*at].has_cid()).count();
         match self.cids.remote.on_new(RemoteCid { sequence: new.sequence, id: new.id }, in_use) {
             News::Spare | News::Repeated => Ok(()),
             News::Forbidden => Err(TransportError::Protocol.into()),

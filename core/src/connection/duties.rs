@@ -3,13 +3,16 @@
 
 use alloc::vec::Vec;
 
+use crate::cids::remote::RemoteCid;
 use crate::path::addr::Tuple;
 use crate::path::moving::SMALLEST_ERRAND;
-use crate::path::table::PathSlot;
+use crate::path::standing::{Standing, TIMEOUTS};
+use crate::path::table::{PathSlot, SlotSet};
 use crate::path::validate::OwedResponses;
+use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;
-use crate::wire::frame::{Control, put_control};
+use crate::wire::frame::{Abandon, Control, MAX_CONTROL, StatusChange, put_control};
 use crate::wire::header::TAG;
 
 use super::Connection;
@@ -21,6 +24,8 @@ use super::state::State;
 pub(super) const CHALLENGE_SIZE: usize = 1200;
 /// A PATH_CHALLENGE or a PATH_RESPONSE.
 const PATH_FRAME: usize = 1 + 8;
+/// Room in which an acknowledgement says something worth its bytes.
+const SMALL_ACK: usize = 64;
 
 /// A packet to another address than the path's.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +115,8 @@ impl Connection {
     /// What is due elsewhere on a path.
     fn errand(&self, at: PathSlot, now: Instant) -> Option<Errand> {
         let path = &self.paths[at];
-        if path.moving.is_none() && self.owed.is_none() || !matches!(self.state, State::Established(_)) {
+        let nothing = path.moving.is_none() && self.owed.is_none() && !path.is_opening();
+        if nothing || !matches!(self.state, State::Established(_)) {
             return None;
         }
         let (here, moving) = (path.tuple(), path.moving.as_deref());
@@ -118,6 +124,11 @@ impl Connection {
         let challenge = there
             .filter(|there| there.may_be_asked())
             .and_then(|there| Some((there.to, moving?.there_due(now)?, there.allowance)));
+        let own = || {
+            let allowance = Some(path.validation.allowance()).filter(|bytes| *bytes >= SMALLEST_ERRAND);
+            Some((here, path.validation.challenge_due(now)?, allowance?))
+        };
+        let challenge = if path.is_opening() { own() } else { challenge };
         let allowed = |to: &Tuple, alone: u64| match there {
             _ if to.remote == here.remote => path.validation.allowance(),
             Some(there) if there.to.remote == to.remote => there.allowance,
@@ -125,7 +136,7 @@ impl Connection {
         };
         let owed = self.owed.as_deref().into_iter().flat_map(OwedResponses::iter);
         let answer = owed
-            .filter(|owed| owed.at == at && !owed.to.matches(&here))
+            .filter(|owed| owed.at == at && (path.is_opening() || !owed.to.matches(&here)))
             .map(|owed| (owed.to, owed.data, allowed(&owed.to, owed.allowance())))
             .find(|(.., allowance)| *allowance >= SMALLEST_ERRAND);
         match (answer, challenge) {
@@ -153,9 +164,14 @@ impl Connection {
             self.take_owed(at, &to);
         }
         let len = self.put_errand_packet(at, cx, now, &errand, out);
-        // Without room for it, it counts as lost: the challenge is repeated some time, and so is the peer's.
+        // Without room for it, or an id to send it to, it counts as lost: the challenge is repeated some time, and so is the
+        // peer's.
+        let wait = self.opening_wait();
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
         let sent = len.unwrap_or(0);
+        if path.is_opening() && challenge.is_some() {
+            path.validation.on_challenge_sent(now, wait);
+        }
         if to.remote == path.remote {
             path.validation.on_sent(sent);
         }
@@ -179,6 +195,9 @@ impl Connection {
         if self.paths[at].sent.growth() > room.max(MIN_RECORDS) || self.is_too_far_ahead(at) {
             return None;
         }
+        if !self.take_first_cid(at, now) {
+            return None;
+        }
         self.renew_cid(at);
         let start = out.len();
         put_header(self.paths[at].remote_id, out);
@@ -194,5 +213,109 @@ impl Connection {
         out.resize(out.len() + TAG, 0);
         self.seal_apart(at, cx, now, start, out)?;
         Some(out.len() - start)
+    }
+
+    /// The paths whose acknowledgements go on others: those that are over, and those on which nothing may be sent now.
+    fn orphans(&self) -> impl Iterator<Item = PathSlot> + '_ {
+        let mute = self.paths.usable().iter().filter(|at| self.muted(*at).is_some());
+        self.paths.closed().iter().chain(mute).filter(|at| self.paths[*at].received.is_waiting())
+    }
+
+    /// Acknowledgements of paths that cannot carry their own.
+    pub(super) fn put_orphaned_acks(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+        if !self.paths.carries(at) {
+            return;
+        }
+        let mut orphans = SlotSet::default();
+        self.orphans().for_each(|of| orphans.insert(of));
+        for of in orphans.iter().filter(|of| *of != at) {
+            if out.len() + SMALL_ACK <= end {
+                self.put_ack_of(of, at, now, out, end);
+            }
+        }
+    }
+
+    /// Whether something about other paths is to be said now on this one.
+    pub(super) fn has_word_of_others(&self, at: PathSlot, now: Instant) -> bool {
+        if self.paths.is_single() || !self.paths.carries(at) {
+            return false;
+        }
+        self.orphans().any(|of| of != at && self.paths[of].received.is_due(now))
+            || self.paths.next_abandon().is_some()
+            || self.next_status().is_some()
+    }
+
+    /// The next path whose status the peer is to be told. It knows the path by then: it has answered there.
+    fn next_status(&self) -> Option<(PathSlot, StatusChange)> {
+        self.paths.usable().iter().find_map(|at| {
+            let (path, generation) = (self.paths[at].id, self.paths[at].generation);
+            let (status, sequence) = self.paths[at].statuses().owed()?;
+            Some((at, StatusChange { path, generation, sequence, status }))
+        })
+    }
+
+    /// What is said about paths on one that carries data.
+    pub(super) fn put_words_of_others(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+        if !self.paths.carries(at) {
+            return;
+        }
+        self.put_abandons(at, now, out, end);
+        while out.len() + MAX_CONTROL <= end
+            && let Some((of, change)) = self.next_status()
+        {
+            put_control(out, &Control::PathStatus(change));
+            self.paths[of].statuses_mut().on_sent();
+            let StatusChange { path, generation, sequence, .. } = change;
+            self.paths[at].sent.push_item(Item::PathStatus { path, generation, sequence });
+        }
+    }
+
+    fn put_abandons(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+        let period = self.largest_pto() * TIMEOUTS;
+        while out.len() + MAX_CONTROL <= end
+            && let Some(abandon) = self.paths.next_abandon()
+        {
+            put_control(out, &Control::PathAbandon(abandon));
+            let Abandon { path, generation, .. } = abandon;
+            self.paths.on_abandon_sent(path, now, period);
+            self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
+        }
+    }
+
+    /// Where no path is left, the peer is told on the one that it has abandoned. Once: there is nowhere to hear from it.
+    pub(super) fn put_last_words(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<Tuple> {
+        if self.paths.is_single() || !self.paths.usable().is_empty() {
+            return None;
+        }
+        let told = self.paths.next_abandon()?;
+        let at = self.paths.find(told.path)?;
+        let (start, allowance) = (out.len(), self.paths[at].validation.allowance());
+        if allowance < CHALLENGE_SIZE as u64 || self.is_too_far_ahead(at) {
+            return None;
+        }
+        put_header(self.paths[at].remote_id, out);
+        self.put_abandons(at, now, out, start + CHALLENGE_SIZE - TAG);
+        out.resize(out.len() + TAG, 0);
+        self.seal_apart(at, cx, now, start, out)?;
+        self.paths[at].validation.on_sent(out.len() - start);
+        Some(self.paths[at].tuple())
+    }
+
+    /// A path that this side opens gets an id of the peer's when something is sent there for the first time. `false` if
+    /// there is none.
+    fn take_first_cid(&mut self, at: PathSlot, now: Instant) -> bool {
+        if self.paths[at].has_cid() {
+            return true;
+        }
+        let Some(RemoteCid { sequence, id }) = self.cids.remote.take() else { return false };
+        let path = &mut self.paths[at];
+        (path.remote_id, path.remote_sequence) = (id, sequence);
+        path.standing = Standing::Opening { asked: Some(now) };
+        true
     }
 }

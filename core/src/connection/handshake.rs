@@ -90,14 +90,15 @@ impl Connection {
         let peer = secured.peer;
         self.state.on_reply(Box::new(secured), trusted);
         self.paths[FIRST].remote_id = remote_id;
-        self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].set_tuple(arrival.tuple());
+        self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
         self.paths[FIRST].received.ack_now();
         if let Some(sample) = round_trip {
             self.paths[FIRST].on_handshake_round_trip(now, sample);
         }
         self.idle.on_received(now);
+        self.paths[FIRST].pulse.on_received(now);
         // The confirming packet: it must be acknowledged, so it is repeated until it is.
         self.paths[FIRST].ping_owed = true;
         self.settle_early(payload.hello.early);

@@ -32,11 +32,6 @@ impl Idle {
         }
     }
 
-    /// For how long nothing was heard, as the timeout counts it.
-    pub(crate) fn silence(&self, now: Instant) -> Duration {
-        now - self.since
-    }
-
     pub(crate) const fn on_received(&mut self, now: Instant) {
         self.since = now;
         self.active = now;

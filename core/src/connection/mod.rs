@@ -12,10 +12,12 @@ mod moves;
 mod mtu;
 mod network;
 mod path_events;
+mod paths;
 mod plan;
 pub(crate) mod qotp;
 mod raw;
 mod receive;
+mod schedule;
 mod send;
 pub(crate) mod state;
 mod timers;
@@ -186,7 +188,7 @@ impl Connection {
             .ok()?;
         account.settle(&mut cx.budget, BASE_COST);
         account.reserve_credit(&mut cx.budget, window);
-        let packet_size = cx.config.packet_size;
+        let (packet_size, _) = cx.config.sizes_to(&remote);
         Some(Self {
             handle,
             role,
@@ -218,10 +220,16 @@ impl Connection {
     /// The peer's limits are known.
     fn set_peer(&mut self, cx: &Shared, params: &TransportParams) {
         self.peer = *params;
+        self.peer.max_paths = params.max_paths.min(cx.config.max_paths);
         self.streams.set_peer_params(params);
         self.idle.set_peer_timeout(params.max_idle_timeout);
-        let (base, max) = (cx.config.packet_size, params.max_udp_payload);
-        self.paths[FIRST].set_mtu(Mtu::new(base, max, &cx.config.mtu_discovery));
+        self.set_sizes(cx);
+    }
+
+    /// The sizes of the handshake's path are those of the way to where the peer is.
+    fn set_sizes(&mut self, cx: &Shared) {
+        let (base, discovery) = cx.config.sizes_to(&self.paths[FIRST].remote);
+        self.paths[FIRST].set_mtu(Mtu::new(base, self.peer.max_udp_payload, &discovery));
     }
 
     /// What it speaks.
@@ -310,7 +318,7 @@ impl Connection {
 
     /// A stream was read, or data came for it: the windows may have to grow, and the peer may have to hear of it.
     fn update_windows(&mut self, cx: &mut Shared, id: StreamId) {
-        let rtt = self.paths[self.paths.selected()].rtt.smoothed();
+        let rtt = self.paths.rtt_in_use();
         self.streams.update_windows(cx.now, rtt, id, &mut cx.memory(&mut self.account));
     }
 

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 
 use crate::path::addr::{Arrival, Tuple};
 use crate::path::moving::{Ends, Move, MoveStep, Patience};
+use crate::path::standing::Standing;
 use crate::path::table::PathSlot;
 use crate::path::validate::Validation;
 use crate::recovery::loss::MAX_PROBE_TIMEOUT;
@@ -45,8 +46,20 @@ pub(super) struct Said {
 
 impl Connection {
     /// A PATH_RESPONSE came, from wherever. Says what becomes of the move.
-    pub(super) fn on_path_response(&mut self, at: PathSlot, now: Instant, data: &[u8; 8]) -> MoveStep {
+    pub(super) fn on_path_response(
+        &mut self,
+        at: PathSlot,
+        cx: &mut Shared,
+        now: Instant,
+        data: &[u8; 8],
+    ) -> MoveStep {
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
+        if path.is_opening() {
+            if path.validation.is_answered_by(data) {
+                self.on_path_usable(at, cx, now);
+            }
+            return MoveStep::Stay;
+        }
         path.validation.on_response(data);
         match &mut path.moving {
             Some(moving) if now < moving.over() => moving.on_response(now, pto, data),
@@ -68,7 +81,10 @@ impl Connection {
             return;
         }
         self.owe(at, heard, said);
-        let counts = heard.newest && said.substance && matches!(self.state, State::Established(_));
+        let counts = heard.newest
+            && said.substance
+            && self.paths[at].standing == Standing::Usable
+            && matches!(self.state, State::Established(_));
         let mut step = said.step;
         if let Some(moving) = &mut self.paths[at].moving {
             moving.on_received(&heard.from.remote, heard.bytes);
@@ -136,7 +152,8 @@ impl Connection {
         path.validation = Validation::Valid;
         path.loss.on_moved();
         if !to.is_same_route(&from) {
-            let mtu = path.mtu().renewed(cx.config.packet_size, max, &cx.config.mtu_discovery);
+            let (base, discovery) = cx.config.sizes_to(&to.remote);
+            let mtu = path.mtu().renewed(base, max, &discovery);
             path.start_anew(mtu, cx.rng.next_u64());
         }
         // The peer has heard nothing for a round trip.

@@ -33,7 +33,7 @@ impl Connection {
             State::Qotp(qotp) if qotp.is_dialling() => qotp.hurry_dial(now),
             State::Untrusted(_) | State::Established(_) => {
                 // Who watches the old network and the new one shall not see the same ids.
-                for at in self.paths.slots() {
+                for at in self.paths.usable().iter() {
                     self.paths[at].cid_stale = true;
                 }
                 self.probe_at_once()
@@ -53,7 +53,7 @@ impl Connection {
 
     fn probe_at_once(&mut self) -> bool {
         let mut any = false;
-        for at in self.paths.slots() {
+        for at in self.paths.usable().iter() {
             any |= self.probe_path_at_once(at);
         }
         any
@@ -88,6 +88,6 @@ impl Connection {
 
     /// Whether the peer has been silent for so long that our packets, and its answers, may have gone nowhere.
     pub(super) fn is_peer_missed(&self, at: PathSlot, now: Instant) -> bool {
-        self.paths[at].loss.backoff() > 0 && self.idle.silence(now) >= self.pto(at)
+        self.paths[at].loss.backoff() > 0 && self.paths[at].pulse.silence(now) >= self.pto(at)
     }
 }

@@ -4,10 +4,13 @@ use alloc::boxed::Box;
 
 use crate::error::CloseReason;
 use crate::event::Event;
+use crate::id::PathId;
 use crate::path::addr::Tuple;
-use crate::path::events::{PathCursor, PathEvent, PathLog};
+use crate::path::events::{PathClosed, PathCursor, PathEvent, PathLog};
+use crate::path::stats::PathStats;
 use crate::path::table::PathSlot;
 use crate::shared::Shared;
+use crate::wire::frame::PathStatus;
 
 use super::Connection;
 use super::state::State;
@@ -23,15 +26,37 @@ impl Connection {
         self.path_log.get_or_insert_with(|| Box::new(PathLog::new(open))).subscribe()
     }
 
-    /// The handshake has made a path.
+    /// The peer has answered on a path, in the handshake or later.
     pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
         let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
         self.record_path(cx, PathEvent::Opened { id, local, remote });
     }
 
+    /// A path is over; this is the last that was known of it.
+    pub(super) fn on_path_closed(&mut self, cx: &mut Shared, stats: PathStats, reason: PathClosed) {
+        if self.is_path_log_open() {
+            self.record_path(cx, PathEvent::Closed { id: stats.id, reason, stats: Box::new(stats) });
+        }
+    }
+
+    /// Data takes another path.
+    pub(super) fn on_path_selected(&mut self, at: PathSlot, cx: &mut Shared) {
+        let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
+        self.record_path(cx, PathEvent::Selected { id, local, remote });
+    }
+
+    /// The peer has told the status of a path.
+    pub(super) fn on_path_status_told(&mut self, cx: &mut Shared, id: PathId, status: PathStatus) {
+        self.record_path(cx, PathEvent::Status { id, status });
+    }
+
+    fn is_path_log_open(&self) -> bool {
+        self.path_log.as_ref().is_some_and(|log| log.is_open())
+    }
+
     /// A path has moved, `from` where it was.
     pub(super) fn on_path_moved(&mut self, at: PathSlot, cx: &mut Shared, from: Tuple) {
-        if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
+        if self.is_path_log_open() {
             let (id, to) = (self.paths[at].id, self.paths[at].known_tuple());
             self.record_path(cx, PathEvent::Moved { id, from, to });
         }
@@ -53,11 +78,14 @@ impl Connection {
 
     /// The end, of the connection and its paths.
     pub(super) fn tell_end(&mut self, cx: &mut Shared, reason: CloseReason) {
-        if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
-            for at in self.paths.slots() {
-                let stats = self.paths[at].stats();
-                self.record_path(cx, PathEvent::Closed { id: stats.id, stats: Box::new(stats) });
+        for at in self.paths.slots() {
+            let stats = self.paths[at].stats();
+            if !self.paths[at].is_opening() || stats.id.opener() == self.role {
+                self.on_path_closed(cx, stats, PathClosed::ConnectionClosed);
             }
+        }
+        if let Some(log) = &mut self.path_log {
+            log.end();
         }
         self.tell(cx, Event::Closed(reason));
     }

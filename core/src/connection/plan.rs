@@ -107,10 +107,12 @@ impl Connection {
         } else {
             return Ok(Plan { kind: Kind::Full, size });
         };
-        let about_path = self.has_path_duty(at, now);
+        let about_path = self.has_path_duty(at, now) || self.has_word_of_others(at, now);
         // Else what one side sends would be held up by what fills the way back. There is little of it: credit is given for
         // what has arrived.
-        let credit = matches!(self.state, State::Established(_)) && self.streams.owes_credit();
+        let credit = matches!(self.state, State::Established(_))
+            && self.paths.carries(at)
+            && self.streams.owes_credit();
         if path.received.is_due(now) || about_path || credit {
             Ok(Plan { kind: Kind::Quiet, size })
         } else {
@@ -122,6 +124,7 @@ impl Connection {
     fn has_output(&self, at: PathSlot) -> bool {
         self.paths[at].ping_owed
             || (matches!(self.state, State::Established(_))
+                && self.paths.carries(at)
                 && (self.streams.has_output() || self.datagrams.has_output() || self.cids.has_output()))
     }
 }

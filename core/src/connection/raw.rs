@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
 use crate::crypto::packet;
+use crate::id::{PacketNumber, PathId};
 use crate::path::table::FIRST;
 use crate::time::Instant;
 use crate::wire::header::{DATA_HEADER, TAG};
@@ -20,7 +21,7 @@ impl Connection {
     pub(super) fn put_raw(&mut self, now: Instant, frames: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match &self.state {
             State::Qotp(_) => self.put_raw_qotp(now, frames, out),
-            _ => self.put_raw_native(now, frames, out),
+            _ => self.put_raw_on(self.paths[self.paths.selected()].id, now, frames, out),
         }
     }
 
@@ -36,21 +37,32 @@ impl Connection {
         Some(())
     }
 
-    fn put_raw_native(&mut self, now: Instant, frames: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    /// The same on a path: under its next number, or under number 1 to the id of the path in use if it is not open.
+    pub(super) fn put_raw_on(
+        &mut self,
+        path: PathId,
+        now: Instant,
+        frames: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let open = self.paths.find(path);
+        let at = open.unwrap_or(self.paths.selected());
+        let number = open.map_or(PacketNumber(1), |at| self.paths[at].sent.next());
         let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();
         let secured = self.state.secured_mut()?;
-        put_header(self.paths[FIRST].remote_id, out);
+        put_header(self.paths[at].remote_id, out);
         out.extend_from_slice(frames);
         out.resize(start + usize::from(size), 0);
-        let number = self.paths[FIRST].sent.next();
         let phase = secured.sealer.phase();
-        let sealed = packet::seal(&mut secured.sealer, self.paths[FIRST].id, number, out.get_mut(start..)?);
+        let sealed = packet::seal(&mut secured.sealer, path, number, out.get_mut(start..)?);
         if sealed.is_err() {
             out.truncate(start);
             return None;
         }
-        self.paths[FIRST].sent.record(now, size, SentInfo::default(), phase, false);
+        if open.is_some() {
+            self.paths[at].sent.record(now, size, SentInfo::default(), phase, false);
+        }
         Some(())
     }
 }

@@ -77,10 +77,12 @@ impl Connection {
         let Some(field) = packet::unmask(&secured.opener, datagram) else {
             return Disposition::Dropped(DropReason::TooShort);
         };
-        let Some(at) = self.paths.find(field.path) else {
-            return Disposition::Dropped(DropReason::UnknownPath);
+        let at = self.paths.find(field.path);
+        let highest = match at {
+            Some(at) => Some(self.paths[at].received.highest()),
+            None => self.paths.retired(field.path).map(|retired| retired.life().highest),
         };
-        let numbered = field.recover(Some(self.paths[at].received.highest()));
+        let numbered = field.recover(highest);
         cx.stats.aead_operations += 1;
         let payload = match packet::open(&mut secured.opener, &numbered, datagram, timing) {
             Ok(range) => datagram.get(range).unwrap_or_default(),
@@ -94,13 +96,20 @@ impl Connection {
             }
             Err(_) => return Disposition::Dropped(DropReason::Unauthentic),
         };
+        let at = match at {
+            Some(at) => at,
+            None => match self.admit(cx, now, arrival, to, &numbered, payload) {
+                Some(at) => at,
+                None => return Disposition::Dropped(DropReason::UnknownPath),
+            },
+        };
         if self.paths[at].received.is_duplicate(numbered.number) {
             return Disposition::Dropped(DropReason::Duplicate);
         }
         let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
         let heard = Heard::new(arrival, datagram.len(), newest);
-        let (missed, silence) = (self.is_peer_missed(at, now), self.idle.silence(now));
+        let (missed, silence) = (self.is_peer_missed(at, now), self.paths[at].pulse.silence(now));
         self.on_authentic(at, cx, now, arrival, datagram.len());
         if newest {
             self.on_packet_to(at, to);
@@ -122,6 +131,7 @@ impl Connection {
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         self.idle.on_received(now);
+        self.paths[at].pulse.on_received(now);
         if arrival.remote == self.paths[at].remote {
             self.paths[at].validation.on_received(bytes);
         }
@@ -141,6 +151,7 @@ impl Connection {
             self.paths[FIRST].validation = Validation::start(now, challenge, received + bytes as u64, sent);
         }
         self.paths[FIRST].set_tuple(arrival.tuple());
+        self.set_sizes(cx);
         if copies.replies == 1 {
             self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }
@@ -215,7 +226,7 @@ impl Connection {
     ) -> Result<(), Stop> {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Reserved => {}
-            Frame::Ack(ref ack) => self.on_ack(cx, now, ack)?,
+            Frame::Ack(ref ack) => self.on_ack(at, cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
                 let memory = &mut cx.memory(&mut self.account);
                 if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
@@ -239,16 +250,15 @@ impl Connection {
             Frame::RetireConnectionId(sequence) => self.on_retire_cid(cx, now, at, sequence)?,
             Frame::PathChallenge(data) => said.challenge = Some(data),
             Frame::PathResponse(data) => {
-                if let step @ MoveStep::Go(_) = self.on_path_response(at, now, &data) {
+                if let step @ MoveStep::Go(_) = self.on_path_response(at, cx, now, &data) {
                     said.step = step;
                 }
             }
+            Frame::PathStatus(ref change) => self.on_path_status(cx, change)?,
+            Frame::PathAbandon(ref abandon) => self.on_abandon(cx, now, abandon)?,
             Frame::Datagram(data) => self.on_datagram(cx, data)?,
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
-            // There is but one path, and nothing of the kind was agreed on.
-            Frame::PathStatus(_) | Frame::PathAbandon(_) | Frame::Hello(_) => {
-                return Err(TransportError::Protocol.into());
-            }
+            Frame::Hello(_) => return Err(TransportError::Protocol.into()),
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use crate::crypto::packet;
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::limiter::Gate;
-use crate::path::addr::{Ecn, TrainLimit, Transmit};
-use crate::path::table::PathSlot;
+use crate::path::addr::{Ecn, TrainLimit, Transmit, Tuple};
+use crate::path::table::{FIRST, PathSlot};
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
@@ -36,7 +36,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = out.len();
-        let at = self.paths.selected();
+        let at = FIRST;
         let mut ecn = None;
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
@@ -51,22 +51,20 @@ impl Connection {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;
                 (local, remote, out.len() - start)
             }
-            State::Untrusted(_) | State::Established(_) => match self.put_errand(cx, now, out) {
-                Some(to) => (to.local, to.remote, out.len() - start),
-                None => {
-                    let (segment_size, codepoint) = self.poll_train(at, cx, now, limit, out)?;
-                    ecn = codepoint;
-                    (self.paths[at].local, self.paths[at].remote, segment_size)
-                }
-            },
+            State::Untrusted(_) | State::Established(_) => {
+                let train = self.poll_paths(cx, now, limit, out)?;
+                ecn = train.ecn;
+                (train.to.local, train.to.remote, train.segment_size)
+            }
             State::Qotp(_) | State::Lingering(_) => self.poll_qotp(cx, now, limit, out)?,
             State::Closing(closing) => {
                 let reply = closing.reply.as_mut().and_then(|reply| reply.poll_transmit(now, out));
                 let (local, remote) = match reply {
                     Some(to) => to,
-                    None => self
-                        .put_close_packet(at, now, out)
-                        .map(|()| (self.paths[at].local, self.paths[at].remote))?,
+                    None => {
+                        let to = self.put_close_packets(now, out)?;
+                        (to.local, to.remote)
+                    }
                 };
                 (local, remote, out.len() - start)
             }
@@ -79,7 +77,7 @@ impl Connection {
     }
 
     /// As many full packets as may go now, and one shorter one behind them: their size, and the codepoint of all.
-    fn poll_train(
+    pub(super) fn poll_train(
         &mut self,
         at: PathSlot,
         cx: &mut Shared,
@@ -87,7 +85,7 @@ impl Connection {
         limit: TrainLimit,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
-        self.limiter.on_held(now, Gate::Socket);
+        self.book(at, now, Gate::Socket);
         self.rotate_keys(now);
         self.renew_cid(at);
         let start = out.len();
@@ -126,7 +124,7 @@ impl Connection {
                 ecn = path.ecn.begin_train(path.sent.next());
             }
             let Some(built) = self.put_packet(at, cx, now, plan, out) else {
-                self.limiter.on_held(now, self.gate(at, Held::Idle));
+                self.book(at, now, self.gate(at, Held::Idle));
                 break;
             };
             if ecn.is_some() {
@@ -166,7 +164,7 @@ impl Connection {
     }
 
     pub(super) fn on_held(&mut self, at: PathSlot, now: Instant, held: Held) {
-        self.limiter.on_held(now, self.gate(at, held));
+        self.book(at, now, self.gate(at, held));
         match held {
             Held::Idle => {
                 let path = &mut self.paths[at];
@@ -195,11 +193,17 @@ impl Connection {
         let end = start + plan.size - TAG;
         put_header(self.paths[at].remote_id, out);
         self.put_acks(at, now, plan, out, end);
+        if !self.paths.is_single() {
+            self.put_orphaned_acks(at, now, out, end);
+        }
         let frames = out.len();
+        if !self.paths.is_single() {
+            self.put_words_of_others(at, now, out, end);
+        }
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
             self.put_contents(at, cx, plan, out, end);
-        } else if matches!(self.state, State::Established(_)) {
+        } else if matches!(self.state, State::Established(_)) && self.paths.carries(at) {
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
         }
         if self.paths[at].quiet >= QUIET_PACKETS
@@ -267,25 +271,36 @@ impl Connection {
 
     /// An acknowledgement goes with whatever is sent.
     fn put_acks(&mut self, at: PathSlot, now: Instant, plan: Plan, out: &mut Vec<u8>, end: usize) {
-        let path = &mut self.paths[at];
-        if !path.received.is_waiting() && plan.kind != Kind::Quiet {
-            return;
+        if self.paths[at].received.is_waiting() || plan.kind == Kind::Quiet {
+            self.put_ack_of(at, at, now, out, end);
         }
-        let received = &mut path.received;
+    }
+
+    /// An acknowledgement of what came on path `of`, in a packet of path `at`.
+    pub(super) fn put_ack_of(
+        &mut self,
+        of: PathSlot,
+        at: PathSlot,
+        now: Instant,
+        out: &mut Vec<u8>,
+        end: usize,
+    ) {
+        let (id, received) = (self.paths[of].id, &mut self.paths[of].received);
         let delay = received.delay(now);
         let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
         let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
-        put_ack(out, path.id, delay, ranges, counts, end - out.len());
-        if let Some(last) = received.ranges().last() {
-            path.sent.push_item(Item::Ack(PacketNumber(last.end - 1)));
+        put_ack(out, id, delay, ranges, counts, end - out.len());
+        let last = received.ranges().last().map(|last| PacketNumber(last.end - 1));
+        received.on_ack_sent();
+        if let Some(number) = last {
+            self.paths[at].sent.push_item(Item::Ack { path: id, number });
         }
-        path.received.on_ack_sent();
     }
 
     /// Control frames, datagrams, stream data; a PING where that is all there is to ask for an acknowledgement with.
     fn put_contents(&mut self, at: PathSlot, cx: &mut Shared, plan: Plan, out: &mut Vec<u8>, end: usize) {
         let before = out.len();
-        if matches!(self.state, State::Established(_)) {
+        if matches!(self.state, State::Established(_)) && self.paths.carries(at) {
             if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len() + 16 < end {
                 put_reserved(out, cx.rng.next_u64());
             }
@@ -315,6 +330,7 @@ impl Connection {
         let info = if built.in_flight {
             path.loss.on_sent(now);
             path.quiet = 0;
+            path.pulse.on_sent(now);
             let info = path.bbr.on_sent(now, size, path.in_flight);
             path.in_flight += u64::from(size);
             info
@@ -330,12 +346,23 @@ impl Connection {
         self.idle.on_sent(now, counts);
     }
 
-    /// The CLOSE of a connection that we closed.
+    /// The CLOSE of a connection that we closed, on one path after the other: to where.
+    fn put_close_packets(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Tuple> {
+        let State::Closing(closing) = &mut self.state else { return None };
+        if core::mem::take(&mut closing.owed) {
+            closing.untold = self.paths.usable();
+        }
+        let mut untold = core::mem::take(&mut closing.untold);
+        let told =
+            core::iter::from_fn(|| untold.pop()).find(|at| self.put_close_packet(*at, now, out).is_some());
+        if let State::Closing(closing) = &mut self.state {
+            closing.untold = untold;
+        }
+        told.map(|at| self.paths[at].tuple())
+    }
+
     fn put_close_packet(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
-        if !core::mem::take(&mut closing.owed) {
-            return None;
-        }
         closing.until.get_or_insert(now + closing.period);
         let start = out.len();
         let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
@@ -360,7 +387,7 @@ impl Connection {
 
     /// Largest datagram that fits into a packet now, and that the peer takes.
     pub(super) fn max_datagram(&self) -> usize {
-        let size = usize::from(self.paths[self.paths.selected()].largest_datagram());
+        let size = usize::from(self.paths.datagram_in_use());
         let frame = (size - DATA_HEADER - TAG).min(usize::from(self.peer.max_datagram));
         // Type and length, two bytes of length for anything of interest.
         frame.saturating_sub(3)

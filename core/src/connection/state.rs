@@ -19,6 +19,7 @@ use crate::crypto::keys::{Exporter, Opener, Sealer};
 use crate::handshake::initiator::{Dialling, Target};
 use crate::id::ErrorCode;
 use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::table::SlotSet;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::CloseKind;
 
@@ -143,8 +144,10 @@ pub(crate) struct Closing {
     /// time, long after the latest one that the endpoint was told.
     pub(crate) period: Duration,
     pub(crate) until: Option<Instant>,
-    /// A CLOSE is to be sent.
+    /// A CLOSE is to be sent on every path.
     pub(crate) owed: bool,
+    /// The paths that it has not gone out on yet.
+    pub(crate) untold: SlotSet,
     /// Packets that came since the close; one in a growing number of them is answered.
     heard: u32,
 }
@@ -316,14 +319,18 @@ impl State {
         *self = match core::mem::replace(self, Self::Over) {
             Self::Untrusted(secured) | Self::Established(secured) => {
                 let (reply, until, owed, heard) = (None, None, true, 0);
-                let closing = Closing { secured, reply, by, code, reason, period, until, owed, heard };
+                let untold = SlotSet::default();
+                let closing =
+                    Closing { secured, reply, by, code, reason, period, until, owed, untold, heard };
                 Self::Closing(Box::new(closing))
             }
             // Before the initiator has proved itself it gets nothing but the reply: it hears of the close when it does.
             Self::Confirming(confirming) => {
                 let Confirming { secured, reply, expires, .. } = *confirming;
                 let (reply, until, owed, heard) = (Some(reply), Some(expires), false, 0);
-                let closing = Closing { secured, reply, by, code, reason, period, until, owed, heard };
+                let untold = SlotSet::default();
+                let closing =
+                    Closing { secured, reply, by, code, reason, period, until, owed, untold, heard };
                 Self::Closing(Box::new(closing))
             }
             // QOTP has no word for it; who dialled in vain has nobody to linger for.

@@ -18,6 +18,8 @@ impl Connection {
                 let paths = self.paths.slots().filter_map(|at| self.path_timeout(at)).min();
                 [
                     paths,
+                    self.closed_timeout(),
+                    self.paths.homeless(),
                     self.idle.deadline(self.largest_pto()),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
@@ -41,19 +43,49 @@ impl Connection {
         let (path, outstanding) = (&self.paths[at], self.paths[at].sent.outstanding());
         // What is due to be sent waits for the peer where nothing may be sent.
         let silent = self.muted(at).is_some() || self.starved;
+        if path.is_opening() {
+            let asked = path.validation.deadline().filter(|_| !silent);
+            return asked.into_iter().chain(self.standing_timeout(at)).min();
+        }
         let to_send = [
             path.received.deadline(),
-            path.pacer.until(),
+            // Where no data goes any more nothing waits for it.
+            path.pacer.until().filter(|_| self.paths.carries(at) || path.ping_owed),
             path.validation.deadline(),
             path.moving.as_ref().and_then(|moving| moving.here_deadline()),
-            self.idle.keep_alive_due(outstanding),
+            self.keep_alive_due(at, outstanding),
         ];
         let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
         let loss = path.loss.deadline(self.pto(at), outstanding);
-        [to_send, loss, path.mtu().deadline(), self.move_timeout(at), path.vigil.deadline()]
+        let vigil = path.vigil.deadline();
+        [to_send, loss, path.mtu().deadline(), self.move_timeout(at), vigil, self.standing_timeout(at)]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When a PING is due on a path: where it carries data for the connection's sake, and on each of several for its own.
+    fn keep_alive_due(&self, at: PathSlot, outstanding: usize) -> Option<Instant> {
+        let carries = self.paths.carries(at);
+        let asked_for = self.idle.keep_alive_due(outstanding).filter(|_| carries);
+        if self.paths.is_single() {
+            asked_for
+        } else {
+            asked_for.into_iter().chain(self.heartbeat_due(at)).min()
+        }
+    }
+
+    /// When something is to be done about a path that is over.
+    fn closed_timeout(&self) -> Option<Instant> {
+        // Its acknowledgements go where data goes.
+        let silent = !self.paths.carries(self.paths.selected())
+            || self.muted(self.paths.selected()).is_some()
+            || self.starved;
+        let due = |at: PathSlot| {
+            let to_send = self.paths[at].received.deadline().filter(|_| !silent);
+            to_send.into_iter().chain(self.standing_timeout(at)).min()
+        };
+        self.paths.closed().iter().filter_map(due).min()
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
@@ -95,8 +127,14 @@ impl Connection {
         if is_due(self.idle.deadline(self.largest_pto())) {
             return self.end(cx, CloseReason::IdleTimeout);
         }
+        if self.end_if_homeless(cx, now) {
+            return;
+        }
         for at in self.paths.slots() {
             self.handle_path_timeout(at, cx, now);
+        }
+        for at in self.paths.closed().iter() {
+            self.handle_standing_timeout(at, cx, now);
         }
         if is_due(self.cids.local.deadline()) {
             self.on_cid_timeout(cx, now);
@@ -135,8 +173,9 @@ impl Connection {
         if is_due(self.paths[at].vigil.deadline()) {
             self.look_for_peer(at, now);
         }
-        if is_due(self.idle.keep_alive_due(outstanding)) {
+        if is_due(self.keep_alive_due(at, outstanding)) {
             self.paths[at].ping_owed = true;
         }
+        self.handle_standing_timeout(at, cx, now);
     }
 }

@@ -1,5 +1,7 @@
 //! What an embedder does with a connection: a borrowed view.
 
+mod paths;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,10 +13,8 @@ use crate::crypto::{PublicKey, QotpPublicKey};
 use crate::endpoint::ReadyQueue;
 use crate::error::{DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
-use crate::id::{Direction, ErrorCode, Role, StreamId, WireVersion};
+use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
-use crate::path::events::{PathCursor, PathEvent, PathLog};
-use crate::path::stats::PathStats;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::time::Instant;
@@ -286,6 +286,11 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| inner.put_raw(cx.now, frames, out)).is_some()
     }
 
+    /// See [`crate::fuzzing::seal_on`].
+    pub(crate) fn seal_raw_on(&mut self, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
+    }
+
     /// See [`crate::fuzzing::is_known`].
     pub(crate) fn next_number(&self) -> u64 {
         self.inner.paths[self.inner.paths.selected()].sent.next().get()
@@ -413,33 +418,6 @@ impl<'a> Connection<'a> {
     #[must_use]
     pub fn limiter(&self) -> LimiterStats {
         self.inner.limiter.stats(self.cx.now)
-    }
-
-    /// Wants to hear of what happens to paths from now on: `Event::Path` tells when there is something for
-    /// [`Connection::path_events`]. Any number of subscribers each have a cursor of their own. Before the handshake is done
-    /// the first event will be [`PathEvent::Opened`].
-    ///
-    /// From the first subscription on the connection keeps the last 8 events, for which it is charged about 2 KiB.
-    pub fn subscribe_paths(&mut self) -> PathCursor {
-        self.update(|inner, _| inner.subscribe_paths())
-    }
-
-    /// The next event of paths for a subscriber; `None` when it has had them all. Who is more than 8 behind hears how many
-    /// it has missed ([`PathEvent::Lagged`]), then the 8.
-    pub fn path_events(&mut self, cursor: &mut PathCursor) -> Option<PathEvent> {
-        self.inner.path_log.as_mut()?.look(cursor)
-    }
-
-    /// A copy of those last events, to be read when the connection is forgotten; `None` if nobody has subscribed.
-    #[must_use]
-    pub fn path_log(&self) -> Option<PathLog> {
-        self.inner.path_log.as_deref().cloned()
-    }
-
-    /// The path in use, or the last one if the connection has ended.
-    #[must_use]
-    pub fn path(&self) -> PathStats {
-        self.inner.paths[self.inner.paths.selected()].stats()
     }
 }
 

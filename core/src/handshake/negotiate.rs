@@ -8,7 +8,6 @@ use crate::config::{AeadPolicy, Config};
 use crate::crypto::Suite;
 use crate::error::{ConnectError, TransportError};
 use crate::id::ConnectionId;
-use crate::path::table::MAX_PATHS;
 use crate::time::Duration;
 use crate::wire::header::VERSION;
 use crate::wire::params::{EarlyOutcome, Hello, MAX_ALPN, MAX_ALPNS, TransportParams};
@@ -38,7 +37,7 @@ fn params(config: &Config) -> TransportParams {
         max_streams_bidi: u64::from(config.limits.streams_bidi),
         max_streams_uni: u64::from(config.limits.streams_uni),
         max_ack_delay: config.max_ack_delay,
-        max_paths: MAX_PATHS,
+        max_paths: config.max_paths,
         max_datagram: if config.datagrams.receive_buffer == 0 { 0 } else { u16::MAX },
     }
 }

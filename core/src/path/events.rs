@@ -4,7 +4,8 @@
 use alloc::boxed::Box;
 use core::array;
 
-use crate::id::PathId;
+use crate::id::{ErrorCode, PathId};
+use crate::wire::frame::PathStatus;
 
 use super::addr::{LocalAddr, TransportAddr, Tuple};
 use super::stats::PathStats;
@@ -16,7 +17,7 @@ const KEPT: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PathEvent {
-    /// The path is there: the peer was heard on it.
+    /// The path is there: the peer has answered on it.
     Opened {
         /// Which one.
         id: PathId,
@@ -34,15 +35,60 @@ pub enum PathEvent {
         /// Its ends from now on.
         to: Tuple,
     },
-    /// The path is gone, with its connection.
+    /// Data takes this path from now on. Not told of the first one.
+    Selected {
+        /// Which one.
+        id: PathId,
+        /// Our end, as far as it is known.
+        local: LocalAddr,
+        /// The peer's end.
+        remote: TransportAddr,
+    },
+    /// The peer's application wants something else of the path than before.
+    Status {
+        /// Which one.
+        id: PathId,
+        /// What it is to be used for.
+        status: PathStatus,
+    },
+    /// The path is gone. Paths that the peer tried to open in vain are not told of.
     Closed {
         /// Which one.
         id: PathId,
+        /// Why.
+        reason: PathClosed,
         /// The last that was known of it.
         stats: Box<PathStats>,
     },
     /// So many events came and went unread. What is true now is in [`Connection::path`](crate::Connection::path).
     Lagged(u64),
+}
+
+/// Why a path is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PathClosed {
+    /// This application closed it.
+    Local,
+    /// The peer abandoned it, for a reason that has this code (docs/PROTOCOL.md, "Opening and abandoning paths").
+    Peer(ErrorCode),
+    /// The peer did not answer there.
+    NoAnswer,
+    /// The peer was not heard there for too long.
+    Idle,
+    /// The connection ended.
+    ConnectionClosed,
+}
+
+impl PathClosed {
+    /// What the peer is told.
+    pub(crate) const fn code(self) -> ErrorCode {
+        ErrorCode(match self {
+            Self::Local | Self::Peer(_) | Self::ConnectionClosed => 0,
+            Self::Idle => 1,
+            Self::NoAnswer => 4,
+        })
+    }
 }
 
 /// How far a subscriber has read. Worth something with the connection alone that it was made by.
@@ -58,14 +104,14 @@ pub struct PathLog {
     ring: [Option<PathEvent>; KEPT],
     /// The number of the next event; the first has 0.
     next: u64,
-    /// Whether there is a path.
+    /// Whether the handshake has made its path, and the end has not come.
     open: bool,
     /// The application knows that there is something, and has not looked.
     told: bool,
 }
 
 impl PathLog {
-    /// None so far of a connection that has a path, if `open`.
+    /// None so far of a connection that has its first path, if `open`.
     pub(crate) fn new(open: bool) -> Self {
         Self { ring: array::from_fn(|_| None), next: 0, open, told: false }
     }
@@ -98,19 +144,20 @@ impl PathLog {
         self.read(cursor)
     }
 
-    /// Whether there is a path.
+    /// Whether the handshake has made its path, and the end has not come.
     pub(crate) const fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// The end has come.
+    pub(crate) const fn end(&mut self) {
+        self.open = false;
     }
 
     /// Takes an event down. Says whether the application is to be told that there is one.
     #[must_use]
     pub(crate) fn record(&mut self, event: PathEvent) -> bool {
-        match &event {
-            PathEvent::Opened { .. } => self.open = true,
-            PathEvent::Closed { .. } => self.open = false,
-            PathEvent::Moved { .. } | PathEvent::Lagged(_) => {}
-        }
+        self.open |= matches!(event, PathEvent::Opened { .. });
         self.ring[place(self.next)] = Some(event);
         self.next += 1;
         !core::mem::replace(&mut self.told, true)

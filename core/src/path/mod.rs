@@ -6,7 +6,9 @@ pub(crate) mod events;
 pub(crate) mod mapped;
 pub(crate) mod moving;
 pub(crate) mod mtu;
+pub(crate) mod pulse;
 pub mod select;
+pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod validate;
@@ -23,11 +25,14 @@ use crate::recovery::sent::SentPackets;
 use crate::recovery::skips::Skips;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::PathStatus;
 
 use addr::{LocalAddr, TransportAddr, Tuple};
 use ecn::EcnValidation;
 use moving::Move;
 use mtu::Mtu;
+use pulse::Pulse;
+use standing::{Life, Standing, Statuses};
 use validate::Validation;
 use vigil::Vigil;
 
@@ -39,10 +44,26 @@ pub(crate) struct CidChanges {
     pub(crate) theirs: u32,
 }
 
+/// What a path that is not the handshake's begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    /// The connection id in the packets that come to us.
+    pub(crate) local_id: ConnectionId,
+    pub(crate) mtu: Mtu,
+    /// Whether ECN is on.
+    pub(crate) ecn: bool,
+    pub(crate) seed: u64,
+}
+
 /// One path.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) id: PathId,
+    /// How often the id was used before.
+    pub(crate) generation: u32,
+    pub(crate) standing: Standing,
+    /// What the applications want of it, if either has said so.
+    statuses: Option<Box<Statuses>>,
     pub(crate) local: LocalAddr,
     pub(crate) remote: TransportAddr,
     /// Where the peer's latest packet came to. It outlasts `local`, which is not known while the system chooses.
@@ -75,6 +96,7 @@ pub(crate) struct Path {
     pub(crate) moving: Option<Box<Move>>,
     /// Is the peer silent that was busy?
     pub(crate) vigil: Vigil,
+    pub(crate) pulse: Pulse,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
@@ -93,6 +115,9 @@ impl Path {
     ) -> Self {
         Self {
             id: PathId::ZERO,
+            generation: 0,
+            standing: Standing::Usable,
+            statuses: None,
             local,
             remote,
             heard_on: local,
@@ -115,9 +140,83 @@ impl Path {
             pacer: Pacer::new(),
             moving: None,
             vigil: Vigil::new(),
+            pulse: Pulse::new(now),
             ping_owed: false,
             quiet: 0,
         }
+    }
+
+    /// Another path, between ends that are not proved. Each side begins it with an id that the other one has not seen, which
+    /// counts as a change.
+    pub(crate) fn open(now: Instant, life: Life, ends: Tuple, validation: Validation, own: Own) -> Self {
+        let Life { id, generation, next, highest } = life;
+        let Own { local_id, mtu, ecn, seed } = own;
+        let mut path = Self {
+            id,
+            generation,
+            standing: Standing::Opening { asked: None },
+            cid_changes: CidChanges { ours: 1, theirs: 0 },
+            validation,
+            ecn: EcnValidation::new(ecn),
+            received: Received::resume(now, highest),
+            sent: SentPackets::new(next),
+            loss: LossDetector::resume(next),
+            ..Self::new(now, ends.local, ends.remote, local_id, mtu.packet_size(), seed)
+        };
+        path.set_mtu(mtu);
+        path
+    }
+
+    /// Whether the peer has not answered yet.
+    pub(crate) const fn is_opening(&self) -> bool {
+        matches!(self.standing, Standing::Opening { .. })
+    }
+
+    /// Whether an id of the peer's is used for it.
+    pub(crate) const fn has_cid(&self) -> bool {
+        !matches!(self.standing, Standing::Opening { asked: None })
+    }
+
+    /// Until when it is read from, if it is closed.
+    pub(crate) const fn closed_until(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Closed { until } => Some(until),
+            Standing::Opening { .. } | Standing::Usable => None,
+        }
+    }
+
+    /// What another life of its id would go on from.
+    pub(crate) fn life(&self) -> Life {
+        let (next, highest) = (self.sent.next(), self.received.highest());
+        Life { id: self.id, generation: self.generation, next, highest }
+    }
+
+    /// What the applications want of it.
+    pub(crate) fn statuses(&self) -> Statuses {
+        self.statuses.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The same, to change it.
+    pub(crate) fn statuses_mut(&mut self) -> &mut Statuses {
+        self.statuses.get_or_insert_default()
+    }
+
+    /// The same, if there is anything.
+    pub(crate) fn statuses_told(&mut self) -> Option<&mut Statuses> {
+        self.statuses.as_deref_mut()
+    }
+
+    /// Whether either application wants it spared.
+    pub(crate) fn is_backup(&self) -> bool {
+        let statuses = self.statuses();
+        [statuses.own(), statuses.peer()].contains(&PathStatus::Backup)
+    }
+
+    /// It is over, and nothing more comes: gives back what it held.
+    pub(crate) fn clear(&mut self) {
+        self.received = Received::empty(Instant::ZERO);
+        self.sent = SentPackets::new(self.sent.next());
+        (self.moving, self.statuses) = (None, None);
     }
 
     /// The number of a packet that is about to be built: the next one, or the one behind where that is left out.
@@ -200,7 +299,8 @@ impl Path {
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         let moving = self.moving.as_ref().map_or(0, |moving| size_of_val(&**moving));
-        self.received.heap_bytes() + self.sent.heap_bytes() + moving
+        let statuses = self.statuses.as_ref().map_or(0, |statuses| size_of_val(&**statuses));
+        self.received.heap_bytes() + self.sent.heap_bytes() + moving + statuses
     }
 
     /// Panics in debug builds where sums do not add up.

@@ -4,10 +4,24 @@ use crate::congestion::CongestionStats;
 use crate::id::PathId;
 use crate::recovery::rtt::Rtt;
 use crate::time::Duration;
+use crate::wire::frame::PathStatus;
 
 use super::Path;
 use super::addr::{LocalAddr, TransportAddr};
 use super::ecn::EcnStats;
+use super::standing::Standing;
+
+/// How far a path has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PathState {
+    /// The peer has not answered there yet.
+    Opening,
+    /// It may carry data.
+    Open,
+    /// It is over.
+    Closed,
+}
 
 /// A path of a connection and how it is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +29,14 @@ use super::ecn::EcnStats;
 pub struct PathStats {
     /// Which one.
     pub id: PathId,
+    /// How often its id was used before on this connection.
+    pub generation: u32,
+    /// How far it has come.
+    pub state: PathState,
+    /// What this application wants it to be used for.
+    pub status: PathStatus,
+    /// What the peer's application wants it to be used for.
+    pub peer_status: PathStatus,
     /// Our address, as far as it is known: where the peer's packets come to.
     pub local: LocalAddr,
     /// The peer's address.
@@ -50,6 +72,14 @@ impl Path {
         let ends = self.known_tuple();
         PathStats {
             id: self.id,
+            generation: self.generation,
+            state: match self.standing {
+                Standing::Opening { .. } => PathState::Opening,
+                Standing::Usable => PathState::Open,
+                Standing::Closed { .. } => PathState::Closed,
+            },
+            status: self.statuses().own(),
+            peer_status: self.statuses().peer(),
             local: ends.local,
             remote: ends.remote,
             rtt: self.rtt,

@@ -1,14 +1,18 @@
 //! The paths of a connection, and where each is kept.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
-use crate::id::PathId;
-use crate::time::Duration;
+use crate::id::{ErrorCode, PathId, Role};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Abandon;
 
 use super::Path;
+use super::standing::{Life, Retired, Standing};
 
-/// Paths that a connection has at once.
-pub(crate) const MAX_PATHS: u8 = 1;
+/// The most paths that a connection has open at once, whatever is agreed on: so tables stay small.
+pub(crate) const MAX_PATHS: u8 = 16;
 
 /// Where a path is kept as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,60 +21,441 @@ pub(crate) struct PathSlot(u8);
 /// The place of the handshake's path.
 pub(crate) const FIRST: PathSlot = PathSlot(0);
 
-/// All paths of a connection. There is always one.
+/// A set of places: of [`MAX_PATHS`] open paths, and as many that are closed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct SlotSet(u32);
+
+const _: () = assert!(2 * MAX_PATHS as u32 <= u32::BITS);
+
+impl SlotSet {
+    /// One place.
+    pub(crate) const fn of(at: PathSlot) -> Self {
+        Self(1 << at.0)
+    }
+
+    pub(crate) const fn contains(self, at: PathSlot) -> bool {
+        self.0 & Self::of(at).0 != 0
+    }
+
+    pub(crate) const fn insert(&mut self, at: PathSlot) {
+        self.0 |= Self::of(at).0;
+    }
+
+    pub(crate) const fn remove(&mut self, at: PathSlot) {
+        self.0 &= !Self::of(at).0;
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this set and not in the other one.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The lowest place that is not in it.
+    const fn vacancy(self) -> PathSlot {
+        PathSlot(self.0.trailing_ones() as u8)
+    }
+
+    /// The next place behind `turn`, going round.
+    pub(crate) const fn after(self, turn: PathSlot) -> Option<PathSlot> {
+        let behind = self.0 & !(Self::of(turn).0 | (Self::of(turn).0 - 1));
+        match (behind, self.0) {
+            (0, 0) => None,
+            (0, all) => Some(PathSlot(all.trailing_zeros() as u8)),
+            (behind, _) => Some(PathSlot(behind.trailing_zeros() as u8)),
+        }
+    }
+
+    /// Takes the lowest place out.
+    pub(crate) fn pop(&mut self) -> Option<PathSlot> {
+        let at = self.iter().next()?;
+        self.remove(at);
+        Some(at)
+    }
+
+    /// The places, the lowest first.
+    pub(crate) fn iter(self) -> impl Iterator<Item = PathSlot> + Clone + use<> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let place = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (place < u32::BITS).then_some(PathSlot(place as u8))
+        })
+    }
+}
+
+/// All paths of a connection. Most have one for as long as they live, and pay for no more.
 #[derive(Debug)]
 pub(crate) struct Paths {
     first: Path,
+    /// Made with the second path, and there from then on.
+    more: Option<Box<More>>,
+}
+
+/// What several paths need.
+#[derive(Debug)]
+struct More {
+    /// The path at place n + 1.
+    others: Vec<Option<Box<Path>>>,
+    /// Opening or usable.
+    open: SlotSet,
+    /// May carry data.
+    usable: SlotSet,
+    /// Over, and still read from.
+    closed: SlotSet,
+    /// Carry data.
+    carrying: SlotSet,
+    /// The one that carries data, or did last.
+    selected: PathSlot,
+    /// The one that was served last, of those that do not.
+    turn: PathSlot,
+    /// Ids that were used and are not.
+    retired: Vec<Retired>,
+    /// When the connection ends for want of a path.
+    homeless: Option<Instant>,
+}
+
+impl More {
+    fn new() -> Self {
+        let first = SlotSet::of(FIRST);
+        Self {
+            others: Vec::new(),
+            open: first,
+            usable: first,
+            closed: SlotSet::default(),
+            carrying: first,
+            selected: FIRST,
+            turn: FIRST,
+            retired: Vec::new(),
+            homeless: None,
+        }
+    }
 }
 
 impl Paths {
     /// The path of the handshake alone.
     pub(crate) const fn new(first: Path) -> Self {
-        Self { first }
+        Self { first, more: None }
     }
 
-    /// Where the path with this id is kept, if it is open.
+    /// Whether there never was another path.
+    #[inline]
+    pub(crate) const fn is_single(&self) -> bool {
+        self.more.is_none()
+    }
+
+    /// Where the path with this id is kept, if it is open, or closed and still read from.
+    #[inline]
     pub(crate) fn find(&self, id: PathId) -> Option<PathSlot> {
-        (self.first.id == id).then_some(FIRST)
+        match &self.more {
+            None => (self.first.id == id).then_some(FIRST),
+            Some(more) => more.open.union(more.closed).iter().find(|at| self[*at].id == id),
+        }
     }
 
-    /// The places of all paths.
+    /// The places of all paths that are opening or usable.
     pub(crate) fn slots(&self) -> impl Iterator<Item = PathSlot> + use<> {
-        core::iter::once(FIRST)
+        self.open().iter()
     }
 
-    /// The path that data takes.
-    pub(crate) const fn selected(&self) -> PathSlot {
-        FIRST
+    /// The paths that are opening or usable.
+    pub(crate) fn open(&self) -> SlotSet {
+        self.more.as_ref().map_or(SlotSet::of(FIRST), |more| more.open)
     }
 
-    /// The longest probe timeout of all paths, without back-off: what concerns all of them (keys, the end of the
+    /// The paths that may carry data.
+    pub(crate) fn usable(&self) -> SlotSet {
+        self.more.as_ref().map_or(SlotSet::of(FIRST), |more| more.usable)
+    }
+
+    /// The paths that are over and still read from.
+    pub(crate) fn closed(&self) -> SlotSet {
+        self.more.as_ref().map_or(SlotSet::default(), |more| more.closed)
+    }
+
+    /// The paths that carry data now.
+    pub(crate) fn carrying(&self) -> SlotSet {
+        self.more.as_ref().map_or(SlotSet::of(FIRST), |more| more.carrying)
+    }
+
+    /// The path that data takes, or took before the last one was lost.
+    #[inline]
+    pub(crate) fn selected(&self) -> PathSlot {
+        self.more.as_ref().map_or(FIRST, |more| more.selected)
+    }
+
+    /// Whether a path carries data now.
+    #[inline]
+    pub(crate) fn carries(&self, at: PathSlot) -> bool {
+        self.more.as_ref().is_none_or(|more| more.carrying.contains(at))
+    }
+
+    /// Data takes this path from now on, which is usable.
+    pub(crate) fn select(&mut self, at: PathSlot) {
+        if let Some(more) = &mut self.more {
+            debug_assert!(more.usable.contains(at), "{at:?} is not usable");
+            (more.selected, more.carrying) = (at, SlotSet::of(at));
+        }
+    }
+
+    /// A path that does not carry data is served: the next turn is the next one's.
+    pub(crate) fn take_turn(&mut self, duties: &mut SlotSet) -> Option<PathSlot> {
+        let more = self.more.as_mut()?;
+        let at = duties.after(more.turn)?;
+        more.turn = at;
+        duties.remove(at);
+        Some(at)
+    }
+
+    /// The longest probe timeout of all usable paths, without back-off: what concerns all of them (keys, the end of the
     /// connection) waits for the slowest.
     pub(crate) fn largest_pto(&self, max_ack_delay: Duration) -> Duration {
-        self.first.pto(max_ack_delay)
+        self.over_usable(|path| path.pto(max_ack_delay))
+    }
+
+    /// The longest smoothed round-trip time of all usable paths.
+    pub(crate) fn largest_rtt(&self) -> Duration {
+        self.over_usable(|path| path.rtt.smoothed())
+    }
+
+    fn over_usable(&self, of: impl Fn(&Path) -> Duration) -> Duration {
+        match &self.more {
+            None => of(&self.first),
+            Some(more) if more.usable.is_empty() => of(&self[more.selected]),
+            Some(more) => more.usable.iter().map(|at| of(&self[at])).max().unwrap_or_default(),
+        }
+    }
+
+    /// The round-trip time by which windows are made: the longest of the paths in use, for what is sent last on the
+    /// fastest one waits for what was sent first on the slowest.
+    pub(crate) fn rtt_in_use(&self) -> Duration {
+        match &self.more {
+            None => self.first.rtt.smoothed(),
+            Some(more) => more.carrying.iter().map(|at| self[at].rtt.smoothed()).max().unwrap_or_default(),
+        }
+    }
+
+    /// What may be in flight on all paths in use together, in bytes.
+    pub(crate) fn window_in_use(&self) -> u64 {
+        match &self.more {
+            None => self.first.bbr.window(),
+            Some(more) => more.carrying.iter().map(|at| self[at].bbr.window()).sum(),
+        }
+    }
+
+    /// The largest datagram that every path in use was shown to carry.
+    pub(crate) fn datagram_in_use(&self) -> u16 {
+        let last = self[self.selected()].largest_datagram();
+        match &self.more {
+            None => last,
+            Some(more) => more.carrying.iter().map(|at| self[at].largest_datagram()).min().unwrap_or(last),
+        }
+    }
+
+    /// The life with which a path may begin now under this id, if it may.
+    pub(crate) fn vacant(&self, id: PathId, now: Instant) -> Option<Life> {
+        match (self.find(id), self.retired(id)) {
+            (Some(_), _) => None,
+            (None, Some(retired)) => retired.next_life(now),
+            (None, None) => Some(Life::first(id)),
+        }
+    }
+
+    /// The lowest id under which this side may open a path now.
+    pub(crate) fn next_vacant(&self, role: Role, now: Instant) -> Option<Life> {
+        let ids = (0..=PathId::MAX.get()).map(PathId).filter(|id| id.opener() == role);
+        ids.filter_map(|id| self.vacant(id, now)).next()
+    }
+
+    /// What is kept of an id that is not used.
+    pub(crate) fn retired(&self, id: PathId) -> Option<&Retired> {
+        self.more.as_ref()?.retired.iter().find(|retired| retired.id() == id)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn retired_mut(&mut self, id: PathId) -> Option<&mut Retired> {
+        self.more.as_mut()?.retired.iter_mut().find(|retired| retired.id() == id)
+    }
+
+    /// All ids that were used and are not: at most one entry for each of the 64.
+    pub(crate) fn all_retired(&mut self) -> impl Iterator<Item = &mut Retired> {
+        self.more.iter_mut().flat_map(|more| more.retired.iter_mut())
+    }
+
+    /// The next end of a path that the peer is to be told of.
+    pub(crate) fn next_abandon(&self) -> Option<Abandon> {
+        self.more.as_ref()?.retired.iter().find_map(Retired::owed)
+    }
+
+    /// Takes down what is to be remembered of an id.
+    pub(crate) fn retire(&mut self, retired: Retired) {
+        let more = self.more.get_or_insert_with(|| Box::new(More::new()));
+        more.retired.retain(|other| other.id() != retired.id());
+        more.retired.push(retired);
+    }
+
+    /// A path begins, under an id that is vacant.
+    pub(crate) fn insert(&mut self, path: Path) -> PathSlot {
+        let more = self.more.get_or_insert_with(|| Box::new(More::new()));
+        more.retired.retain(|retired| retired.id() != path.id);
+        let at = more.open.union(more.closed).vacancy();
+        more.open.insert(at);
+        match at.0.checked_sub(1).map(usize::from) {
+            None => self.first = path,
+            Some(index) => {
+                if more.others.len() <= index {
+                    more.others.resize_with(index + 1, || None);
+                }
+                more.others[index] = Some(Box::new(path));
+            }
+        }
+        at
+    }
+
+    /// The peer has answered on a path.
+    pub(crate) fn on_usable(&mut self, at: PathSlot) {
+        if let Some(more) = &mut self.more {
+            more.usable.insert(at);
+            more.homeless = None;
+        }
+        self[at].standing = Standing::Usable;
+    }
+
+    /// A path is over, for a reason that has this code. It is read from for three probe timeouts, `period`, from when the
+    /// peer has said so, or is told.
+    pub(crate) fn close(
+        &mut self,
+        at: PathSlot,
+        now: Instant,
+        code: ErrorCode,
+        theirs: bool,
+        period: Duration,
+    ) {
+        let life = self[at].life();
+        self.retire(Retired::new(now, life, code, theirs, period));
+        // The application may abandon a path long after the latest time that the endpoint was told.
+        let until = if theirs { now + period } else { Instant::MAX };
+        self[at].standing = Standing::Closed { until };
+        let Some(more) = &mut self.more else { return };
+        more.open.remove(at);
+        more.usable.remove(at);
+        more.carrying.remove(at);
+        more.closed.insert(at);
+        if more.closed.len() > usize::from(MAX_PATHS) {
+            let until = |at: &PathSlot| self[*at].closed_until();
+            if let Some(oldest) = self.closed().iter().min_by_key(until) {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    /// The peer is told of the end of a path.
+    pub(crate) fn on_abandon_sent(&mut self, id: PathId, now: Instant, period: Duration) {
+        if let Some(retired) = self.retired_mut(id) {
+            retired.on_sent();
+        }
+        if let Some(at) = self.find(id)
+            && let Standing::Closed { until } = &mut self[at].standing
+        {
+            *until = (*until).min(now + period);
+        }
+    }
+
+    /// A closed path is not read from any more.
+    pub(crate) fn forget(&mut self, at: PathSlot) {
+        let life = self[at].life();
+        if let Some(retired) = self.retired_mut(life.id) {
+            retired.set_numbers(life.next, life.highest);
+        }
+        let Some(more) = &mut self.more else { return };
+        more.closed.remove(at);
+        match at.0.checked_sub(1).map(usize::from) {
+            None => self.first.clear(),
+            Some(index) => {
+                more.others[index] = None;
+                while more.others.pop_if(|path| path.is_none()).is_some() {}
+            }
+        }
+        more.others.shrink_to_fit();
+    }
+
+    /// No path is left: the connection ends at `until` unless there is one by then.
+    pub(crate) fn set_homeless(&mut self, until: Instant) {
+        if let Some(more) = &mut self.more {
+            more.homeless.get_or_insert(until);
+        }
+    }
+
+    /// When the connection ends for want of a path.
+    pub(crate) fn homeless(&self) -> Option<Instant> {
+        self.more.as_ref()?.homeless
     }
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.first.heap_bytes()
+        self.first.heap_bytes() + self.more.as_ref().map_or(0, |more| more.heap_bytes())
     }
 
     /// Panics in debug builds where sums do not add up.
     pub(crate) fn check(&self) {
-        self.first.check();
+        self.slots().for_each(|at| self[at].check());
+        if let Some(more) = &self.more {
+            debug_assert_eq!(more.usable.without(more.open), SlotSet::default());
+            debug_assert_eq!(more.carrying.without(more.usable), SlotSet::default());
+            debug_assert!(more.open.0 & more.closed.0 == 0);
+        }
     }
 }
 
+impl More {
+    fn heap_bytes(&self) -> usize {
+        let paths = self.others.iter().flatten().map(|path| size_of::<Path>() + path.heap_bytes());
+        size_of::<Self>()
+            + self.others.capacity() * size_of::<Option<Box<Path>>>()
+            + self.retired.capacity() * size_of::<Retired>()
+            + paths.sum::<usize>()
+    }
+}
+
+/// A place without a path stands for the first one, so that nothing a peer does can make this panic.
 impl Index<PathSlot> for Paths {
     type Output = Path;
 
-    fn index(&self, _: PathSlot) -> &Path {
-        &self.first
+    #[inline]
+    fn index(&self, at: PathSlot) -> &Path {
+        match (&self.more, at.0.checked_sub(1)) {
+            (Some(more), Some(index)) => match more.others.get(usize::from(index)) {
+                Some(Some(path)) => path,
+                _ => &self.first,
+            },
+            _ => &self.first,
+        }
     }
 }
 
 impl IndexMut<PathSlot> for Paths {
-    fn index_mut(&mut self, _: PathSlot) -> &mut Path {
-        &mut self.first
+    #[inline]
+    fn index_mut(&mut self, at: PathSlot) -> &mut Path {
+        match (&mut self.more, at.0.checked_sub(1)) {
+            (Some(more), Some(index)) => match more.others.get_mut(usize::from(index)) {
+                Some(Some(path)) => path,
+                _ => &mut self.first,
+            },
+            _ => &mut self.first,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

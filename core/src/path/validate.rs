@@ -10,6 +10,8 @@ use super::table::PathSlot;
 const AMPLIFICATION: u64 = 3;
 /// Challenges sent to one address before it is left alone.
 const MAX_CHALLENGES: u8 = 5;
+/// What somebody who opens a path takes as received from the other end: with it all challenges may go there.
+const OWN_CREDIT: u64 = MAX_CHALLENGES as u64 * 1200 / AMPLIFICATION;
 /// Addresses that may be owed an answer to a challenge at once.
 const MAX_OWED: usize = 4;
 
@@ -72,6 +74,29 @@ impl Validation {
         Self::Pending(Pending { challenge: Challenge::new(now, data), received, sent })
     }
 
+    /// The same for an address that this side has chosen: it may be sent the challenges.
+    pub(crate) const fn start_own(now: Instant, data: [u8; 8]) -> Self {
+        Self::start(now, data, OWN_CREDIT, 0)
+    }
+
+    /// Challenges sent so far.
+    pub(crate) const fn challenges_sent(&self) -> u8 {
+        match self {
+            Self::Pending(pending) => pending.challenge.tries,
+            Self::Valid => 0,
+        }
+    }
+
+    /// When the last challenge has had as long as all before it together, and one interval more.
+    pub(crate) const fn gives_up(&self) -> Option<Instant> {
+        match self {
+            Self::Pending(Pending { challenge: Challenge { tries: MAX_CHALLENGES.., due, .. }, .. }) => {
+                Some(*due)
+            }
+            Self::Pending(_) | Self::Valid => None,
+        }
+    }
+
     /// Whether it is proved.
     pub(crate) const fn is_valid(&self) -> bool {
         matches!(self, Self::Valid)
@@ -130,9 +155,14 @@ impl Validation {
 
     /// A PATH_RESPONSE came, from wherever.
     pub(crate) fn on_response(&mut self, data: &[u8; 8]) {
-        if matches!(self, Self::Pending(pending) if pending.challenge.is_answered_by(data)) {
+        if self.is_answered_by(data) {
             *self = Self::Valid;
         }
+    }
+
+    /// Whether this answers the challenge that is not answered yet.
+    pub(crate) fn is_answered_by(&self, data: &[u8; 8]) -> bool {
+        matches!(self, Self::Pending(pending) if pending.challenge.is_answered_by(data))
     }
 }
 

@@ -72,6 +72,11 @@ impl LossDetector {
         }
     }
 
+    /// A path whose numbers go on from `next`.
+    pub(crate) fn resume(next: PacketNumber) -> Self {
+        Self { largest_acked: next.0.checked_sub(1).map(PacketNumber), ..Self::new() }
+    }
+
     /// The highest number that the peer has acknowledged.
     pub(crate) const fn largest_acked(&self) -> Option<PacketNumber> {
         self.largest_acked

@@ -48,6 +48,11 @@ impl Received {
         Self { window, highest: first, ranges, ..Self::empty(now) }
     }
 
+    /// A path whose numbers go on behind `highest`: nothing up to there is read.
+    pub(crate) fn resume(now: Instant, highest: PacketNumber) -> Self {
+        Self { window: ReplayWindow::behind(highest), highest, ..Self::empty(now) }
+    }
+
     /// A path on which nothing was seen.
     pub(crate) fn empty(now: Instant) -> Self {
         let (window, ranges) = (ReplayWindow::new(), RangeSet::default());

@@ -8,15 +8,18 @@ use alloc::collections::VecDeque;
 
 use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
-use crate::id::{Direction, PacketNumber, StreamId};
+use crate::id::{Direction, PacketNumber, PathId, StreamId};
 use crate::ranges::RangeSet;
 use crate::time::{Duration, Instant};
 
 /// A part of a packet that must be dealt with when the packet is acknowledged or lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Item {
-    /// Acknowledged everything received up to this number.
-    Ack(PacketNumber),
+    /// Acknowledged everything received on a path up to this number.
+    Ack {
+        path: PathId,
+        number: PacketNumber,
+    },
     /// Stream data.
     Stream {
         id: StreamId,
@@ -33,6 +36,17 @@ pub(crate) enum Item {
     NewConnectionId(u32),
     /// Told the peer that we are done with the id with this sequence number.
     RetireConnectionId(u32),
+    /// Told the peer that this generation of a path is over.
+    PathAbandon {
+        path: PathId,
+        generation: u32,
+    },
+    /// Told the peer a path's status, under this sequence number.
+    PathStatus {
+        path: PathId,
+        generation: u32,
+        sequence: u64,
+    },
     /// An unreliable datagram: counted if lost, never repeated.
     Datagram,
 }

@@ -185,7 +185,9 @@ impl Streams {
                 }
                 return;
             }
-            Item::Ack(_)
+            Item::Ack { .. }
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
             | Item::MaxData
             | Item::MaxStreamData(_)
             | Item::MaxStreams(_)
@@ -240,7 +242,12 @@ impl Streams {
                 }
                 0
             }
-            Item::Ack(_) | Item::NewConnectionId(_) | Item::RetireConnectionId(_) | Item::Datagram => 0,
+            Item::Ack { .. }
+            | Item::NewConnectionId(_)
+            | Item::RetireConnectionId(_)
+            | Item::PathAbandon { .. }
+            | Item::PathStatus { .. }
+            | Item::Datagram => 0,
         }
     }
 }

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 use dunlin_core::{ErrorCode, NetworkChange, Shard};
-use dunlin_udp::{Receiver, Transmitter, UdpSocket};
+use dunlin_udp::{Receiver, Transmitter, Transports, UdpSocket};
 use tracing::debug;
 
 use crate::state::{Phase, Shared};
@@ -79,12 +79,17 @@ enum Next {
 }
 
 impl Driver {
-    /// The driver of a shard, with its sockets by their numbers, which hands what the engine logs to `key_log`. Must be called
-    /// within a runtime.
-    pub(crate) fn new(place: Place, all: Vec<UdpSocket>, key_log: Option<KeyLogSink>) -> io::Result<Self> {
+    /// The driver of a shard, with its sockets by their numbers and the transports beside them, which hands what the engine
+    /// logs to `key_log`. Must be called within a runtime.
+    pub(crate) fn new(
+        place: Place,
+        all: Vec<UdpSocket>,
+        transports: Transports,
+        key_log: Option<KeyLogSink>,
+    ) -> io::Result<Self> {
         let timer = Timer::new(place.shared().clock);
-        let transmitter = Transmitter::new(all.len());
-        let sockets = Some(Sockets::new(all, place.shared())?);
+        let transmitter = Transmitter::new(all.len()).with_transports(transports.clone());
+        let sockets = Some(Sockets::new(all, transports, place.shared())?);
         Ok(Self { place, sockets, receiver: Receiver::new(), transmitter, timer, key_log })
     }
 

@@ -1,10 +1,10 @@
-//! The sockets of a shard, each with the runtime's eye on it.
+//! The sockets of a shard, each with the runtime's eye on it, and the transports beside them.
 
 use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
-use dunlin_udp::{DatagramSocket, Left, Receiver, Sending, Transmitter, UdpSocket};
+use dunlin_udp::{DatagramSocket, Left, Receiver, Sending, Transmitter, Transports, UdpSocket};
 use tokio::io::Interest;
 use tracing::warn;
 
@@ -24,19 +24,21 @@ struct Socket {
 pub(super) struct Sockets {
     /// `None`: it has failed.
     all: Vec<Option<Socket>>,
-    /// Whose turn it is to be heard first.
+    transports: Transports,
+    /// Whose turn it is to be heard first: a socket's, by its number, or a transport's, which are counted on from there.
     turn: usize,
 }
 
 impl Sockets {
     /// The sockets that a shard has from now on. Must be called within a runtime.
-    pub(super) fn new(all: Vec<UdpSocket>, shared: &Shared) -> io::Result<Self> {
+    pub(super) fn new(all: Vec<UdpSocket>, transports: Transports, shared: &Shared) -> io::Result<Self> {
         let all: io::Result<_> = all
             .into_iter()
             .enumerate()
             .map(|(number, udp)| Socket::new(number, udp, shared).map(Some))
             .collect();
-        Ok(Self { all: all?, turn: 0 })
+        shared.lock().uses_transports(&transports);
+        Ok(Self { all: all?, transports, turn: 0 })
     }
 
     /// Puts another one in the place of the first. Whoever waits to hear of the old one is woken by the new one.
@@ -50,22 +52,34 @@ impl Sockets {
         self.all.iter().flatten().map(|socket| socket.udp.max_gso_segments()).max().unwrap_or(1)
     }
 
-    /// Receives one batch, from each socket in turn. `false` if there is none; the task is then woken when one comes.
+    /// Receives one batch, from each socket and each transport in turn. `false` if there is none; the task is then woken when
+    /// one comes.
     ///
     /// The runtime finds out that a socket is readable when it has nothing else to do, or now and then. A driver that is
     /// `busy` sending keeps it from that: it looks for itself, for what was acknowledged is worth knowing soon.
     ///
     /// # Errors
-    /// None of them is of any use any more.
+    /// No socket is of any use any more.
     pub(super) fn receive(
         &mut self,
         receiver: &mut Receiver,
         cx: &mut Context<'_>,
         busy: bool,
     ) -> io::Result<bool> {
-        for tried in 0..self.all.len() {
+        let custom = self.transports.to_receive();
+        if !custom.is_empty() {
+            self.transports.wake(cx.waker());
+        }
+        let places = self.all.len() + custom.len();
+        for tried in 0..places {
             let number = self.turn;
-            self.turn = (number + 1) % self.all.len();
+            self.turn = (number + 1) % places;
+            if let Some(place) = number.checked_sub(self.all.len()) {
+                match receiver.receive_custom(place, &self.transports) {
+                    Ok(_) => return Ok(true),
+                    Err(_) => continue,
+                }
+            }
             let Some(socket) = &self.all[number] else { continue };
             match socket.receive(number as u16, receiver, cx, busy && tried == 0) {
                 Ok(false) => {}
@@ -86,7 +100,8 @@ impl Sockets {
         Ok(())
     }
 
-    /// Sends what is loaded. `false` if no socket takes anything of it now; the task is then woken when one does.
+    /// Sends what is loaded. `false` if neither a socket nor a transport takes anything of it now; the task is then woken when
+    /// one does.
     ///
     /// # Errors
     /// The runtime's, when it shuts down.
@@ -108,8 +123,10 @@ impl Sockets {
                 sent = true;
             }
         }
-        // What is built for those that are stuck is lost, and there may be something for others behind it.
-        Ok(sent || transmitter.has_more() && !transmitter.is_full())
+        sent |= transmitter.send_custom(cx.waker(), |connection, size| {
+            shared.lock().engine.datagram_too_large(shared.clock.now(), connection, size);
+        });
+        Ok(sent || transmitter.may_pass())
     }
 }
 
@@ -222,7 +239,7 @@ mod tests {
     async fn path_one_that_fails_leaves_the_others_and_the_last_one_is_the_end() {
         let engine = Endpoint::new(Config::default(), Identity::from_secret([1; 32]), [1; 32]);
         let shared = Shared::new(engine, Clock::start(), &Arc::new(Notify::new()));
-        let mut sockets = Sockets::new(vec![bind(), bind(), bind()], &shared).unwrap();
+        let mut sockets = Sockets::new(vec![bind(), bind(), bind()], Transports::default(), &shared).unwrap();
         assert_eq!((heard(&mut sockets, 2).await, heard(&mut sockets, 0).await), (2, 0));
         sockets.all[0].as_ref().unwrap().udp.close();
         assert_eq!(heard(&mut sockets, 1).await, 1);

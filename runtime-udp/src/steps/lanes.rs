@@ -1,14 +1,11 @@
-//! The trains of one socket: what waits for it is nobody else's concern.
+//! The trains of one socket or transport: what waits for it is nobody else's concern.
 
-use core::net::{IpAddr, SocketAddr};
+mod custom;
+mod udp;
 
-use dunlin_core::{ConnectionHandle, Ecn, TrainLimit, Transmit, TransportAddr};
-use quinn_udp::EcnCodepoint;
-use smallvec::SmallVec;
+use core::net::IpAddr;
 
-use super::Sending;
-use crate::send::{BatchOutcome, LossCause, Outcome};
-use crate::socket::DatagramSocket;
+use dunlin_core::{ConnectionHandle, Ecn, TrainLimit, Transmit};
 
 /// The most messages that are gathered for one send.
 pub(super) const MESSAGES: usize = 128;
@@ -17,31 +14,37 @@ pub(super) const MESSAGES: usize = 128;
 /// full one goes alone, and the engine is not kept for longer than one and a half take to build.
 pub(super) const GATHER: usize = TrainLimit::MAX_BYTES / 2;
 
-/// The trains that are being sent through one socket, or wait for it.
-#[derive(Default, Debug)]
-pub(super) struct Lane {
+/// The trains that are being sent through one socket or transport, or wait for it. `D` is what it calls a destination.
+#[derive(Debug)]
+pub(super) struct Lane<D> {
     /// The bytes of the trains, one behind the other, used again and again.
     pub(super) bytes: Vec<u8>,
     /// What was gathered, of which the first `gone` are sent or lost.
-    trains: Vec<Train>,
+    trains: Vec<Train<D>>,
     gone: usize,
-    /// Trains lost for want of room that the socket has not counted yet.
+    /// Trains lost for want of room that are not counted yet.
     overflowed: u64,
 }
 
 /// What is left to send of a train: `len` bytes from `start` on.
 #[derive(Clone, Copy, Debug)]
-struct Train {
+struct Train<D> {
     connection: ConnectionHandle,
-    destination: SocketAddr,
+    destination: D,
     source: Option<IpAddr>,
-    ecn: Option<EcnCodepoint>,
+    ecn: Option<Ecn>,
     segment_size: usize,
     start: usize,
     len: usize,
 }
 
-impl Lane {
+impl<D> Default for Lane<D> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), trains: Vec::new(), gone: 0, overflowed: 0 }
+    }
+}
+
+impl<D: Copy> Lane<D> {
     /// With room for all that it ever holds.
     pub(super) fn roomy() -> Self {
         let bytes = Vec::with_capacity(GATHER + TrainLimit::MAX_BYTES);
@@ -65,23 +68,22 @@ impl Lane {
         self.gone = 0;
     }
 
-    /// Takes the train whose bytes are the last ones here. If there was room for no more, or it is for no IP address, it is
-    /// lost.
-    pub(super) fn keep_last(&mut self, transmit: &Transmit) {
+    /// Takes the train whose bytes are the last ones here. If there was room for no more, it is lost.
+    pub(super) fn keep_last(&mut self, transmit: &Transmit, destination: D) {
         let start = self.bytes.len().saturating_sub(transmit.len);
-        if !self.push(transmit, start) {
+        if !self.push(transmit, destination, start) {
             self.bytes.truncate(start);
         }
     }
 
-    /// Takes the train whose bytes are the last ones of another one.
-    pub(super) fn take_last_of(&mut self, other: &mut Self, transmit: &Transmit) {
-        let there = other.bytes.len().saturating_sub(transmit.len);
+    /// Takes the train whose bytes are the last ones of `built`.
+    pub(super) fn take_last_of(&mut self, built: &mut Vec<u8>, transmit: &Transmit, destination: D) {
+        let there = built.len().saturating_sub(transmit.len);
         let start = self.bytes.len();
-        if self.push(transmit, start) {
-            self.bytes.extend_from_slice(&other.bytes[there..]);
+        if self.push(transmit, destination, start) {
+            self.bytes.extend_from_slice(&built[there..]);
         }
-        other.bytes.truncate(there);
+        built.truncate(there);
     }
 
     /// Loses the train whose bytes are the last ones here.
@@ -89,83 +91,34 @@ impl Lane {
         self.bytes.truncate(self.bytes.len().saturating_sub(transmit.len));
     }
 
-    fn push(&mut self, transmit: &Transmit, start: usize) -> bool {
+    fn push(&mut self, transmit: &Transmit, destination: D, start: usize) -> bool {
         if start >= GATHER || self.trains.len() >= MESSAGES {
             self.overflowed += 1;
             return false;
         }
-        let train = Train::new(transmit, start);
-        self.trains.extend(train);
-        train.is_some()
-    }
-
-    /// Sends the trains, or what is left of them.
-    pub(super) fn send(&mut self, socket: &impl DatagramSocket) -> Sending {
-        if self.overflowed > 0 {
-            socket.count_overflow(core::mem::take(&mut self.overflowed));
-        }
-        loop {
-            let outcome = match &self.trains[self.gone..] {
-                [] => return Sending::Done,
-                [train] => socket.try_send(&train.of(&self.bytes)),
-                trains => {
-                    let batch: SmallVec<[_; MESSAGES]> =
-                        trains.iter().map(|train| train.of(&self.bytes)).collect();
-                    let BatchOutcome { sent, last } = socket.try_send_batch(&batch);
-                    self.gone += sent;
-                    last
-                }
-            };
-            // The one at which it stopped, if there is one.
-            let Some(train) = self.trains.get_mut(self.gone) else { return Sending::Done };
-            match outcome {
-                Outcome::Sent => {}
-                Outcome::Blocked { accepted } => {
-                    train.start += accepted;
-                    train.len -= accepted.min(train.len);
-                    return Sending::Blocked;
-                }
-                Outcome::Lost(LossCause::TooBig) => {
-                    self.gone += 1;
-                    return Sending::TooLarge { connection: train.connection, size: train.segment_size };
-                }
-                Outcome::Lost(_) => {}
-            }
-            self.gone += 1;
-        }
-    }
-}
-
-impl Train {
-    /// A train whose bytes begin at `start`. `None` if it is for no IP address, where nobody is heard of here.
-    fn new(transmit: &Transmit, start: usize) -> Option<Self> {
-        let TransportAddr::Ip(destination) = transmit.remote else { return None };
-        Some(Self {
+        self.trains.push(Train {
             connection: transmit.connection,
             destination,
             source: transmit.local.ip,
-            ecn: transmit.ecn.map(ecn),
-            segment_size: transmit.segment_size,
+            ecn: transmit.ecn,
+            segment_size: transmit.segment_size.max(1),
             start,
             len: transmit.len,
-        })
-    }
-
-    fn of<'a>(&self, bytes: &'a [u8]) -> quinn_udp::Transmit<'a> {
-        quinn_udp::Transmit {
-            destination: self.destination,
-            ecn: self.ecn,
-            contents: bytes.get(self.start..self.start + self.len).unwrap_or_default(),
-            segment_size: Some(self.segment_size),
-            src_ip: self.source,
-        }
+        });
+        true
     }
 }
 
-const fn ecn(codepoint: Ecn) -> EcnCodepoint {
-    match codepoint {
-        Ecn::Ect0 => EcnCodepoint::Ect0,
-        Ecn::Ect1 => EcnCodepoint::Ect1,
-        Ecn::Ce => EcnCodepoint::Ce,
+impl<D> Train<D> {
+    /// What is left of its bytes, among those of its lane.
+    fn bytes<'a>(&self, all: &'a [u8]) -> &'a [u8] {
+        all.get(self.start..self.start + self.len).unwrap_or_default()
+    }
+
+    /// So many of its bytes are gone.
+    fn advance(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.len);
+        self.start += bytes;
+        self.len -= bytes;
     }
 }

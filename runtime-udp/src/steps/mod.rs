@@ -1,6 +1,7 @@
 //! The steps of an adapter's loop, between the engine and its sockets. Waiting is left to the adapter.
 
 mod clock;
+mod engine;
 mod hardware;
 mod lanes;
 mod receiver;
@@ -10,7 +11,7 @@ mod timer;
 mod transmitter;
 
 pub use clock::Clock;
-pub use hardware::has_aes;
+pub use engine::engine;
 pub use receiver::{Left, Receiver};
 pub use timer::FineTimer;
 pub use transmitter::{Sending, Transmitter};

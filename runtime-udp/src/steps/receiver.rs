@@ -3,10 +3,11 @@
 use core::fmt;
 use std::io::{self, IoSliceMut};
 
-use dunlin_core::{Arrival, Ecn, LocalAddr};
+use dunlin_core::{Arrival, Ecn, LocalAddr, TransportAddr, TransportId};
 use quinn_udp::{EcnCodepoint, RecvMeta};
 
 use crate::socket::{BATCH_SIZE, DatagramSocket, RECV_BUFFER_LEN};
+use crate::transports::{Received, Transports};
 
 /// Buffers that one receive fills while many come that hold little.
 const BUFFERS: usize = if BATCH_SIZE < 32 { BATCH_SIZE } else { 32 };
@@ -25,16 +26,24 @@ pub enum Left {
     Perhaps,
 }
 
-/// The buffers of the only reader of a socket, or of several in turn, used again and again: 2 MiB, of which the system
-/// provides what has ever been written to.
+/// The buffers of the only reader of a socket, or of several sockets and transports in turn, used again and again: 2 MiB, of
+/// which the system provides what has ever been written to.
 pub struct Receiver {
     buffers: Box<[[u8; RECV_BUFFER_LEN]]>,
+    /// What is in them, from a socket, or from a transport.
     metas: [RecvMeta; BUFFERS],
+    received: Vec<Received>,
+    source: Source,
     filled: usize,
-    /// Through which socket that came.
-    socket: u16,
     /// How many buffers the next receive may fill.
     asked: usize,
+}
+
+/// Through what a batch came.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Socket(u16),
+    Transport(TransportId),
 }
 
 impl fmt::Debug for Receiver {
@@ -56,8 +65,9 @@ impl Receiver {
         Self {
             buffers: vec![[0; RECV_BUFFER_LEN]; BUFFERS].into_boxed_slice(),
             metas: [RecvMeta::default(); BUFFERS],
+            received: Vec::new(),
+            source: Source::Socket(0),
             filled: 0,
-            socket: 0,
             asked: FEW_BUFFERS,
         }
     }
@@ -68,7 +78,7 @@ impl Receiver {
     /// As [`DatagramSocket::try_recv`].
     pub fn receive(&mut self, number: u16, socket: &impl DatagramSocket) -> io::Result<Left> {
         self.filled = 0;
-        self.socket = number;
+        self.source = Source::Socket(number);
         let mut buffers = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; BUFFERS] = core::array::from_fn(|_| {
             IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..]))
@@ -83,6 +93,27 @@ impl Receiver {
         Ok(if short { Left::Nothing } else { Left::Perhaps })
     }
 
+    /// Receives one batch from the transport at this place, in the place of one that was not handed over. One that fails is
+    /// dropped, and has nothing any more.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] alone: there is nothing.
+    pub fn receive_custom(&mut self, place: usize, transports: &Transports) -> io::Result<Left> {
+        self.filled = 0;
+        self.received.clear();
+        let line = transports.line(place).ok_or(io::ErrorKind::WouldBlock)?;
+        self.source = Source::Transport(line.id);
+        for buffer in &mut self.buffers {
+            match line.receive(buffer) {
+                Ok(received) => self.received.push(received),
+                Err(error) if self.received.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        self.filled = self.received.len();
+        Ok(if self.filled < BUFFERS { Left::Nothing } else { Left::Perhaps })
+    }
+
     /// Whether there is nothing to hand over.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -91,11 +122,18 @@ impl Receiver {
 
     /// Hands over what was received, datagram by datagram, for
     /// [`Endpoint::handle_datagram`](dunlin_core::Endpoint::handle_datagram).
-    pub fn hand_over(&mut self, mut take: impl FnMut(Arrival, &mut [u8])) {
+    pub fn hand_over(&mut self, take: impl FnMut(Arrival, &mut [u8])) {
         let filled = core::mem::take(&mut self.filled);
+        match self.source {
+            Source::Socket(number) => self.hand_over_trains(filled, number, take),
+            Source::Transport(id) => self.hand_over_datagrams(filled, id, take),
+        }
+    }
+
+    fn hand_over_trains(&mut self, filled: usize, socket: u16, mut take: impl FnMut(Arrival, &mut [u8])) {
         for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
             let arrival = Arrival {
-                local: LocalAddr { socket: self.socket, ip: meta.dst_ip },
+                local: LocalAddr { socket, ip: meta.dst_ip },
                 remote: meta.addr.into(),
                 ecn: meta.ecn.map(ecn),
             };
@@ -106,6 +144,20 @@ impl Receiver {
             for datagram in received.chunks_mut(meta.stride.max(1)) {
                 take(arrival, datagram);
             }
+        }
+    }
+
+    fn hand_over_datagrams(
+        &mut self,
+        filled: usize,
+        transport: TransportId,
+        mut take: impl FnMut(Arrival, &mut [u8]),
+    ) {
+        for (Received { from, len, ecn }, buffer) in self.received.iter().zip(&mut self.buffers).take(filled)
+        {
+            let remote = TransportAddr::Custom { transport, address: *from };
+            let arrival = Arrival { ecn: *ecn, ..Arrival::from_remote(remote) };
+            take(arrival, &mut buffer[..*len]);
         }
     }
 }

@@ -4,10 +4,10 @@ use core::future::Future;
 use core::net::SocketAddr;
 
 use dunlin_core::{
-    CloseReason, Config, ConnectOptions, Duration, ErrorCode, Peer, PublicKey, QotpPublicKey, TransportAddr,
-    Undelivered, WireVersion,
+    CloseReason, Config, ConnectOptions, Duration, ErrorCode, PathStats, Peer, PublicKey, QotpPublicKey,
+    TransportAddr, TransportId, Undelivered, WireVersion,
 };
-use dunlin_mio::UdpSocket;
+use dunlin_udp::{CustomTransport, TransportStats, UdpSocket};
 
 /// Nothing takes this long unless it hangs, not even on a machine that stands still for a while.
 pub(crate) const TOO_LONG: Duration = Duration::from_secs(600);
@@ -45,6 +45,15 @@ pub(crate) trait Adapter: Sized {
     /// Binds an endpoint to all of these addresses, at least one.
     fn bind_all(&self, addresses: &[SocketAddr], secret: u8, config: Config) -> Self::Node;
 
+    /// Binds an endpoint to this address, with a transport beside.
+    fn bind_custom(
+        &self,
+        address: SocketAddr,
+        transport: (TransportId, Box<dyn CustomTransport>),
+        secret: u8,
+        config: Config,
+    ) -> Self::Node;
+
     /// Binds an endpoint.
     fn bind(&self, address: SocketAddr, secret: u8, config: Config) -> Self::Node {
         self.bind_all(&[address], secret, config)
@@ -59,6 +68,8 @@ pub(crate) trait Node {
     fn local_addrs(&self) -> Vec<SocketAddr>;
     /// What each socket has sent.
     fn sends(&self) -> Vec<u64>;
+    /// What the transports beside the sockets have counted.
+    fn transport_stats(&self) -> TransportStats;
     /// Puts another socket in the place of the first.
     fn rebind(&self, socket: UdpSocket);
     fn public_key(&self) -> PublicKey;
@@ -80,8 +91,12 @@ pub(crate) trait Link {
     type Recv: RecvHalf;
 
     fn wire(&self) -> WireVersion;
+    /// How its path is doing.
+    fn path(&self) -> PathStats;
     /// Where the peer is.
-    fn remote(&self) -> TransportAddr;
+    fn remote(&self) -> TransportAddr {
+        self.path().remote
+    }
     async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
     async fn open_uni(&self) -> Result<Self::Send, Fault>;
     async fn accept_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;

@@ -7,6 +7,7 @@ mod adapter;
 mod over_mio;
 mod over_tokio;
 mod scenarios;
+mod tunnel;
 mod watch;
 
 /// A test of each scenario for each adapter.
@@ -33,6 +34,13 @@ macro_rules! over_every_adapter {
 }
 
 over_every_adapter! {
+    custom:
+        path_custom_in_memory,
+        path_custom_tunnelled_over_tcp,
+        path_custom_carries_no_more_than_it_says,
+        path_custom_that_loses_what_is_large_is_found_out,
+        path_custom_beside_udp,
+        path_custom_that_fails_loses_packets_and_nothing_else;
     dialling:
         nobody_answers_where_nobody_is,
         nobody_answers_to_a_wrong_key,

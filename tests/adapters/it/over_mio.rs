@@ -11,13 +11,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
-use dunlin_core::TransportAddr;
+use dunlin_core::{PathStats, TransportId};
 use dunlin_mio::mio::{self, Events, Token};
 use dunlin_mio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionHandle, DatagramError,
     Direction, Endpoint, ErrorCode, Event, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError,
     RunError, StreamId, UdpSocket, Undelivered, WireVersion, WriteError,
 };
+use dunlin_udp::{CustomTransport, TransportStats};
 
 use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
 
@@ -108,8 +109,25 @@ impl Adapter for Mio {
 
     fn bind_all(&self, addresses: &[SocketAddr], secret: u8, config: Config) -> At {
         let builder = addresses[1..].iter().fold(Endpoint::builder(), |builder, also| builder.also_on(*also));
-        let bound = builder.config(config).bind(addresses[0], Identity::from_secret([secret; 32]));
-        let mut endpoint = bound.unwrap().remove(0);
+        self.add(builder.config(config).bind(addresses[0], Identity::from_secret([secret; 32])).unwrap())
+    }
+
+    fn bind_custom(
+        &self,
+        address: SocketAddr,
+        (id, transport): (TransportId, Box<dyn CustomTransport>),
+        secret: u8,
+        config: Config,
+    ) -> At {
+        let builder = Endpoint::builder().transport(id, transport).config(config);
+        self.add(builder.bind(address, Identity::from_secret([secret; 32])).unwrap())
+    }
+}
+
+impl Mio {
+    /// Takes the only one of these endpoints into the loop.
+    fn add(&self, mut bound: Vec<Endpoint>) -> At {
+        let mut endpoint = bound.remove(0);
         let mut all = self.0.borrow_mut();
         let index = all.hosts.len();
         endpoint.register(all.poll.registry(), Token(index)).unwrap();
@@ -166,6 +184,10 @@ impl Node for At {
 
     fn sends(&self) -> Vec<u64> {
         self.with(|host| host.endpoint.sockets().map(|socket| socket.stats().sends).collect())
+    }
+
+    fn transport_stats(&self) -> TransportStats {
+        self.with(|host| host.endpoint.transport_stats())
     }
 
     fn rebind(&self, socket: UdpSocket) {
@@ -269,8 +291,8 @@ impl Link for On {
         self.once(|view| view.wire()).expect("it is not forgotten")
     }
 
-    fn remote(&self) -> TransportAddr {
-        self.once(|view| view.path().remote).expect("it is not forgotten")
+    fn path(&self) -> PathStats {
+        self.once(|view| view.path()).expect("it is not forgotten")
     }
 
     async fn open_bi(&self) -> Result<(Half, Half), Fault> {

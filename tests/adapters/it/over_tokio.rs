@@ -5,12 +5,13 @@ use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use dunlin_core::TransportAddr;
+use dunlin_core::{PathStats, TransportId};
 use dunlin_tokio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionError, DatagramError, Endpoint,
     ErrorCode, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError, RecvStream, SendStream,
     UdpSocket, Undelivered, WireVersion, WriteError,
 };
+use dunlin_udp::{CustomTransport, TransportStats};
 
 use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
 
@@ -30,6 +31,17 @@ impl Adapter for Tokio {
         let builder = addresses[1..].iter().fold(Endpoint::builder(), |builder, also| builder.also_on(*also));
         builder.config(config).bind(addresses[0], Identity::from_secret([secret; 32])).unwrap()
     }
+
+    fn bind_custom(
+        &self,
+        address: SocketAddr,
+        (id, transport): (TransportId, Box<dyn CustomTransport>),
+        secret: u8,
+        config: Config,
+    ) -> Endpoint {
+        let builder = Endpoint::builder().transport(id, transport).config(config);
+        builder.bind(address, Identity::from_secret([secret; 32])).unwrap()
+    }
 }
 
 impl Node for Endpoint {
@@ -45,6 +57,10 @@ impl Node for Endpoint {
 
     fn sends(&self) -> Vec<u64> {
         self.socket_stats().iter().map(|stats| stats.sends).collect()
+    }
+
+    fn transport_stats(&self) -> TransportStats {
+        Self::transport_stats(self)
     }
 
     fn rebind(&self, socket: UdpSocket) {
@@ -89,8 +105,8 @@ impl Link for Connection {
         Self::wire(self)
     }
 
-    fn remote(&self) -> TransportAddr {
-        self.path().expect("it stands").remote
+    fn path(&self) -> PathStats {
+        Self::path(self).expect("it stands")
     }
 
     async fn open_bi(&self) -> Result<(SendStream, RecvStream), Fault> {

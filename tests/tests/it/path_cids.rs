@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use dunlin_core::{
-    CloseReason, ConnectionHandle, ConnectionId, Disposition, NetworkChange, TransportError, fuzzing,
+    CloseReason, Config, ConnectionHandle, ConnectionId, Disposition, NetworkChange, TransportError, fuzzing,
 };
 use dunlin_sim::{AcceptAll, Pair, Receiver, Sender, config, seeds};
 
@@ -147,7 +147,12 @@ fn path_ids_that_were_retired_are_read_for_three_probe_timeouts() {
 
 /// What the answerer says to a packet with these frames from a dialler with the right keys.
 fn verdict(frames: &[u8]) -> Option<CloseReason> {
-    let mut pair = Pair::with(1, quick(), config(), config(), AcceptAll, AcceptAll);
+    verdict_of(config(), frames)
+}
+
+/// What one with these settings says.
+fn verdict_of(server: Config, frames: &[u8]) -> Option<CloseReason> {
+    let mut pair = Pair::with(1, quick(), config(), server, AcceptAll, AcceptAll);
     let (client, server): (ConnectionHandle, _) = pair.connect();
     pair.world.run_for(ms(2000));
     let mut packet = Vec::new();
@@ -177,10 +182,12 @@ fn path_ids_are_given_and_retired_by_the_rules() {
 
 #[test]
 fn path_frames_that_were_not_agreed_on_are_a_violation() {
+    let mut one = config();
+    one.max_paths = 1;
     for ty in OF_SEVERAL_PATHS {
         let wrong = Some(CloseReason::Violation(TransportError::Protocol));
-        assert_eq!(verdict(&[ty, 0, 0, 0]), wrong, "{ty:#x}");
+        assert_eq!(verdict_of(one.clone(), &[ty, 0, 0, 0]), wrong, "{ty:#x}");
         let malformed = Some(CloseReason::Violation(TransportError::FrameEncoding));
-        assert_eq!(verdict(&[ty, 0x40, 64, 0, 0]), malformed, "{ty:#x} of path 64");
+        assert_eq!(verdict_of(one.clone(), &[ty, 0x40, 64, 0, 0]), malformed, "{ty:#x} of path 64");
     }
 }

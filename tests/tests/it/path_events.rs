@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use dunlin_core::{
-    ConnectionHandle, Duration, ErrorCode, Event, NetworkChange, PathCursor, PathEvent, PathId,
+    ConnectionHandle, Duration, ErrorCode, Event, NetworkChange, PathClosed, PathCursor, PathEvent, PathId,
     TransportAddr, Tuple,
 };
 use dunlin_sim::{AcceptAll, Pair, config, seeds};
@@ -196,7 +196,14 @@ fn path_events_begin_with_the_handshake_and_end_with_the_connection() {
         pair.on_client(client, |connection| connection.close(ErrorCode::default(), b""));
         let last = pair.on_client(client, |connection| connection.path());
         assert!(last.rtt.is_measured());
-        assert_eq!(next(&mut pair), Some(PathEvent::Closed { id: PathId::ZERO, stats: Box::new(last) }));
+        assert_eq!(
+            next(&mut pair),
+            Some(PathEvent::Closed {
+                id: PathId::ZERO,
+                reason: PathClosed::ConnectionClosed,
+                stats: Box::new(last)
+            })
+        );
         assert_eq!(next(&mut pair), None);
         pair.world.run_for(ms(10));
         let events: Vec<_> = pair.client().events_of(client).cloned().collect();

@@ -45,6 +45,18 @@ impl ReplayWindow {
         Self { highest: None, seen: Vec::new() }
     }
 
+    /// A window that has seen everything up to `highest`.
+    pub(crate) fn behind(highest: PacketNumber) -> Self {
+        let mut window = Self::new();
+        if highest > PacketNumber::ZERO {
+            // Bits of numbers that are still to come are cleared on the way there.
+            window.seen.reserve_exact(WORDS);
+            window.seen.resize(WORDS, u64::MAX);
+        }
+        window.mark(highest);
+        window
+    }
+
     /// The highest number marked.
     #[cfg(test)]
     pub(crate) fn highest(&self) -> Option<PacketNumber> {

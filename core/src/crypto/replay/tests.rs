@@ -99,3 +99,20 @@ fn a_young_window_is_small_and_a_full_one_does_not_grow() {
         assert_eq!(window.heap_bytes(), 512);
     }
 }
+
+#[test]
+fn a_path_that_goes_on_reads_nothing_that_it_may_have_read_before() {
+    for highest in [0, 1, 63, 64, 300, 4_095, 4_096, 10_000] {
+        let mut window = ReplayWindow::behind(PacketNumber::new(highest));
+        for number in highest.saturating_sub(5_000)..=highest {
+            assert_ne!(window.check(PacketNumber::new(number)), Freshness::New, "{number} behind {highest}");
+        }
+        for number in (highest + 1..highest + 9_000).step_by(3) {
+            assert_eq!(window.check(PacketNumber::new(number)), Freshness::New);
+            window.mark(PacketNumber::new(number));
+            assert_eq!(window.check(PacketNumber::new(number)), Freshness::Duplicate);
+            let between = if number > highest + 1 { Freshness::New } else { Freshness::Duplicate };
+            assert_eq!(window.check(PacketNumber::new(number - 1)), between);
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! | [`DirectOnly`] | as the default, but never a relay |
 //! | [`Spread`] | all good paths at once, for more throughput than one of them has |
 //!
-//! Connections have one path so far, and ask no policy.
+//! No connection asks a policy yet: data stays on its path as long as that is there.
 //!
 //! A policy of one's own is a type with one function.
 //!

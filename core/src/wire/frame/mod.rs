@@ -10,7 +10,8 @@ use crate::id::{ConnectionId, Direction, ErrorCode, StreamId};
 
 pub use ack::EcnCounts;
 pub(crate) use ack::{Ack, put_ack};
-pub(crate) use path::{Abandon, PathStatus, StatusChange};
+pub use path::PathStatus;
+pub(crate) use path::{Abandon, StatusChange};
 
 use super::codec::{Reader, Truncated, is_reserved, put_prefixed, put_varint, varint_len};
 

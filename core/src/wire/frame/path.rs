@@ -10,7 +10,7 @@ use super::{FrameError, code, ty};
 
 /// What an application wants a path to be used for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum PathStatus {
+pub enum PathStatus {
     /// Anything.
     Available,
     /// Nothing, as long as another one will do.

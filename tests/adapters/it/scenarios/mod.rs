@@ -1,5 +1,6 @@
 //! What any adapter must do.
 
+pub(crate) mod custom;
 pub(crate) mod dialling;
 pub(crate) mod ends;
 pub(crate) mod paths;

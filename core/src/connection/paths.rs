@@ -1,0 +1,359 @@
+//! Paths beside the handshake's: opening, accepting, abandoning (docs/PROTOCOL.md, "Opening and abandoning paths").
+
+use crate::crypto::packet::Numbered;
+use crate::error::{CloseReason, PathError, TransportError};
+use crate::id::{ConnectionId, PacketNumber, PathId};
+use crate::path::addr::{Arrival, LocalAddr, PathKind, TransportAddr, Tuple};
+use crate::path::events::PathClosed;
+use crate::path::mtu::Mtu;
+use crate::path::pulse::{IDLE, IDLE_RELAY, KEEP_ALIVE, KEEP_ALIVE_BUSY, Pulse};
+use crate::path::standing::{Life, Retired, Standing, TIMEOUTS};
+use crate::path::table::{PathSlot, SlotSet};
+use crate::path::validate::Validation;
+use crate::path::{Own, Path};
+use crate::recovery::loss::MAX_PROBE_TIMEOUT;
+use crate::recovery::rtt::Rtt;
+use crate::shared::Shared;
+use crate::time::{Duration, Instant};
+use crate::wire::frame::{Abandon, Frame, Frames, PathStatus, StatusChange};
+
+use super::Connection;
+use super::receive::Stop;
+use super::schedule::{self, Candidate};
+use super::state::State;
+
+/// What another path takes at least, in bytes: it is not opened where there is no room for it.
+const PATH_COST: usize = 4 << 10;
+/// The wait for the answer to the first challenge of a path is between these, and twice the longest round trip that is
+/// known: a path that is there answers, and one that is not is given up after 31 times as long.
+const OPENING_WAIT: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
+impl Connection {
+    /// Paths that may be open at once.
+    fn max_paths(&self) -> usize {
+        usize::from(self.peer.max_paths)
+    }
+
+    /// The application wants another path, to `remote`, from `local` if that is given.
+    pub(super) fn open_path(
+        &mut self,
+        cx: &mut Shared,
+        remote: TransportAddr,
+        local: Option<LocalAddr>,
+    ) -> Result<PathId, PathError> {
+        let now = cx.now;
+        match &self.state {
+            State::Established(_) if self.max_paths() > 1 => {}
+            State::Established(_) | State::Qotp(_) => return Err(PathError::Unsupported),
+            state if state.is_open() => return Err(PathError::NotConnected),
+            _ => return Err(PathError::Closed),
+        }
+        let unnamed = LocalAddr { ip: None, ..self.paths[self.paths.selected()].local };
+        let ends = Tuple { local: local.unwrap_or(unnamed), remote: remote.canonical() };
+        if !ends.remote.is_sendable() {
+            return Err(PathError::Address);
+        }
+        if self.paths.slots().any(|at| self.paths[at].tuple().matches(&ends)) {
+            return Err(PathError::Exists);
+        }
+        if self.paths.open().len() >= self.max_paths() {
+            return Err(PathError::TooMany);
+        }
+        if self.room(cx) < PATH_COST {
+            return Err(PathError::OverBudget);
+        }
+        let life = self.paths.next_vacant(self.role, now).ok_or(PathError::NoPathId)?;
+        let validation = Validation::start_own(now, cx.rng.bytes());
+        self.insert_path(cx, now, life, ends, validation, ConnectionId::from_bytes([0; 8]));
+        Ok(life.id)
+    }
+
+    fn insert_path(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        life: Life,
+        ends: Tuple,
+        validation: Validation,
+        local_id: ConnectionId,
+    ) -> PathSlot {
+        let config = &cx.config;
+        let mtu = Mtu::new(config.packet_size, self.peer.max_udp_payload, &config.mtu_discovery);
+        let own = Own { local_id, mtu, ecn: config.ecn, seed: cx.rng.next_u64() };
+        let at = self.paths.insert(Path::open(now, life, ends, validation, own));
+        // There may be more paths soon.
+        self.supply_cids(cx, now);
+        self.cids.local.hurry();
+        at
+    }
+
+    /// A packet opened that names a path which is not open: `payload` came `to` an id of ours. The place of the path, if
+    /// it is the peer's way to open one and we follow; else nothing has happened.
+    pub(super) fn admit(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        to: ConnectionId,
+        packet: &Numbered,
+        payload: &[u8],
+    ) -> Option<PathSlot> {
+        let Numbered { path: id, number, .. } = *packet;
+        let established = matches!(self.state, State::Established(_));
+        if !established || id.opener() == self.role || self.paths.open().len() >= self.max_paths() {
+            return None;
+        }
+        let life = self.paths.vacant(id, now).filter(|life| number > life.highest)?;
+        let challenges = |frame| matches!(frame, Ok(Frame::PathChallenge(_)));
+        let is_taken = self.paths.slots().any(|at| self.paths[at].local_id == to);
+        if is_taken || self.room(cx) < PATH_COST || !Frames::new(payload).any(challenges) {
+            return None;
+        }
+        // Who has no id to answer to does not answer: the peer asks again.
+        let cid = self.cids.remote.take()?;
+        // What has come is counted with every other packet of the path.
+        let validation = Validation::start(now, cx.rng.bytes(), 0, 0);
+        let at = self.insert_path(cx, now, life, arrival.tuple(), validation, to);
+        let path = &mut self.paths[at];
+        (path.remote_id, path.remote_sequence) = (cid.id, cid.sequence);
+        path.cid_changes.theirs = 1;
+        path.standing = Standing::Opening { asked: Some(now) };
+        Some(at)
+    }
+
+    /// How long the first challenge of a path waits for its answer.
+    pub(super) fn opening_wait(&self) -> Duration {
+        let [least, most] = OPENING_WAIT;
+        (self.paths.largest_rtt() * 2).clamp(least, most)
+    }
+
+    /// The peer has answered on a path: it may carry data.
+    pub(super) fn on_path_usable(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
+        let Standing::Opening { asked } = self.paths[at].standing else { return };
+        let path = &mut self.paths[at];
+        // Which of several challenges is answered nobody knows (Karn's algorithm).
+        if let Some(asked) = asked.filter(|_| path.validation.challenges_sent() == 1) {
+            path.on_handshake_round_trip(now, now - asked);
+        }
+        path.validation = Validation::Valid;
+        path.pulse = Pulse::new(now);
+        if self.paths.usable().len() == 1 {
+            // Only now it matters since when the other one is silent.
+            let other = self.paths.selected();
+            self.paths[other].pulse = Pulse::new(now);
+        }
+        self.paths.on_usable(at);
+        // What was said on a path that is gone may not have been heard.
+        if self.paths.carrying().is_empty() {
+            self.paths.all_retired().for_each(|retired| {
+                let generation = retired.life().generation;
+                retired.on_lost(generation);
+            });
+        }
+        self.on_path_opened(at, cx);
+        self.reselect(cx);
+    }
+
+    /// The application abandons a path.
+    pub(super) fn close_path(&mut self, cx: &mut Shared, id: PathId) -> Result<(), PathError> {
+        let at = self.open_slot(id)?;
+        if self.paths.open() == SlotSet::of(at) || self.paths.usable() == SlotSet::of(at) {
+            return Err(PathError::LastPath);
+        }
+        let now = cx.now;
+        self.end_path(at, cx, now, PathClosed::Local);
+        Ok(())
+    }
+
+    /// The place of an open path.
+    fn open_slot(&self, id: PathId) -> Result<PathSlot, PathError> {
+        if !self.state.is_established() {
+            return Err(PathError::Closed);
+        }
+        self.paths.find(id).filter(|at| self.paths.open().contains(*at)).ok_or(PathError::Unknown)
+    }
+
+    /// A path is over. What is in flight there goes again elsewhere, and is no loss to congestion control.
+    pub(super) fn end_path(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, why: PathClosed) {
+        let period = self.largest_pto() * TIMEOUTS;
+        let was_usable = self.paths.usable().contains(at);
+        while self.withdraw_oldest(at).is_some() {}
+        let path = &mut self.paths[at];
+        path.loss.on_moved();
+        path.moving = None;
+        if path.has_cid() {
+            self.cids.remote.retire_at_once(path.remote_sequence);
+        }
+        if let Some(owed) = &mut self.owed {
+            while owed.take_if(|owed| owed.at == at).is_some() {}
+            if owed.is_empty() {
+                self.owed = None;
+            }
+        }
+        let theirs = matches!(why, PathClosed::Peer(_));
+        let stats = self.paths[at].stats();
+        self.paths.close(at, now, why.code(), theirs, period);
+        if was_usable || stats.id.opener() == self.role {
+            self.on_path_closed(cx, stats, why);
+        }
+        if self.paths.usable().is_empty() {
+            let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
+            self.paths.set_homeless(now + unmeasured * TIMEOUTS);
+        }
+        self.reselect(cx);
+    }
+
+    /// The peer abandons a path.
+    pub(super) fn on_abandon(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        abandon: &Abandon,
+    ) -> Result<(), Stop> {
+        let Abandon { path: id, generation, code } = *abandon;
+        if self.max_paths() <= 1 {
+            return Err(TransportError::Protocol.into());
+        }
+        let period = self.largest_pto() * TIMEOUTS;
+        let is_theirs = id.opener() != self.role;
+        if let Some(at) = self.paths.find(id).filter(|at| self.paths.open().contains(*at)) {
+            if self.paths[at].generation == generation {
+                self.end_path(at, cx, now, PathClosed::Peer(code));
+            }
+        } else if let Some(retired) = self.paths.retired_mut(id) {
+            retired.on_abandon(now, generation, is_theirs, period);
+        } else if !is_theirs {
+            // There never was such a path.
+            return Err(TransportError::Protocol.into());
+        } else if generation == 0 {
+            // It came and went unseen.
+            self.paths.retire(Retired::new(now, Life::first(id), code, true, period));
+        }
+        Ok(())
+    }
+
+    /// The application says what it wants a path to be used for.
+    pub(super) fn set_path_status(
+        &mut self,
+        cx: &mut Shared,
+        id: PathId,
+        status: PathStatus,
+    ) -> Result<(), PathError> {
+        let at = self.open_slot(id)?;
+        if self.max_paths() <= 1 {
+            return Err(PathError::Unsupported);
+        }
+        if self.paths[at].statuses_mut().set(status) {
+            self.reselect(cx);
+        }
+        Ok(())
+    }
+
+    /// The peer's application says so.
+    pub(super) fn on_path_status(&mut self, cx: &mut Shared, change: &StatusChange) -> Result<(), Stop> {
+        let StatusChange { path: id, generation, sequence, status } = *change;
+        if self.max_paths() <= 1 {
+            return Err(TransportError::Protocol.into());
+        }
+        let Some(at) = self.paths.find(id) else {
+            let known = id.opener() != self.role || self.paths.retired(id).is_some();
+            return if known { Ok(()) } else { Err(TransportError::Protocol.into()) };
+        };
+        let path = &mut self.paths[at];
+        if path.generation == generation && path.statuses_mut().on_peer(status, sequence) {
+            self.on_path_status_told(cx, id, status);
+            self.reselect(cx);
+        }
+        Ok(())
+    }
+
+    /// Sends data on another path from now on.
+    pub(super) fn select_path(&mut self, cx: &mut Shared, id: PathId) -> Result<(), PathError> {
+        let at = self.open_slot(id)?;
+        if !self.paths.usable().contains(at) {
+            return Err(PathError::NotConnected);
+        }
+        self.select(cx, at);
+        Ok(())
+    }
+
+    fn select(&mut self, cx: &mut Shared, at: PathSlot) {
+        if self.paths.carries(at) {
+            return;
+        }
+        let old = self.paths.selected();
+        let path = &mut self.paths[old];
+        path.bbr.on_app_limited(path.in_flight);
+        self.paths.select(at);
+        self.streams.on_window(self.paths.window_in_use());
+        self.on_path_selected(at, cx);
+    }
+
+    /// Changes over where the path in use is gone, or is to be spared and another one is not.
+    fn reselect(&mut self, cx: &mut Shared) {
+        let selected = self.paths.selected();
+        let candidate = |at: PathSlot| {
+            let path = &self.paths[at];
+            Candidate { at, backup: path.is_backup(), rtt: path.rtt.smoothed() }
+        };
+        let candidates = self.paths.usable().iter().map(candidate);
+        if let Some(at) = schedule::change(selected, candidates) {
+            self.select(cx, at);
+        }
+    }
+
+    /// What is due for a path that is opening or over, or idle.
+    pub(super) fn handle_standing_timeout(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
+        if self.standing_timeout(at).is_none_or(|due| due > now) {
+            return;
+        }
+        match self.paths[at].standing {
+            Standing::Opening { .. } => self.end_path(at, cx, now, PathClosed::NoAnswer),
+            Standing::Usable => self.end_path(at, cx, now, PathClosed::Idle),
+            Standing::Closed { .. } => self.paths.forget(at),
+        }
+    }
+
+    /// When an opening path is given up, an idle one is abandoned, and a closed one is forgotten.
+    pub(super) fn standing_timeout(&self, at: PathSlot) -> Option<Instant> {
+        let path = &self.paths[at];
+        match path.standing {
+            Standing::Opening { .. } => path.validation.gives_up(),
+            Standing::Usable => {
+                let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
+                let limit = idle.max(self.pto(at) * TIMEOUTS);
+                (self.paths.usable().len() > 1).then(|| path.pulse.silent_for(limit))
+            }
+            Standing::Closed { until } => Some(until),
+        }
+    }
+
+    /// When a path is to be tried, so that neither side nor what is between them forgets it: by who has opened it, where
+    /// there are others.
+    pub(super) fn heartbeat_due(&self, at: PathSlot) -> Option<Instant> {
+        let path = &self.paths[at];
+        if path.id.opener() != self.role || self.paths.usable().len() < 2 || path.sent.outstanding() > 0 {
+            return None;
+        }
+        let selected = &self.paths[self.paths.selected()];
+        let busy = selected.in_flight > 0 || selected.vigil.deadline().is_some();
+        Some(path.pulse.silent_for(if busy { KEEP_ALIVE_BUSY } else { KEEP_ALIVE }))
+    }
+
+    /// There was no path for too long.
+    pub(super) fn end_if_homeless(&mut self, cx: &mut Shared, now: Instant) -> bool {
+        let over = self.paths.homeless().is_some_and(|until| until <= now);
+        if over {
+            self.end(cx, CloseReason::NoPath);
+        }
+        over
+    }
+
+    /// An ACK names a path that is not open: nothing, if there was one once.
+    pub(super) fn on_late_ack(&self, id: PathId, largest: PacketNumber) -> Result<(), TransportError> {
+        match self.paths.retired(id) {
+            Some(retired) if largest < retired.life().next => Ok(()),
+            _ => Err(TransportError::Protocol),
+        }
+    }
+}
