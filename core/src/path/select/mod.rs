@@ -42,6 +42,8 @@
 
 mod policies;
 mod rtt;
+pub(crate) mod spread;
+pub(crate) mod steady;
 #[cfg(test)]
 mod tests;
 
