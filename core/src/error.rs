@@ -9,12 +9,16 @@ use crate::id::ErrorCode;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nothing can be sent to that address.
+    /// Nothing can be sent to that address, or to any of those, or it is one of our own. Or it was a guess that may not be
+    /// tried ([`ConnectOptions::guesses`](crate::ConnectOptions::guesses)).
     #[error(
         "no packet can be sent to that address: it needs a port, and a scope if it is link-local, and must be neither \
-         unspecified, multicast nor broadcast"
+         unspecified, multicast, broadcast nor this endpoint's own"
     )]
     Address,
+    /// QOTP dials one address at a time.
+    #[error("that wire dials one address: leave `others` and `guesses` empty")]
+    OneAddress,
     /// The peer is named in a way that the wire does not know: QOTP dials `AnyKey` or a `QotpKey`, the native wire
     /// everything but that.
     #[error(

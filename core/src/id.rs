@@ -97,7 +97,7 @@ impl PathId {
     /// Who opens paths with this id: the initiator those with even ones.
     #[must_use]
     pub const fn opener(self) -> Role {
-        if self.0 % 2 == 0 { Role::Initiator } else { Role::Responder }
+        if self.0.is_multiple_of(2) { Role::Initiator } else { Role::Responder }
     }
 }
 

@@ -29,6 +29,7 @@ mod limiter;
 mod path;
 mod ranges;
 mod recovery;
+mod remote;
 mod rng;
 mod shard;
 mod shared;

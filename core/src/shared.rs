@@ -1,6 +1,9 @@
 //! What all connections of an endpoint share, lent to each for the length of a call.
 
+use core::net::SocketAddr;
+
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
@@ -13,6 +16,7 @@ use crate::crypto::{Identity, QotpIdentity};
 use crate::endpoint::{ConnectionHandle, EventQueue};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
+use crate::remote::rations::Rations;
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::stats::EndpointStats;
@@ -34,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) stats: EndpointStats,
     pub(crate) events: EventQueue,
     pub(crate) key_log: KeyLog,
+    /// What dials may send to addresses that nobody vouches for.
+    pub(crate) rations: Rations,
+    /// Our own addresses, as far as the embedder has told.
+    pub(crate) own_addresses: Vec<SocketAddr>,
     /// Connections with writers that found no memory.
     pub(crate) starving: VecDeque<ConnectionHandle>,
     /// Incoming attempts that are not confirmed yet.

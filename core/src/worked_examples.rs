@@ -21,6 +21,8 @@ use crate::handshake::negotiate::{choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
 use crate::key_log::KeyLog;
+use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
+use crate::remote::fanout::{Fanout, Guess};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
@@ -135,10 +137,12 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     put_hello(&mut hello, &values);
     let mut payload = hello.clone();
     payload.extend_from_slice(early);
-    let mut dial = Dialling::new(now, peer, config.alpns.clone(), now + Duration::from_secs(5));
+    let to = Tuple { local: LocalAddr::default(), remote: TransportAddr::Ip(([192, 0, 2, 1], 1).into()) };
+    let fanout = Fanout::new(Guess::vouched(to), []);
+    let mut dial = Dialling::new(now, peer, config.alpns.clone(), now + Duration::from_secs(5), fanout);
     let ephemeral = Secret::new(INITIATOR_EPHEMERAL);
     dial.make_init(now, &mut ours, INITIATOR_ID, &ephemeral, &mut payload).unwrap();
-    let init = dial.copy_due(now).unwrap().to_vec();
+    let init = dial.copy_due(now).unwrap().0.to_vec();
 
     let mut datagram = init.clone();
     let header = Header::parse(&datagram).unwrap();

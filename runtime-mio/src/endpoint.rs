@@ -11,7 +11,7 @@ use dunlin_core::{
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, Transmitter, TransportStats, Transports, UdpSocket,
-    choose_socket, engine,
+    choose_sockets, engine,
 };
 use mio::{Registry, Token};
 
@@ -83,10 +83,13 @@ impl Endpoint {
         identity: Identity,
         exchange: Exchange,
     ) -> Result<Self, BindError> {
+        let local: Vec<SocketAddr> = sockets.iter().map(DatagramSocket::local_addr).collect();
+        let mut engine = engine(config, identity, &transports).map_err(BindError::Random)?;
+        engine.set_own_addresses(&local);
         Ok(Self {
-            engine: engine(config, identity, &transports).map_err(BindError::Random)?,
+            engine,
             clock: Clock::start(),
-            local: sockets.iter().map(DatagramSocket::local_addr).collect(),
+            local,
             transmitter: Transmitter::new(sockets.len()).with_transports(transports.clone()),
             sockets: Some(Sockets::new(sockets, transports).map_err(BindError::Poll)?),
             receiver: Receiver::new(),
@@ -160,9 +163,9 @@ impl Endpoint {
         self.connect_with(peer, ConnectOptions::new(remote, alpn))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
-    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`choose_socket`]).
+    /// Dials with all options: several addresses of the peer, several protocols to offer, another timeout, the other wire. Of
+    /// several sockets, it is [`ConnectOptions::local`] that says which, and what stands beside each further address; where
+    /// that is as it is by default, the first that reaches the address ([`dunlin_udp::choose_sockets`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -174,7 +177,7 @@ impl Endpoint {
         if self.is_closed() {
             return Err(ConnectError::Closed);
         }
-        choose_socket(&mut options, &self.local);
+        choose_sockets(&mut options, &self.local);
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
 
@@ -218,6 +221,7 @@ impl Endpoint {
         let local = udp.local_addr();
         open.ok_or(io::ErrorKind::NotConnected)?.replace_first(udp)?;
         self.local[0] = local;
+        self.engine.set_own_addresses(&self.local);
         // What could not be sent is tried again before the next wait.
         self.left = Left::Perhaps;
         self.network_changed();

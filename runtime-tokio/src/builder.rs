@@ -172,7 +172,8 @@ impl Builder {
         let transports = Transports::among(sockets.shards(), mem::take(&mut self.transports))?;
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
-            let engine = self.engine(shard, &identity, &transports[0])?;
+            let mut engine = self.engine(shard, &identity, &transports[0])?;
+            engine.set_own_addresses(&local);
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;

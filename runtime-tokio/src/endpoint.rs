@@ -8,7 +8,7 @@ use dunlin_core::{
     Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
     QotpPublicKey,
 };
-use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_socket};
+use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -103,14 +103,14 @@ impl Endpoint {
         self.connect_with(peer.map_or(Peer::AnyKey, Peer::QotpKey), ConnectOptions::qotp(remote))
     }
 
-    /// Dials with all options: several protocols to offer, another timeout, the other wire. Of several sockets, it is
-    /// [`ConnectOptions::local`] that says which; where that is as it is by default, the first that reaches the peer
-    /// ([`choose_socket`]).
+    /// Dials with all options: several addresses of the peer, several protocols to offer, another timeout, the other wire. Of
+    /// several sockets, it is [`ConnectOptions::local`] that says which, and what stands beside each further address; where
+    /// that is as it is by default, the first that reaches the address ([`dunlin_udp::choose_sockets`]).
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect_with(&self, peer: Peer, mut options: ConnectOptions) -> Result<Connecting, ConnectError> {
-        choose_socket(&mut options, &self.local());
+        choose_sockets(&mut options, &self.local());
         let shared = self.inner.in_turn(&self.inner.dials).next().ok_or(ConnectError::EndpointClosed)?;
         let mut locked = shared.lock();
         if locked.phase != Phase::Open {
@@ -206,8 +206,11 @@ impl Endpoint {
             return Err(RebindError::Closed);
         }
         self.local()[0] = sockets.local_addr();
+        let local = self.local_addrs();
         for (shared, socket) in shards.iter().zip(sockets) {
-            shared.lock().rebind(socket);
+            let mut locked = shared.lock();
+            locked.engine.set_own_addresses(&local);
+            locked.rebind(socket);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use dunlin_core::{ConnectOptions, LocalAddr, TransportAddr};
+use dunlin_core::{ConnectOptions, TransportAddr};
 
 use crate::bind::BindOptions;
 use crate::error::BindError;
@@ -65,13 +65,14 @@ impl SocketGroups {
     }
 }
 
-/// Has a dial that does not say through which socket it leaves do so through the first of those that are `bound` to these
-/// addresses that reaches the peer: that speaks its family, and does not only speak to this machine if the peer is
+/// Has a dial that does not say through which sockets it leaves do so, for each address, through the first of those that are
+/// `bound` to these addresses that reaches it: that speaks its family, and does not only speak to this machine if the peer is
 /// elsewhere. If there is none it is the first, where the system will say why.
-pub fn choose_socket(options: &mut ConnectOptions, bound: &[SocketAddr]) {
-    if let (TransportAddr::Ip(remote), true) = (options.remote, options.local == LocalAddr::default()) {
-        options.local.socket = socket_for(bound, remote);
-    }
+pub fn choose_sockets(options: &mut ConnectOptions, bound: &[SocketAddr]) {
+    options.choose_sockets(|remote| match remote {
+        TransportAddr::Ip(remote) => socket_for(bound, *remote),
+        _ => 0,
+    });
 }
 
 fn socket_for(bound: &[SocketAddr], remote: SocketAddr) -> u16 {
@@ -96,7 +97,7 @@ mod tests {
     /// The socket that a dial chooses.
     fn chosen(bound: &[SocketAddr], remote: &str) -> u16 {
         let mut options = ConnectOptions::new(remote.parse::<TransportAddr>().unwrap(), b"test");
-        choose_socket(&mut options, bound);
+        choose_sockets(&mut options, bound);
         assert_eq!(options.local.ip, None);
         options.local.socket
     }
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(chosen(&addresses(&["127.0.0.1:1", "[::]:1"]), "192.0.2.1:9"), 1);
         let mut said = ConnectOptions::new("198.51.100.1:9".parse::<SocketAddr>().unwrap(), b"test");
         said.local.socket = 2;
-        choose_socket(&mut said, &bound);
+        choose_sockets(&mut said, &bound);
         assert_eq!(said.local.socket, 2, "it is not asked");
     }
 

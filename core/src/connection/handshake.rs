@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::crypto::digest::digest;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
 use crate::handshake::initiator::Target;
@@ -20,6 +21,7 @@ use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
 use crate::wire::params::EarlyOutcome;
 
 use super::early::EarlyFlight;
+use super::first_flight::FirstFlight;
 use super::moves::Said;
 use super::state::State;
 use super::{Connection, secure};
@@ -60,9 +62,9 @@ impl Connection {
         datagram: &mut [u8],
     ) -> Disposition {
         let State::Dialling(dialling) = &mut self.state else {
-            return Disposition::Dropped(DropReason::Unexpected);
+            return self.on_other_reply(arrival, datagram);
         };
-        let bytes = datagram.len();
+        let (bytes, copy) = (datagram.len(), dialling.fanout().is_wide().then(|| digest(&[datagram])));
         let message = datagram.get_mut(CLEAR_HEADER..).unwrap_or_default();
         let Some((finished, range)) = dialling.read_reply(now, ty, &mut cx.party(), message) else {
             return Disposition::Dropped(DropReason::BadHandshake);
@@ -83,14 +85,16 @@ impl Connection {
             Ok(agreed) => agreed,
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
         };
-        let round_trip = dialling.round_trip(now);
+        let ends = arrival.tuple();
+        let round_trip = dialling.fanout().round_trip(now, &ends);
+        self.first_flight = copy.map(|reply| FirstFlight::answered(dialling.fanout(), reply, &ends));
         let trusted = dialling.target != Target::Unknown;
         cx.key_log.traffic(self.local_id, remote_id, agreement.suite, &finished);
         let secured = secure(cx, now, self.role, &finished, &agreement);
         let peer = secured.peer;
         self.state.on_reply(Box::new(secured), trusted);
         self.paths[FIRST].remote_id = remote_id;
-        self.paths[FIRST].set_tuple(arrival.tuple());
+        self.paths[FIRST].set_tuple(ends);
         self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
         self.paths[FIRST].received.ack_now();

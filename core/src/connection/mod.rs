@@ -5,6 +5,7 @@ mod cids;
 mod close;
 mod duties;
 mod early;
+mod first_flight;
 mod handshake;
 mod idle;
 mod limiter;
@@ -54,6 +55,7 @@ use crate::wire::params::TransportParams;
 use close::Graceful;
 pub use close::Undelivered;
 use early::EarlyFlight;
+use first_flight::FirstFlight;
 use idle::Idle;
 use state::{Confirming, Copies, Reply, Secured, State};
 
@@ -82,6 +84,8 @@ pub(crate) struct Connection {
     account: Account,
     idle: Idle,
     early: Option<Box<EarlyFlight>>,
+    /// A dial of several addresses that the peer has not confirmed yet.
+    first_flight: Option<Box<FirstFlight>>,
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
@@ -120,11 +124,11 @@ impl Connection {
         now: Instant,
         handle: ConnectionHandle,
         local_id: ConnectionId,
-        remote: TransportAddr,
         dialling: Dialling,
     ) -> Option<Self> {
+        let to = dialling.fanout().best();
         let state = State::Dialling(Box::new(dialling));
-        Self::native(cx, now, handle, Role::Initiator, state, LocalAddr::default(), remote, local_id)
+        Self::native(cx, now, handle, Role::Initiator, state, to.local, to.remote, local_id)
     }
 
     /// An accepted attempt. `None` if the budget has no room for it.
@@ -204,6 +208,7 @@ impl Connection {
             account,
             idle: Idle::new(now, cx.config.idle_timeout, cx.config.keep_alive),
             early: None,
+            first_flight: None,
             owed: None,
             graceful: None,
             path_log: None,
@@ -292,6 +297,7 @@ impl Connection {
             + self.paths.heap_bytes()
             + self.cids.heap_bytes()
             + self.owed_bytes()
+            + self.first_flight_bytes()
             + self.path_log_bytes()
             + self.limiter.heap_bytes()
             + self.streams.heap_bytes()

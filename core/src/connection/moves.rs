@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// The path goes on at another address, at which the peer has answered.
-    fn go(&mut self, at: PathSlot, cx: &mut Shared, to: Tuple) {
+    pub(super) fn go(&mut self, at: PathSlot, cx: &mut Shared, to: Tuple) {
         let (from, known) = (self.paths[at].tuple(), self.paths[at].known_tuple());
         if from == to {
             return;

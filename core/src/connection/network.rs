@@ -10,7 +10,7 @@ use super::Connection;
 use super::state::State;
 
 impl Connection {
-    /// A dial leaves through this socket, from this address.
+    /// A QOTP dial leaves through this socket, from this address.
     pub(crate) fn leave_from(&mut self, local: LocalAddr) {
         self.paths[FIRST].local = local;
     }
@@ -26,6 +26,9 @@ impl Connection {
             for at in self.paths.slots() {
                 self.paths[at].local.ip = None;
                 self.paths[at].moving = None;
+            }
+            if let Some(flight) = &mut self.first_flight {
+                flight.forget_own();
             }
         }
         match &mut self.state {

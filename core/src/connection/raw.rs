@@ -46,7 +46,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let open = self.paths.find(path);
-        let at = open.unwrap_or(self.paths.selected());
+        let at = open.unwrap_or_else(|| self.paths.selected());
         let number = open.map_or(PacketNumber(1), |at| self.paths[at].sent.next());
         let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();

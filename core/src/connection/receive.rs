@@ -118,6 +118,7 @@ impl Connection {
         if said.ack_eliciting {
             self.paths[at].vigil.on_heard(now, silence, timing.pto);
         }
+        self.end_first_flight(at, cx, &heard.from);
         self.follow(at, cx, now, &heard, &said);
         if missed {
             self.paths[at].loss.on_peer_heard();

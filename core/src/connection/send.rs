@@ -9,7 +9,7 @@ use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Transmit, Tuple};
-use crate::path::table::{FIRST, PathSlot};
+use crate::path::table::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
@@ -36,7 +36,6 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = out.len();
-        let at = FIRST;
         let mut ecn = None;
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
@@ -44,8 +43,9 @@ impl Connection {
                     self.make_init(cx, now);
                 }
                 let State::Dialling(dialling) = &mut self.state else { return None };
-                out.extend_from_slice(dialling.copy_due(now)?);
-                (self.paths[at].local, self.paths[at].remote, out.len() - start)
+                let (copy, to) = dialling.copy_due(now)?;
+                out.extend_from_slice(copy);
+                (to.local, to.remote, out.len() - start)
             }
             State::Confirming(confirming) => {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;

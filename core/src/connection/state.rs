@@ -87,8 +87,8 @@ pub(crate) struct Copies {
     owed: [Option<(LocalAddr, TransportAddr)>; MAX_OWED],
 }
 
-/// Replies that may wait at once; copies beyond that get none.
-const MAX_OWED: usize = 4;
+/// Replies that may wait at once, as many as copies come in the first burst of a dial; copies beyond that get none.
+const MAX_OWED: usize = 8;
 
 impl Copies {
     /// The first copy came.
@@ -250,6 +250,7 @@ impl State {
     /// Heap held beside what every connection has, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
+            Self::Dialling(dialling) => dialling.fanout().heap_bytes(),
             Self::Confirming(confirming) => confirming.reply.bytes.len() + confirming.early.len(),
             Self::Qotp(qotp) => qotp.heap_bytes(),
             Self::Lingering(lingering) => lingering.qotp.heap_bytes(),

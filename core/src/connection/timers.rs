@@ -164,6 +164,7 @@ impl Connection {
                 self.detect_losses(at, now);
             } else {
                 self.on_probe_timeout(at, now);
+                self.try_next_answer(at);
             }
         }
         self.end_move_if_over(at, cx, now);

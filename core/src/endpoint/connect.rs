@@ -1,5 +1,7 @@
 //! Dialling.
 
+use core::net::SocketAddr;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -10,10 +12,16 @@ use crate::error::ConnectError;
 use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
 use crate::id::WireVersion;
-use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
+use crate::remote::fanout::{Fanout, Guess, MAX_WAYS};
+use crate::remote::scope::{is_own, is_public};
+use crate::shared::Shared;
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint, Entry};
+
+/// Own addresses that are looked at in a dial.
+const MAX_OWN_ADDRESSES: usize = 64;
 
 /// Whom to dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,14 +43,24 @@ pub enum Peer {
 }
 
 /// How to dial.
+///
+/// A peer may have several addresses. On the native wire all of them are dialled at once, as one dial: the first 8 get a copy
+/// of the first packet at the same time, one more each 25 ms, at most 32 in all, and where the first answer comes from is
+/// where the connection begins. Whoever else answers costs a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// Where to.
+    /// Where to: the best address.
     pub remote: TransportAddr,
     /// Through which socket, and from which of its addresses. Default: socket 0, and the address that the system chooses.
     /// Without meaning where `remote` is no IP address.
     pub local: LocalAddr,
+    /// Further addresses of the same peer, the better ones first, each with the socket to use.
+    pub others: Vec<Tuple>,
+    /// Addresses at which the peer may be, as somebody else says: a directory, or another peer. Each gets 3 copies of the
+    /// first packet at most, and 6 in a minute. This machine's, link-local ones, and those with a port below 1,024 other
+    /// than 443 get none: they are dialled only if you name them.
+    pub guesses: Vec<Tuple>,
     /// Application protocols to offer, at least one; QOTP has none.
     pub alpns: Vec<Vec<u8>>,
     /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
@@ -55,20 +73,45 @@ impl ConnectOptions {
     /// Dials `remote`, offering one application protocol.
     #[must_use]
     pub fn new(remote: impl Into<TransportAddr>, alpn: &[u8]) -> Self {
-        Self {
-            remote: remote.into().canonical(),
-            local: LocalAddr::default(),
-            alpns: alloc::vec![alpn.to_vec()],
-            timeout: None,
-            wire: WireVersion::Native,
-        }
+        Self::of(remote.into(), alloc::vec![alpn.to_vec()], WireVersion::Native)
     }
 
-    /// Dials `remote` in QOTP: see [`WireVersion::Qotp`] before you do.
+    /// Dials `remote` in QOTP: see [`WireVersion::Qotp`] before you do. It has one address: `others` and `guesses` are an
+    /// error.
     #[must_use]
     pub fn qotp(remote: impl Into<TransportAddr>) -> Self {
-        let (remote, local) = (remote.into().canonical(), LocalAddr::default());
-        Self { remote, local, alpns: Vec::new(), timeout: None, wire: WireVersion::Qotp }
+        Self::of(remote.into(), Vec::new(), WireVersion::Qotp)
+    }
+
+    fn of(remote: TransportAddr, alpns: Vec<Vec<u8>>, wire: WireVersion) -> Self {
+        let (others, guesses) = (Vec::new(), Vec::new());
+        let (remote, local) = (remote.canonical(), LocalAddr::default());
+        Self { remote, local, others, guesses, alpns, timeout: None, wire }
+    }
+
+    /// Another address of the same peer.
+    #[must_use]
+    pub fn also(mut self, remote: impl Into<TransportAddr>) -> Self {
+        self.others.push(Tuple { local: LocalAddr::default(), remote: remote.into() });
+        self
+    }
+
+    /// An address at which the peer may be, as somebody else says.
+    #[must_use]
+    pub fn guess(mut self, remote: impl Into<TransportAddr>) -> Self {
+        self.guesses.push(Tuple { local: LocalAddr::default(), remote: remote.into() });
+        self
+    }
+
+    /// Lets `choose` say which socket is for an address, for all those that say nothing about it themselves.
+    pub fn choose_sockets(&mut self, choose: impl Fn(&TransportAddr) -> u16) {
+        let further = self.others.iter_mut().chain(&mut self.guesses);
+        let further = further.map(|way| (&way.remote, &mut way.local));
+        for (remote, local) in further.chain([(&self.remote, &mut self.local)]) {
+            if *local == LocalAddr::default() {
+                local.socket = choose(remote);
+            }
+        }
     }
 }
 
@@ -84,69 +127,94 @@ impl Endpoint {
         options: ConnectOptions,
     ) -> Result<ConnectionHandle, ConnectError> {
         let now = self.shared.advance(now);
-        let remote = options.remote.canonical();
-        if !remote.is_sendable() {
-            return Err(ConnectError::Address);
-        }
         let deadline = now + options.timeout.unwrap_or(self.shared.config.connect_timeout);
-        let dialled = match (options.wire, peer) {
-            (WireVersion::Native, Peer::Key(key)) => {
-                self.dial(now, remote, Target::Key(key), options.alpns, deadline)
-            }
-            (WireVersion::Native, Peer::Unknown) => {
-                self.dial(now, remote, Target::Unknown, options.alpns, deadline)
-            }
-            (WireVersion::Native, Peer::AnyKey) => {
-                self.dial(now, remote, Target::AnyKey, options.alpns, deadline)
-            }
-            (WireVersion::Qotp, Peer::QotpKey(key)) => self.dial_qotp(now, remote, Some(key), deadline),
-            (WireVersion::Qotp, Peer::AnyKey) => self.dial_qotp(now, remote, None, deadline),
+        match (options.wire, peer) {
+            (WireVersion::Native, Peer::Key(key)) => self.dial(now, Target::Key(key), options, deadline),
+            (WireVersion::Native, Peer::Unknown) => self.dial(now, Target::Unknown, options, deadline),
+            (WireVersion::Native, Peer::AnyKey) => self.dial(now, Target::AnyKey, options, deadline),
+            (WireVersion::Qotp, Peer::QotpKey(key)) => self.dial_qotp(now, Some(key), &options, deadline),
+            (WireVersion::Qotp, Peer::AnyKey) => self.dial_qotp(now, None, &options, deadline),
             (WireVersion::Native, Peer::QotpKey(_)) | (WireVersion::Qotp, Peer::Key(_) | Peer::Unknown) => {
                 Err(ConnectError::Wire)
             }
-        };
-        let handle = dialled?;
-        if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
-            connection.leave_from(options.local.towards(&remote));
         }
-        Ok(handle)
+    }
+
+    /// Says under which addresses this endpoint receives, so that no dial is sent there; of more than 64 the first. One with
+    /// an unspecified IP address stands for the loopback addresses.
+    ///
+    /// What leads back here is never the peer, and dials of one's own addresses are what wrong entries in directories make.
+    /// With [`Config::allow_self`](crate::Config::allow_self) they are dialled all the same.
+    pub fn set_own_addresses(&mut self, addresses: &[SocketAddr]) {
+        let own = addresses.iter().take(MAX_OWN_ADDRESSES);
+        self.shared.own_addresses = own.copied().collect();
     }
 
     fn dial(
         &mut self,
         now: Instant,
-        remote: TransportAddr,
         target: Target,
-        alpns: Vec<Vec<u8>>,
+        options: ConnectOptions,
         deadline: Instant,
     ) -> Result<ConnectionHandle, ConnectError> {
-        check_alpns(&alpns)?;
+        check_alpns(&options.alpns)?;
         if matches!(target, Target::Key(key) if key == *self.public_key()) && !self.shared.config.allow_self {
             return Err(ConnectError::OwnKey);
         }
         self.has_room()?;
-        let dialling = Dialling::new(now, target, alpns, deadline);
+        let fanout = self.ways(now, &options).ok_or(ConnectError::Address)?;
+        let dialling = Dialling::new(now, target, options.alpns, deadline, fanout);
         let (handle, id) = (self.slots.vacant(), self.shared.ids.fresh(&mut self.shared.rng));
-        let connection = Connection::dial(&mut self.shared, now, handle, id, remote, dialling)
-            .ok_or(ConnectError::OverBudget)?;
+        let connection =
+            Connection::dial(&mut self.shared, now, handle, id, dialling).ok_or(ConnectError::OverBudget)?;
         self.shared.ids.insert(id, handle.slot);
         self.start(connection);
         Ok(handle)
     }
 
+    /// The addresses that a dial may try, the best first; `None` if there is none.
+    fn ways(&mut self, now: Instant, options: &ConnectOptions) -> Option<Fanout> {
+        let Shared { config, own_addresses, rations, .. } = &mut self.shared;
+        let canonical = |way: Tuple| {
+            let remote = way.remote.canonical();
+            Tuple { local: way.local.towards(&remote), remote }
+        };
+        let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
+        let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
+        let first = Tuple { local: options.local, remote: options.remote };
+        let named = core::iter::once(first).chain(options.others.iter().copied());
+        let named = named.map(canonical).filter(possible).map(Guess::vouched);
+        let found = options.guesses.iter().copied().take(MAX_WAYS).map(canonical);
+        let found = found.filter(possible).filter(|to| is_public(&to.remote));
+        let found = found.map(|to| Guess { to, copies: rations.grant(now, &to.remote) });
+        let mut ways = named.chain(found).filter(|guess| guess.copies > 0);
+        Some(Fanout::new(ways.next()?, ways))
+    }
+
     fn dial_qotp(
         &mut self,
         now: Instant,
-        remote: TransportAddr,
         key: Option<QotpPublicKey>,
+        options: &ConnectOptions,
         deadline: Instant,
     ) -> Result<ConnectionHandle, ConnectError> {
+        let remote = options.remote.canonical();
+        if !options.others.is_empty() || !options.guesses.is_empty() {
+            return Err(ConnectError::OneAddress);
+        }
+        if !remote.is_sendable() {
+            return Err(ConnectError::Address);
+        }
         // Both ends would have the one id, and this endpoint cannot tell them apart.
         if key.is_some_and(|key| key == *self.qotp_public_key()) {
             return Err(ConnectError::OwnKey);
         }
         let dial = self.fresh_qotp_dial(now, key, deadline);
-        self.dial_qotp_with(now, remote, dial)
+        let handle = self.dial_qotp_with(now, remote, dial)?;
+        if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
+            connection.leave_from(options.local.towards(&remote));
+        }
+        Ok(handle)
     }
 
     pub(super) fn dial_qotp_with(
@@ -204,8 +272,8 @@ mod tests {
     fn path_a_dial_keeps_to_the_socket_that_it_names() {
         let ip = "192.0.2.1".parse().unwrap();
         for mut options in [
-            ConnectOptions::new(core::net::SocketAddr::new(ip, 9), b"test"),
-            ConnectOptions::qotp(core::net::SocketAddr::new(ip, 9)),
+            ConnectOptions::new(SocketAddr::new(ip, 9), b"test"),
+            ConnectOptions::qotp(SocketAddr::new(ip, 9)),
         ] {
             let mut endpoint = Endpoint::new(Config::default(), Identity::from_secret([1; 32]), [1; 32]);
             options.local = LocalAddr { socket: 3, ip: Some(ip) };

@@ -28,6 +28,7 @@ use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
 use crate::path::addr::{Arrival, TrainLimit, Transmit};
+use crate::remote::rations::Rations;
 use crate::rng::Rng;
 use crate::shared::{Shared, reset_key};
 use crate::stats::{Disposition, DropReason, EndpointStats};
@@ -89,6 +90,8 @@ impl Endpoint {
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
+            rations: Rations::default(),
+            own_addresses: Vec::new(),
             ids: Ids::new(ids, config.shard),
             reset_key: reset_key(&identity, config.shard),
             config,

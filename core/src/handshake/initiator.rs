@@ -12,14 +12,11 @@ use crate::crypto::noise::{
 };
 use crate::crypto::{PublicKey, Secret};
 use crate::id::ConnectionId;
+use crate::path::addr::Tuple;
+use crate::remote::fanout::Fanout;
 use crate::time::{Duration, Instant};
 use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
 
-/// First wait for a reply: twice the round trip of most of the internet. With the doubling below, a dial of 5 s sends at
-/// most 7 copies.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The wait doubles up to this.
-const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
 const MAX_TRIES: u32 = 64;
 
@@ -69,12 +66,12 @@ pub(crate) struct Dialling {
     pub(crate) alpns: Vec<Vec<u8>>,
     /// When the dial fails.
     pub(crate) deadline: Instant,
+    fanout: Fanout,
     flight: Flight,
     tries: u32,
     tries_since: Instant,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives in a box already")]
 enum Flight {
     /// The Init is made when it is first asked for, so that it can carry what was written meanwhile.
     Unsent,
@@ -84,10 +81,6 @@ enum Flight {
 struct Sent {
     noise: InitiatorSent,
     datagram: Box<[u8]>,
-    first: Instant,
-    copies: u32,
-    wait: Duration,
-    next: Instant,
 }
 
 impl fmt::Debug for Dialling {
@@ -100,8 +93,19 @@ impl fmt::Debug for Dialling {
 }
 
 impl Dialling {
-    pub(crate) const fn new(now: Instant, target: Target, alpns: Vec<Vec<u8>>, deadline: Instant) -> Self {
-        Self { target, alpns, deadline, flight: Flight::Unsent, tries: 0, tries_since: now }
+    pub(crate) const fn new(
+        now: Instant,
+        target: Target,
+        alpns: Vec<Vec<u8>>,
+        deadline: Instant,
+        fanout: Fanout,
+    ) -> Self {
+        Self { target, alpns, deadline, fanout, flight: Flight::Unsent, tries: 0, tries_since: now }
+    }
+
+    /// The addresses dialled.
+    pub(crate) const fn fanout(&self) -> &Fanout {
+        &self.fanout
     }
 
     /// Whether the Init has yet to be made.
@@ -134,38 +138,31 @@ impl Dialling {
         datagram.extend_from_slice(initiator.ephemeral());
         datagram.extend_from_slice(&no_token);
         let noise = initiator.write_message_1(party, payload, &mut datagram)?;
-        let datagram = datagram.into_boxed_slice();
-        self.flight =
-            Flight::Sent(Sent { noise, datagram, first: now, copies: 0, wait: FIRST_WAIT, next: now });
+        self.flight = Flight::Sent(Sent { noise, datagram: datagram.into_boxed_slice() });
+        self.fanout.begin(now);
         Ok(())
     }
 
-    /// A copy of the Init, if one is due.
-    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<&[u8]> {
-        let Flight::Sent(sent) = &mut self.flight else { return None };
-        if sent.next > now {
-            return None;
-        }
-        sent.copies += 1;
-        sent.next = now + sent.wait;
-        sent.wait = (sent.wait * 2).min(MAX_WAIT);
-        Some(&sent.datagram)
+    /// A copy of the Init, and where it is to go, if one is due.
+    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<(&[u8], Tuple)> {
+        let Flight::Sent(sent) = &self.flight else { return None };
+        let to = self.fanout.copy_due(now)?;
+        Some((&sent.datagram, to))
     }
 
-    /// The network has changed: the next copy goes at once, and the waits begin anew. Says whether there is anything to send.
+    /// The network has changed: the next copies go at once, and the waits begin anew. Says whether there is anything to send.
     pub(crate) fn hurry(&mut self, now: Instant) -> bool {
-        let Flight::Sent(sent) = &mut self.flight else { return false };
-        sent.next = sent.next.min(now);
-        sent.wait = FIRST_WAIT;
-        true
+        self.fanout.hurry(now);
+        matches!(self.flight, Flight::Sent(_))
     }
 
     /// When the next copy or the end is due.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        match &self.flight {
-            Flight::Unsent => Some(self.deadline),
-            Flight::Sent(sent) => Some(sent.next.min(self.deadline)),
-        }
+        let copy = match &self.flight {
+            Flight::Unsent => None,
+            Flight::Sent(_) => self.fanout.deadline(),
+        };
+        Some(copy.map_or(self.deadline, |copy| copy.min(self.deadline)))
     }
 
     /// Tries a reply (the message behind its header). The state stays as it was if it does not open.
@@ -194,13 +191,5 @@ impl Dialling {
             return None;
         }
         sent.noise.read_message_2(party, message).ok()
-    }
-
-    /// The round trip, if a single copy was sent (Karn: with several it is unknown which one was answered).
-    pub(crate) fn round_trip(&self, now: Instant) -> Option<Duration> {
-        match &self.flight {
-            Flight::Sent(sent) if sent.copies == 1 => Some(now - sent.first),
-            Flight::Unsent | Flight::Sent(_) => None,
-        }
     }
 }

@@ -181,7 +181,7 @@ impl Paths {
 
     /// The paths that are over and still read from.
     pub(crate) fn closed(&self) -> SlotSet {
-        self.more.as_ref().map_or(SlotSet::default(), |more| more.closed)
+        self.more.as_ref().map_or_else(SlotSet::default, |more| more.closed)
     }
 
     /// The paths that carry data now.

@@ -61,7 +61,7 @@ struct Scripted {
 
 impl CustomTransport for Scripted {
     fn profile(&self) -> TransportProfile {
-        self.max_datagram.map_or(profile(), TransportProfile::new)
+        self.max_datagram.map_or_else(profile, TransportProfile::new)
     }
 
     fn try_send(&mut self, _to: &CustomAddr, datagram: &[u8], _ecn: Option<Ecn>) -> io::Result<()> {

@@ -116,7 +116,7 @@ impl Duo {
     pub(crate) fn events(&mut self, side: Side) -> Vec<PathEvent> {
         let mut cursor = self.cursors[side as usize].clone();
         let events =
-            self.on(side, |connection| std::iter::from_fn(|| connection.path_events(&mut cursor)).collect());
+            self.on(side, |connection| core::iter::from_fn(|| connection.path_events(&mut cursor)).collect());
         self.cursors[side as usize] = cursor;
         events
     }

@@ -24,6 +24,7 @@ mod network;
 mod optimistic;
 mod packets;
 mod path_cids;
+mod path_dial;
 mod path_events;
 mod path_limiter;
 mod path_move;

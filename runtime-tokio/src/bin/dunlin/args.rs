@@ -121,9 +121,10 @@ pub(crate) struct RecvArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SendArgs {
-    /// Address and port of the receiver
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) to: Remote,
+    /// Address and port of the receiver; may be given several times if it has several addresses: the first to answer is
+    /// used
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub(crate) to: Vec<Remote>,
     /// The receiver's public key, which it prints; may be left out in QOTP
     #[arg(long, value_name = "PUBKEY")]
     pub(crate) peer: Option<String>,
@@ -175,9 +176,9 @@ pub(crate) struct PerfServerArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PerfClientArgs {
-    /// Address and port of the server
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) to: Remote,
+    /// Address and port of the server; may be given several times if it has several addresses: the first to answer is used
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub(crate) to: Vec<Remote>,
     /// The server's public key, which it prints; may be left out in QOTP
     #[arg(long, value_name = "PUBKEY")]
     pub(crate) peer: Option<String>,
@@ -284,6 +285,11 @@ impl Remote {
     /// As it was given.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// All of them, for messages about the one peer that they lead to.
+    pub(crate) fn names(all: &[Self]) -> String {
+        all.iter().map(Self::as_str).collect::<Vec<_>>().join(" or ")
     }
 }
 

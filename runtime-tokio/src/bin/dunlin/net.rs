@@ -7,9 +7,9 @@ use std::sync::Once;
 
 use dunlin_tokio::dunlin_udp::{self, BindOptions};
 use dunlin_tokio::{
-    AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, Connecting, Connection,
-    ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, SocketGroup, Suite,
-    TransportError, WireVersion,
+    AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, ConnectOptions, Connecting,
+    Connection, ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, SocketGroup,
+    Suite, TransportError, WireVersion,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -36,7 +36,7 @@ const WHO_IS_THERE: Duration = Duration::from_millis(1500);
 /// How long a dial lasts.
 const DIAL: Duration = Duration::from_secs(5);
 
-/// Addresses of a name that are dialled at once, at most.
+/// Addresses of a name that are dialled, at most.
 const MAX_ADDRESSES: usize = 4;
 
 /// Why one side closes a connection or refuses one.
@@ -155,30 +155,44 @@ pub(crate) async fn shut(endpoint: Endpoint, code: u32, reason: &str) {
     let _ = timeout(CLOSING, endpoint.wait_idle()).await;
 }
 
-/// The addresses of `to`.
-async fn resolve(to: &Remote) -> Result<Vec<SocketAddr>, Failure> {
-    let found = tokio::net::lookup_host(to.as_str()).await;
-    let mut addresses: Vec<SocketAddr> = found
-        .map_err(|error| Failure::failed(format!("cannot find {}: {error}; check the name", to.as_str())))?
-        .collect();
-    addresses.truncate(MAX_ADDRESSES);
-    if addresses.is_empty() {
-        return Err(Failure::failed(format!("{} has no address: check the name", to.as_str())));
+/// The addresses of one peer: those of every name in `to`.
+async fn resolve(to: &[Remote]) -> Result<Vec<SocketAddr>, Failure> {
+    let mut addresses = Vec::new();
+    let mut failed = None;
+    for name in to {
+        match tokio::net::lookup_host(name.as_str()).await {
+            Ok(found) => addresses.extend(found.take(MAX_ADDRESSES)),
+            Err(error) => {
+                let text = format!("cannot find {}: {error}; check the name", name.as_str());
+                if let Some(earlier) = failed.replace(text) {
+                    warn(earlier);
+                }
+            }
+        }
     }
-    Ok(addresses)
+    match failed {
+        Some(failed) if addresses.is_empty() => Err(Failure::failed(failed)),
+        None if addresses.is_empty() => {
+            Err(Failure::failed(format!("{} has no address: check the name", Remote::names(to))))
+        }
+        failed => {
+            failed.into_iter().for_each(warn);
+            Ok(addresses)
+        }
+    }
 }
 
-/// Dials `target` at `to`. It takes at most [`DIAL`].
+/// Dials `target` at all addresses of `to`. It takes at most [`DIAL`].
 pub(crate) async fn dial(
     endpoint: &Endpoint,
-    to: &Remote,
+    to: &[Remote],
     target: Target,
     alpn: &[u8],
 ) -> Result<Connection, Failure> {
-    let addresses = resolve(to).await?;
+    let (addresses, name) = (resolve(to).await?, Remote::names(to));
     match target {
-        Target::Native(peer) => dial_native(endpoint, to.as_str(), &addresses, peer, alpn).await,
-        Target::Qotp(peer) => dial_qotp(endpoint, to.as_str(), &addresses, peer).await,
+        Target::Native(peer) => dial_native(endpoint, &name, &addresses, peer, alpn).await,
+        Target::Qotp(peer) => dial_qotp(endpoint, &name, &addresses, peer).await,
     }
 }
 
@@ -210,8 +224,9 @@ async fn dial_native(
     peer: PublicKey,
     alpn: &[u8],
 ) -> Result<Connection, Failure> {
+    let dialled = endpoint.connect_with(Peer::Key(peer), to_all(addresses, alpn));
     let mut answer =
-        pin!(first_answer(addresses, |address| endpoint.connect(address, Peer::Key(peer), alpn)));
+        pin!(dialled.map_err(|error| Failure::failed(format!("cannot connect to {name}: {error}")))?);
     let mut who = pin!(async {
         sleep(WHO_IS_THERE).await;
         who_is_there(addresses, alpn).await
@@ -255,7 +270,13 @@ enum Found {
     Key(PublicKey),
 }
 
-/// The connection over the first address that answers.
+/// One dial of all these addresses, at least one.
+fn to_all(addresses: &[SocketAddr], alpn: &[u8]) -> ConnectOptions {
+    let first = ConnectOptions::new(addresses[0], alpn);
+    addresses[1..].iter().fold(first, |options, other| options.also(*other))
+}
+
+/// The connection over the first address that answers in QOTP, which takes a dial for each.
 async fn first_answer(
     addresses: &[SocketAddr],
     connect: impl Fn(SocketAddr) -> Result<Connecting, ConnectError>,
@@ -286,26 +307,16 @@ async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
     let endpoint = throwaway()
         .and_then(|identity| dialler(ONE_SHARD, config(alpn, 1200, AeadPolicy::Auto), identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };
-    let mut dials = JoinSet::new();
-    for address in addresses {
-        if let Ok(connecting) = endpoint.connect(*address, Peer::Unknown, alpn) {
-            dials.spawn(connecting.peer_key());
-        }
-    }
-    let mut found = Found::Nobody;
-    while let Some(dialled) = dials.join_next().await {
-        match dialled {
-            Ok(Ok(candidate)) => {
-                found = Found::Key(*candidate.key());
-                break;
-            }
-            Ok(Err(ConnectionError::Closed(
-                CloseReason::Refused { .. } | CloseReason::PeerTransport(_) | CloseReason::Peer { .. },
-            ))) => found = Found::Unwilling,
-            _ => {}
-        }
-    }
-    drop(dials);
+    let Ok(dial) = endpoint.connect_with(Peer::Unknown, to_all(addresses, alpn)) else {
+        return Found::Nobody;
+    };
+    let found = match dial.peer_key().await {
+        Ok(candidate) => Found::Key(*candidate.key()),
+        Err(ConnectionError::Closed(
+            CloseReason::Refused { .. } | CloseReason::PeerTransport(_) | CloseReason::Peer { .. },
+        )) => Found::Unwilling,
+        Err(_) => Found::Nobody,
+    };
     shut(endpoint, code::DONE, "").await;
     found
 }

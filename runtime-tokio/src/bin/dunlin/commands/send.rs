@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use dunlin_tokio::Connection;
 
-use crate::args::{Aead, SendArgs};
+use crate::args::{Aead, Remote, SendArgs};
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     };
     let above = show.clone();
     let moves = Moves::watch(slice::from_ref(&connection), move |line| above.note(line));
-    let report = transfer_over(&connection, args.to.as_str(), source, &show).await;
+    let report = transfer_over(&connection, &Remote::names(&args.to), source, &show).await;
     match &report.outcome {
         Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
         Err(_) => close_failed(&connection, &report).await,

@@ -9,7 +9,7 @@ use dunlin_tokio::{Connection, Endpoint};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{Mode, PerfClientArgs};
+use crate::args::{Mode, PerfClientArgs, Remote};
 use crate::failure::{Failure, Reported};
 use crate::keylog::KeyLogFile;
 use crate::moves::Moves;
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
     let endpoint = net::dialler(args.shards, config, net::throwaway()?, keylog)?;
     speaks.equip(&endpoint);
-    let name = args.to.as_str();
+    let name = &Remote::names(&args.to);
     let connections = tokio::select! {
         connections = dial_all(&endpoint, &args, target) => connections?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),

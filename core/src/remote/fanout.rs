@@ -1,0 +1,175 @@
+//! The first flight of a dial: which of the peer's addresses get a copy of the Init, and when (docs/PROTOCOL.md, "The first
+//! flight").
+
+use alloc::vec::Vec;
+
+use crate::path::addr::Tuple;
+use crate::time::{Duration, Instant};
+
+/// Addresses that get their first copy at once.
+const BURST: usize = 8;
+/// One more address gets its first copy after each of these: so many dials at once are no flood, and an address far down
+/// the list is not kept waiting for longer than a round trip.
+const STAGGER: Duration = Duration::from_millis(25);
+/// Addresses of a dial; of more, the best.
+pub(crate) const MAX_WAYS: usize = 32;
+/// Copies that an address gets which nobody vouches for.
+pub(crate) const UNVOUCHED_COPIES: u32 = 3;
+/// First wait for a reply: twice the round trip of most of the internet. With the doubling below, a dial of 5 s sends at
+/// most 7 copies to an address.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The wait doubles up to this.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// An address to dial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Guess {
+    pub(crate) to: Tuple,
+    /// The most copies that it may get.
+    pub(crate) copies: u32,
+}
+
+impl Guess {
+    /// One that the application has named, or at which the peer was met before: as many copies as the dial has time for.
+    pub(crate) const fn vouched(to: Tuple) -> Self {
+        Self { to, copies: u32::MAX }
+    }
+}
+
+/// The addresses of a dial, the best first, and what each has had.
+#[derive(Clone, Debug)]
+pub(crate) struct Fanout {
+    /// At least one, and no address twice.
+    ways: Vec<Way>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    to: Tuple,
+    /// Copies that it may get yet, and has had.
+    left: u32,
+    sent: u32,
+    first: Instant,
+    wait: Duration,
+    next: Instant,
+    /// A reply came from there.
+    answered: bool,
+}
+
+impl Way {
+    const fn new(guess: Guess) -> Self {
+        let Guess { to, copies } = guess;
+        let (first, next) = (Instant::ZERO, Instant::ZERO);
+        Self { to, left: copies, sent: 0, first, wait: FIRST_WAIT, next, answered: false }
+    }
+}
+
+impl Fanout {
+    /// A dial of `first`, and of the `others` after it. Of several guesses at one address the first counts.
+    pub(crate) fn new(first: Guess, others: impl IntoIterator<Item = Guess>) -> Self {
+        let mut ways = alloc::vec![Way::new(first)];
+        for guess in others {
+            if ways.len() < MAX_WAYS && ways.iter().all(|way| way.to.remote != guess.to.remote) {
+                ways.push(Way::new(guess));
+            }
+        }
+        Self { ways }
+    }
+
+    /// The address to begin with.
+    pub(crate) fn best(&self) -> Tuple {
+        self.ways[0].to
+    }
+
+    /// Whether there are several addresses.
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.ways.len() > 1
+    }
+
+    /// The Init is made, and its first copy due.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.ways.iter_mut().zip(starts(now)).for_each(|(way, start)| way.next = start);
+    }
+
+    /// Where a copy of the Init is to go now, if it is time for one.
+    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<Tuple> {
+        let way = self.ways.iter_mut().filter(|way| way.left > 0).min_by_key(|way| way.next)?;
+        if way.next > now {
+            return None;
+        }
+        if way.sent == 0 {
+            way.first = now;
+        }
+        way.sent += 1;
+        way.left -= 1;
+        way.next = now + way.wait;
+        way.wait = (way.wait * 2).min(MAX_WAIT);
+        Some(way.to)
+    }
+
+    /// When the next copy is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.ways.iter().filter(|way| way.left > 0).map(|way| way.next).min()
+    }
+
+    /// The network has changed: the addresses' next copies go as the first ones did, and the waits begin anew.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        let open = self.ways.iter_mut().filter(|way| way.left > 0);
+        for (way, start) in open.zip(starts(now)) {
+            way.next = way.next.min(start);
+            way.wait = FIRST_WAIT;
+        }
+        self.forget_own();
+    }
+
+    /// Our own addresses may be gone: the system is to choose.
+    pub(crate) fn forget_own(&mut self) {
+        self.ways.iter_mut().for_each(|way| way.to.local.ip = None);
+    }
+
+    /// A reply that opened came with these ends. Says whether the Init was sent there; if so, these are what is known of it
+    /// from now on.
+    pub(crate) fn on_answer(&mut self, ends: &Tuple) -> bool {
+        let Some(way) = self.ways.iter_mut().find(|way| way.to.remote == ends.remote) else { return false };
+        way.to = *ends;
+        way.answered = true;
+        true
+    }
+
+    /// The round trip of the reply that came with these ends, if it is known which copy it answers (Karn): the one that
+    /// went there, or the only one.
+    pub(crate) fn round_trip(&self, now: Instant, ends: &Tuple) -> Option<Duration> {
+        let asked = self.ways.iter().find(|way| way.to.remote == ends.remote);
+        let (way, copies) = match asked {
+            Some(way) => (way, way.sent),
+            None => (&self.ways[0], self.ways.iter().map(|way| way.sent).sum()),
+        };
+        (copies == 1 && way.sent == 1).then(|| now - way.first)
+    }
+
+    /// The next address behind `last`, in turn, from which the Init was answered.
+    pub(crate) fn next_answered(&self, last: &Tuple) -> Option<Tuple> {
+        let place = self.ways.iter().position(|way| way.to.remote == last.remote).unwrap_or(0);
+        let (sooner, later) = self.ways.split_at((place + 1).min(self.ways.len()));
+        let next = later.iter().chain(sooner).find(|way| way.answered && way.to.remote != last.remote);
+        next.map(|way| way.to)
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) const fn heap_bytes(&self) -> usize {
+        self.ways.capacity() * size_of::<Way>()
+    }
+
+    /// Whether the Init was answered from there.
+    pub(crate) fn has_answered(&self, ends: &Tuple) -> bool {
+        self.ways.iter().any(|way| way.answered && way.to.remote == ends.remote)
+    }
+}
+
+/// When each of the addresses that get a copy gets it.
+fn starts(now: Instant) -> impl Iterator<Item = Instant> {
+    core::iter::repeat_n(now, BURST - 1).chain((0..).map(move |late| now + STAGGER * late))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! How often addresses are dialled that nobody vouches for: whoever puts a stranger's address into a directory shall not
+//! be able to have it flooded by all who look there (docs/PROTOCOL.md, "The first flight").
+
+use alloc::collections::VecDeque;
+
+use crate::path::addr::TransportAddr;
+use crate::time::{Duration, Instant};
+
+use super::fanout::UNVOUCHED_COPIES;
+
+/// Dials in [`PERIOD`] that may send to an address: 6 copies.
+const DIALS: usize = 2;
+/// A minute, and the time from the first address of a dial to the last copy for its last one.
+const PERIOD: Duration = Duration::from_secs(62);
+/// Grants that are remembered; with so many there are no more until the oldest is a minute old.
+const MAX_GRANTS: usize = 512;
+
+/// The copies granted in the last minute, over all dials of an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Rations {
+    /// The oldest first; each for [`UNVOUCHED_COPIES`].
+    grants: VecDeque<(Instant, TransportAddr)>,
+}
+
+impl Rations {
+    /// How many copies a dial may send to `addr`, at which the peer was never met. They count as sent.
+    pub(crate) fn grant(&mut self, now: Instant, addr: &TransportAddr) -> u32 {
+        while self.grants.front().is_some_and(|(at, _)| now - *at >= PERIOD) {
+            self.grants.pop_front();
+        }
+        let before = self.grants.iter().filter(|(_, granted)| granted == addr).count();
+        if before >= DIALS || self.grants.len() >= MAX_GRANTS {
+            return 0;
+        }
+        self.grants.push_back((now, *addr));
+        UNVOUCHED_COPIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(n: u16) -> TransportAddr {
+        TransportAddr::Ip(([192, 0, 2, 1], n).into())
+    }
+
+    const fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn path_two_dials_a_minute_reach_an_address() {
+        let mut rations = Rations::default();
+        assert_eq!([0, 1, 2, 61].map(|seconds| rations.grant(at(seconds), &addr(1))), [3, 3, 0, 0]);
+        assert_eq!(rations.grant(at(61), &addr(2)), 3, "another address");
+        assert_eq!([62, 62, 63].map(|seconds| rations.grant(at(seconds), &addr(1))), [3, 0, 3]);
+    }
+
+    #[test]
+    fn path_what_is_remembered_of_dials_is_bounded() {
+        let mut rations = Rations::default();
+        let granted = (0..2000).map(|n| rations.grant(at(0), &addr(n))).filter(|copies| *copies > 0).count();
+        assert_eq!((granted, rations.grants.len()), (512, 512));
+        assert_eq!(rations.grant(at(62), &addr(1999)), 3);
+        assert_eq!(rations.grants.len(), 1);
+    }
+}
