@@ -201,7 +201,9 @@ impl Account {
             (spare(self.available(), self.limit), spare(budget.available(), budget.limit))
         };
         let room = own.min(shared);
-        let credit = wish.min(self.credit.max(self.received).saturating_add(room)).max(self.credit);
+        // What is overdrawn comes back; credit never would.
+        let held = self.credit.max(self.received.saturating_sub(self.overdraft));
+        let credit = wish.min(held.saturating_add(room)).max(self.credit);
         let before = self.used();
         self.credit = credit;
         let growth = self.used() - before;

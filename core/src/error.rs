@@ -12,8 +12,8 @@ pub enum ConnectError {
     /// Nothing can be sent to that address, or to any of those, or it is one of our own. Or it was a guess that may not be
     /// tried ([`ConnectOptions::guesses`](crate::ConnectOptions::guesses)).
     #[error(
-        "no packet can be sent to that address: it needs a port, must be neither unspecified, multicast nor broadcast, and \
-         not this endpoint's own"
+        "no packet can be sent to that address: it needs a port, and a scope if it is link-local, and must be neither \
+         unspecified, multicast, broadcast nor this endpoint's own"
     )]
     Address,
     /// QOTP dials one address at a time.

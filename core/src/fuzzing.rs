@@ -80,6 +80,8 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::RetireConnectionId(sequence) => Control::RetireConnectionId(sequence),
         Frame::PathChallenge(data) => Control::PathChallenge(data),
         Frame::PathResponse(data) => Control::PathResponse(data),
+        Frame::PathStatus(change) => Control::PathStatus(change),
+        Frame::PathAbandon(abandon) => Control::PathAbandon(abandon),
         Frame::Padding => return out.push(0),
         Frame::Reserved => return put_reserved(out, 7),
         Frame::Ack(ack) => {

@@ -59,9 +59,13 @@ pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
 pub use inspect::{Inspected, Inspector, Payload, Sequence};
 pub use key_log::{KeyLogEntry, KeyLogError};
-pub use path::addr::{Arrival, Ecn, LocalAddr, TrainLimit, Transmit, TransportAddr, Tuple};
+pub use path::addr::{
+    Arrival, CustomAddr, CustomAddrTooLong, Ecn, LocalAddr, ParseAddrError, PathKind, PeerRef, RelayId,
+    TrainLimit, Transmit, TransportAddr, TransportId, Tuple,
+};
 pub use path::ecn::{EcnFailure, EcnState, EcnStats};
 pub use path::events::{PathCursor, PathEvent, PathLog};
+pub use path::mapped::AddrMap;
 pub use path::stats::PathStats;
 pub use recovery::rtt::Rtt;
 pub use shard::Shard;

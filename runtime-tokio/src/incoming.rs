@@ -3,7 +3,6 @@
 use core::fmt;
 use std::sync::Arc;
 
-use core::net::SocketAddr;
 use dunlin_core::{AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, TransportAddr, WireVersion};
 
 use crate::connecting::Connecting;
@@ -21,7 +20,7 @@ use crate::state::{Locked, Phase, Shared};
 pub struct Incoming {
     shared: Arc<Shared>,
     handle: ConnectionHandle,
-    remote: SocketAddr,
+    remote: TransportAddr,
     identity: IncomingIdentity,
     alpns: Vec<Vec<u8>>,
     decided: bool,
@@ -42,10 +41,7 @@ impl Incoming {
         loop {
             let handle = locked.next_incoming()?;
             let Some(attempt) = locked.engine.incoming(handle) else { continue };
-            let (Some(TransportAddr::Ip(remote)), Some(identity)) = (attempt.remote(), attempt.identity())
-            else {
-                continue;
-            };
+            let (Some(remote), Some(identity)) = (attempt.remote(), attempt.identity()) else { continue };
             let alpns = attempt.alpns().map(<[u8]>::to_vec).collect();
             return Some(Self {
                 shared: Arc::clone(shared),
@@ -69,7 +65,7 @@ impl Incoming {
 
     /// The address from which the attempt came. Anybody can write any address there: it is not validated.
     #[must_use]
-    pub const fn remote(&self) -> SocketAddr {
+    pub const fn remote(&self) -> TransportAddr {
         self.remote
     }
 

@@ -35,6 +35,22 @@ fn charges_of_any_size_are_refused_without_overflow() {
     budget.check(0);
 }
 
+#[test]
+fn what_is_overdrawn_never_becomes_credit() {
+    let (limit, mut budget) = (100 << 10, Budget::new(1 << 30));
+    let mut account = Account::new(limit);
+    let credit = account.reserve_credit(&mut budget, 40 << 10) as usize;
+    account.charge_received(&mut budget, limit).unwrap();
+    account.charge_readable(&mut budget, 16 << 10).unwrap();
+    assert_eq!(account.used(), limit + (16 << 10));
+    let credit = account.reserve_credit(&mut budget, 1 << 20) as usize - credit;
+    assert!(credit <= limit - (40 << 10), "{credit} more");
+    account.release_received(&mut budget, limit + (16 << 10));
+    assert_eq!(account.used(), limit);
+    account.close(&mut budget);
+    budget.check(0);
+}
+
 proptest! {
     #[test]
     fn the_budget_is_the_sum_of_its_accounts(

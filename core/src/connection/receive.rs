@@ -246,7 +246,10 @@ impl Connection {
             }
             Frame::Datagram(data) => self.on_datagram(cx, data)?,
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
-            Frame::Hello(_) => return Err(TransportError::Protocol.into()),
+            // There is but one path, and nothing of the kind was agreed on.
+            Frame::PathStatus(_) | Frame::PathAbandon(_) | Frame::Hello(_) => {
+                return Err(TransportError::Protocol.into());
+            }
         }
         Ok(())
     }

@@ -53,6 +53,7 @@ pub struct ConnectOptions {
     /// Where to: the best address.
     pub remote: TransportAddr,
     /// Through which socket, and from which of its addresses. Default: socket 0, and the address that the system chooses.
+    /// Without meaning where `remote` is no IP address.
     pub local: LocalAddr,
     /// Further addresses of the same peer, the better ones first, each with the socket to use.
     pub others: Vec<Tuple>,
@@ -174,7 +175,10 @@ impl Endpoint {
     /// The addresses that a dial may try, the best first; `None` if there is none.
     fn ways(&mut self, now: Instant, options: &ConnectOptions) -> Option<Fanout> {
         let Shared { config, own_addresses, rations, .. } = &mut self.shared;
-        let canonical = |way: Tuple| Tuple { remote: way.remote.canonical(), ..way };
+        let canonical = |way: Tuple| {
+            let remote = way.remote.canonical();
+            Tuple { local: way.local.towards(&remote), remote }
+        };
         let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
         let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
         let first = Tuple { local: options.local, remote: options.remote };
@@ -208,7 +212,7 @@ impl Endpoint {
         let dial = self.fresh_qotp_dial(now, key, deadline);
         let handle = self.dial_qotp_with(now, remote, dial)?;
         if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
-            connection.leave_from(options.local);
+            connection.leave_from(options.local.towards(&remote));
         }
         Ok(handle)
     }

@@ -154,7 +154,7 @@ impl Endpoint {
     /// A datagram came. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, arrival: Arrival, datagram: &mut [u8]) -> Disposition {
         let now = self.shared.advance(now);
-        let arrival = Arrival { remote: arrival.remote.canonical(), ..arrival };
+        let arrival = arrival.canonical();
         self.shared.stats.datagrams_received += 1;
         self.shared.stats.bytes_received += datagram.len() as u64;
         let disposition = self.route(now, &arrival, datagram);

@@ -5,7 +5,9 @@ use core::fmt::{self, Write};
 
 use crate::id::Direction;
 use crate::key_log::Hex;
-use crate::wire::frame::{Ack, Close, CloseKind, Frame, FrameError, Frames, NewConnectionId};
+use crate::wire::frame::{
+    Abandon, Ack, Close, CloseKind, Frame, FrameError, Frames, NewConnectionId, PathStatus, StatusChange,
+};
 use crate::wire::params::{EarlyOutcome, Hello};
 
 /// Appends the frames of `payload` to `out`, with commas between them.
@@ -55,6 +57,20 @@ fn write_frame(frame: &Frame<'_>, out: &mut String) -> fmt::Result {
         Frame::RetireConnectionId(sequence) => write!(out, "RETIRE_CONNECTION_ID {sequence}"),
         Frame::PathChallenge(data) => write!(out, "PATH_CHALLENGE {}", Hex(data)),
         Frame::PathResponse(data) => write!(out, "PATH_RESPONSE {}", Hex(data)),
+        Frame::PathStatus(StatusChange { path, generation, sequence, status }) => {
+            let status = match status {
+                PathStatus::Available => "available",
+                PathStatus::Backup => "backup",
+            };
+            write!(
+                out,
+                "PATH_STATUS path {} generation {generation} sequence {sequence} {status}",
+                path.get()
+            )
+        }
+        Frame::PathAbandon(Abandon { path, generation, code }) => {
+            write!(out, "PATH_ABANDON path {} generation {generation} code {code}", path.get())
+        }
         Frame::Close(close) => write_close(close, out),
         Frame::Hello(values) => write_hello(values, out),
         Frame::Datagram(data) => write!(out, "DATAGRAM length {}", data.len()),
@@ -112,4 +128,21 @@ fn write_hello(values: &[u8], out: &mut String) -> fmt::Result {
         params.max_streams_uni,
         params.max_idle_timeout.as_millis()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_frames_are_told_in_words() {
+        let mut out = String::new();
+        describe(&[0x21, 0, 0, 1, 0x22, 3, 1, 5, 0x23, 63, 2, 0x40, 0xff], &mut out);
+        let expected = [
+            "PATH_STATUS path 0 generation 0 sequence 1 available",
+            "PATH_STATUS path 3 generation 1 sequence 5 backup",
+            "PATH_ABANDON path 63 generation 2 code 255",
+        ];
+        assert_eq!(out, expected.join(", "));
+    }
 }

@@ -1,53 +1,36 @@
 //! Where packets come from and go to.
 
-use core::net::{IpAddr, SocketAddr};
+mod kinds;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use core::net::IpAddr;
 
 use crate::endpoint::ConnectionHandle;
 
-/// A transport address of a peer. One kind so far; relays and custom transports get variants of their own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-#[non_exhaustive]
-pub enum TransportAddr {
-    /// A UDP address.
-    Ip(SocketAddr),
-}
+pub use kinds::{CustomAddr, CustomAddrTooLong, PathKind, PeerRef, RelayId, TransportAddr, TransportId};
+pub use text::ParseAddrError;
 
-impl TransportAddr {
-    /// The same address in its one canonical form: IPv4-mapped IPv6 becomes IPv4, so that one peer has one address
-    /// whichever socket it arrived on.
-    #[must_use]
-    pub fn canonical(self) -> Self {
-        match self {
-            Self::Ip(SocketAddr::V6(v6)) => match v6.ip().to_ipv4_mapped() {
-                Some(v4) => Self::Ip(SocketAddr::new(IpAddr::V4(v4), v6.port())),
-                None => self,
-            },
-            Self::Ip(SocketAddr::V4(_)) => self,
-        }
-    }
-
-    /// Whether a packet can be sent there at all: a port, and neither unspecified, multicast nor broadcast.
-    #[must_use]
-    pub fn is_sendable(&self) -> bool {
-        let Self::Ip(addr) = self;
-        let broadcast = matches!(addr.ip(), IpAddr::V4(ip) if ip.is_broadcast());
-        addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast() && !broadcast
-    }
-}
-
-impl From<SocketAddr> for TransportAddr {
-    fn from(addr: SocketAddr) -> Self {
-        Self::Ip(addr)
-    }
-}
-
-/// Our end of a path: which of the embedder's sockets, and which of its addresses where that is known.
+/// Our end of a path: which of the embedder's sockets, and which of its addresses where that is known. It means something
+/// where the peer has an IP address; otherwise it is as it is by default, for a relay or a custom transport is all the way
+/// there is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct LocalAddr {
     /// The embedder's number for the socket.
     pub socket: u16,
     /// The address that the packet was sent to, or is to be sent from; `None` leaves it to the system.
     pub ip: Option<IpAddr>,
+}
+
+impl LocalAddr {
+    /// The canonical form of our end of a path to `remote`, so that what is the same compares equal.
+    pub(crate) fn towards(self, remote: &TransportAddr) -> Self {
+        match remote {
+            TransportAddr::Ip(_) => Self { ip: self.ip.map(|ip| ip.to_canonical()), ..self },
+            TransportAddr::Relay { .. } | TransportAddr::Custom { .. } => Self::default(),
+        }
+    }
 }
 
 /// Both ends of a path.
@@ -72,8 +55,12 @@ impl Tuple {
     /// Whether the two differ in nothing but ports, as after a NAT has forgotten a mapping: the route is most likely the
     /// same.
     pub(crate) fn is_same_route(&self, other: &Self) -> bool {
-        let (TransportAddr::Ip(ours), TransportAddr::Ip(theirs)) = (self.remote, other.remote);
-        ours.ip() == theirs.ip()
+        let (TransportAddr::Ip(mut ours), TransportAddr::Ip(theirs)) = (self.remote, other.remote) else {
+            // Of other addresses nobody knows what their parts mean.
+            return self.remote == other.remote;
+        };
+        ours.set_port(theirs.port());
+        ours == theirs
             && match (self.local.ip, other.local.ip) {
                 (Some(ours), Some(theirs)) => ours == theirs,
                 _ => self.local.socket == other.local.socket,
@@ -108,6 +95,12 @@ impl Arrival {
     #[must_use]
     pub fn from_remote(remote: impl Into<TransportAddr>) -> Self {
         Self { local: LocalAddr::default(), remote: remote.into(), ecn: None }
+    }
+
+    /// The same with canonical addresses, so that one peer is one whichever socket it arrived on.
+    pub(crate) fn canonical(self) -> Self {
+        let remote = self.remote.canonical();
+        Self { local: self.local.towards(&remote), remote, ecn: self.ecn }
     }
 
     /// Both ends.
@@ -151,48 +144,4 @@ pub struct Transmit {
     pub len: usize,
     /// Size of each datagram in it but the last, which may be shorter. Equal to `len` for a single datagram.
     pub segment_size: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(text: &str) -> TransportAddr {
-        TransportAddr::Ip(text.parse().unwrap())
-    }
-
-    #[test]
-    fn one_peer_has_one_address() {
-        assert_eq!(addr("[::ffff:192.0.2.7]:443").canonical(), addr("192.0.2.7:443"));
-        assert_eq!(addr("[2001:db8::1]:443").canonical(), addr("[2001:db8::1]:443"));
-    }
-
-    #[test]
-    fn two_ends_match_as_far_as_is_known() {
-        let tuple = |socket, local: Option<&str>, remote| Tuple {
-            local: LocalAddr { socket, ip: local.map(|ip| ip.parse().unwrap()) },
-            remote: addr(remote),
-        };
-        let known = tuple(0, Some("192.0.2.1"), "198.51.100.1:1");
-        let unknown = tuple(0, None, "198.51.100.1:1");
-        assert!(known.matches(&known) && known.matches(&unknown) && unknown.matches(&known));
-        for (other, same_route) in [
-            (tuple(0, Some("192.0.2.1"), "198.51.100.1:2"), true),
-            (tuple(1, Some("192.0.2.1"), "198.51.100.1:1"), true),
-            (tuple(0, Some("192.0.2.2"), "198.51.100.1:1"), false),
-            (tuple(0, Some("192.0.2.1"), "198.51.100.2:1"), false),
-            (tuple(1, None, "198.51.100.1:1"), false),
-        ] {
-            assert!(!known.matches(&other), "{other:?}");
-            assert_eq!(known.is_same_route(&other), same_route, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_sent_to_nobody_or_everybody() {
-        for bad in ["0.0.0.0:1", "[::]:1", "224.0.0.1:1", "[ff02::1]:1", "255.255.255.255:1", "192.0.2.1:0"] {
-            assert!(!addr(bad).is_sendable(), "{bad}");
-        }
-        assert!(addr("127.0.0.1:9").is_sendable());
-    }
 }

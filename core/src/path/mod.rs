@@ -3,6 +3,7 @@
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod events;
+pub(crate) mod mapped;
 pub(crate) mod moving;
 pub(crate) mod mtu;
 pub(crate) mod stats;

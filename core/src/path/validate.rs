@@ -241,6 +241,7 @@ mod tests {
     fn listed(owed: &OwedResponses) -> std::vec::Vec<(u16, u8, u64)> {
         let port = |owed: &Owed| match owed.to.remote {
             TransportAddr::Ip(addr) => addr.port(),
+            other => panic!("{other}"),
         };
         owed.iter().map(|owed| (port(owed), owed.data[0], owed.allowance())).collect()
     }

@@ -11,9 +11,10 @@ const FIRST_FREE_PORT: u16 = 1024;
 const HTTPS: u16 = 443;
 
 /// Whether packets may be sent to an address of which somebody else than the application has told: in vain they might be
-/// sent to this machine, to a service of its own network, or to one that an attacker wants to be disturbed.
+/// sent to this machine, to a service of its own network, or to one that an attacker wants to be disturbed. Relays and custom
+/// transports see to that themselves.
 pub(crate) fn is_public(addr: &TransportAddr) -> bool {
-    let TransportAddr::Ip(addr) = addr;
+    let TransportAddr::Ip(addr) = addr else { return true };
     let local = match addr.ip() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
@@ -23,7 +24,7 @@ pub(crate) fn is_public(addr: &TransportAddr) -> bool {
 
 /// Whether `addr` is one of our `own`, of which one without an IP stands for this machine.
 pub(crate) fn is_own(own: &[SocketAddr], addr: &TransportAddr) -> bool {
-    let TransportAddr::Ip(addr) = addr;
+    let TransportAddr::Ip(addr) = addr else { return false };
     own.iter().any(|own| {
         own.port() == addr.port()
             && (own.ip() == addr.ip() || own.ip().is_unspecified() && addr.ip().is_loopback())

@@ -66,13 +66,13 @@ impl Window {
         most: u64,
         reserve: impl FnOnce(u64) -> u64,
     ) -> bool {
-        let wanted = self.wanted(usage);
-        if wanted > self.size {
+        if self.wanted(usage) > self.size {
+            let wanted = self.since.map_or(0, |since| self.wanted_after(usage, now - since, rtt));
             let wish = wanted.saturating_add(wanted / 4).min(most);
-            if wish > self.size && self.since.is_some_and(|since| now - since < rtt) {
+            if wanted > self.size && wish > self.size {
                 self.size = self.size.max(reserve(wish));
             }
-            if wanted > self.size {
+            if self.wanted(usage) > self.size {
                 self.since = Some(now);
                 self.from = usage.passed;
             }
@@ -85,11 +85,23 @@ impl Window {
         news
     }
 
-    /// The size that lets the peer go on at the rate of this round trip and more.
+    /// The size that lets the peer go on at the rate of this round trip and more, if no more than a round trip has passed.
     const fn wanted(&self, usage: Usage) -> u64 {
-        let behind_holes = usage.passed.saturating_sub(usage.consumed);
-        let in_round = usage.passed.saturating_sub(self.from);
-        behind_holes.saturating_add(in_round.saturating_mul(AHEAD))
+        behind_holes(usage).saturating_add(self.in_round(usage).saturating_mul(AHEAD))
+    }
+
+    /// The same after `elapsed`. If that is longer than a round trip, what passed in one is taken from the mean: whoever
+    /// reads a whole window at once reads a little less often than the round-trip time says, since that tells nothing of
+    /// the time which sealing and opening so much takes.
+    fn wanted_after(&self, usage: Usage, elapsed: Duration, rtt: Duration) -> u64 {
+        let (rtt, elapsed) = (rtt.as_nanos(), elapsed.as_nanos());
+        let in_trip = u128::from(self.in_round(usage)) * rtt / elapsed.max(rtt).max(1);
+        behind_holes(usage).saturating_add(u64::try_from(in_trip).unwrap_or(u64::MAX).saturating_mul(AHEAD))
+    }
+
+    /// What has passed since the round trip began.
+    const fn in_round(&self, usage: Usage) -> u64 {
+        usage.passed.saturating_sub(self.from)
     }
 
     /// Whether the window has moved far enough to tell the peer.
@@ -97,6 +109,11 @@ impl Window {
         let more = consumed.saturating_add(self.size).saturating_sub(self.max);
         more > 0 && more >= self.size / STEPS
     }
+}
+
+/// What came and cannot be read, because something before it is missing.
+const fn behind_holes(usage: Usage) -> u64 {
+    usage.passed.saturating_sub(usage.consumed)
 }
 
 /// A limit of the peer that moves with what it acknowledges, as QOTP's does.
@@ -325,6 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_reads_all_of_a_small_window_at_once_gets_a_larger_one() {
+        let mut window = Window::new(1000);
+        // As a train brings it, half as long again after the last one as a round trip takes.
+        updated(&mut window, 0, usage(1000, 1000), 10_000);
+        assert_eq!(updated(&mut window, 15, usage(2000, 2000), 10_000), (5330, 3330));
+        updated(&mut window, 30, usage(5330, 5330), 10_000);
+        assert_eq!(window.size(), 10_000);
+    }
+
+    #[test]
     fn a_slow_reader_keeps_its_window() {
         let mut window = Window::new(1000);
         for read in 1..50 {
@@ -333,6 +360,11 @@ mod tests {
         }
         assert_eq!(window.size(), 1000);
         assert!(window.max() - 4900 > 850, "{window:?}");
+        for read in 1..50 {
+            // Or all of it, in each eighth one.
+            updated(&mut window, 490 + 80 * read, usage(4900 + 1000 * read, 4900 + 1000 * read), 10_000);
+        }
+        assert_eq!(window.size(), 1000);
     }
 
     #[test]

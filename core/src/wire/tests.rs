@@ -48,6 +48,29 @@ proptest! {
     }
 
     #[test]
+    fn path_frames_round_trip_whole_or_not_at_all(
+        path in 0..=63_u8, generation: u32, number in 0..=VARINT_MAX, shift in 0..62_u32, backup: bool,
+    ) {
+        let (path, generation, number) = (PathId(path), generation >> shift.min(31), number >> shift);
+        let status = if backup { PathStatus::Backup } else { PathStatus::Available };
+        let change = StatusChange { path, generation, sequence: number, status };
+        let abandon = Abandon { path, generation, code: ErrorCode(number) };
+        for (control, frame) in [
+            (Control::PathStatus(change), Frame::PathStatus(change)),
+            (Control::PathAbandon(abandon), Frame::PathAbandon(abandon)),
+        ] {
+            let mut out = Vec::new();
+            put_control(&mut out, &control);
+            prop_assert!(out.len() <= MAX_CONTROL);
+            prop_assert_eq!(Frames::new(&out).collect::<Vec<_>>(), vec![Ok(frame)]);
+            for len in 1..out.len() {
+                let cut: Vec<_> = Frames::new(&out[..len]).collect();
+                prop_assert_eq!(cut, vec![Err(FrameError::Malformed)], "{} of {:02x?}", len, out);
+            }
+        }
+    }
+
+    #[test]
     fn acks_round_trip(
         gaps in prop::collection::vec((0u64..50, 2u64..90), 1..40), base in 0u64..1_000_000, room in 20usize..400,
         ecn in prop::option::of((0u64..1 << 40, 0u64..2, 0u64..100)),
@@ -81,6 +104,15 @@ proptest! {
 const NEW_ID: NewConnectionId =
     NewConnectionId { sequence: u32::MAX, id: ConnectionId::from_bytes([3; 8]), reset_token: [4; 16] };
 
+/// What is said of paths, with the largest numbers.
+const LAST_STATUS: StatusChange = StatusChange {
+    path: PathId::MAX,
+    generation: u32::MAX,
+    sequence: VARINT_MAX,
+    status: PathStatus::Backup,
+};
+const LAST_ABANDON: Abandon = Abandon { path: PathId::MAX, generation: u32::MAX, code: ErrorCode::MAX };
+
 #[test]
 fn every_frame_round_trips() {
     let id = StreamId(0x1234);
@@ -106,6 +138,8 @@ fn every_frame_round_trips() {
         (Control::RetireConnectionId(u32::MAX), Frame::RetireConnectionId(u32::MAX)),
         (Control::PathChallenge([1; 8]), Frame::PathChallenge([1; 8])),
         (Control::PathResponse([2; 8]), Frame::PathResponse([2; 8])),
+        (Control::PathStatus(LAST_STATUS), Frame::PathStatus(LAST_STATUS)),
+        (Control::PathAbandon(LAST_ABANDON), Frame::PathAbandon(LAST_ABANDON)),
     ];
     for (control, expected) in controls {
         let mut out = Vec::new();
@@ -145,13 +179,16 @@ fn every_frame_round_trips() {
 
 #[test]
 fn malformed_frames_are_refused_and_end_the_list() {
-    let cases: [(&[u8], FrameError); 9] = [
+    let cases: [(&[u8], FrameError); 12] = [
         (&[0x40, 0x01], FrameError::Malformed), // PING in two bytes
         (&[0x06], FrameError::Unknown),         // CRYPTO does not exist here
         (&[0x3a], FrameError::Malformed),       // reserved type without its length
         (&[0x3e, 0x40, 0x40, 5, 0, 0, 0], FrameError::Malformed), // path 64
-        (&[0x3e, 0, 5, 0, 0, 6], FrameError::Malformed), // first range below zero
-        (&[0x3e, 0, 5, 0, 1, 1, 3, 0], FrameError::Malformed), // gap below zero
+        (&[0x21, 0x40, 0x40, 0, 0], FrameError::Malformed), // likewise
+        (&[0x23, 0x40, 0x40, 0, 0], FrameError::Malformed),
+        (&[0x22, 0, 0xc0, 0, 0, 1, 0, 0, 0, 0, 0], FrameError::Malformed), // generation 2^32
+        (&[0x3e, 0, 5, 0, 0, 6], FrameError::Malformed),                   // first range below zero
+        (&[0x3e, 0, 5, 0, 1, 1, 3, 0], FrameError::Malformed),             // gap below zero
         (&[0x3e, 0, 5, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 1], FrameError::Malformed),
         (&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], FrameError::Malformed), // 2^62 streams
         (&[0x0f, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 9], FrameError::Malformed), // end above 2^62

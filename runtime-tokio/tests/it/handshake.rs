@@ -53,7 +53,7 @@ async fn a_refusal_carries_its_code() {
     let dial = client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap();
     let answer = async {
         let incoming = server.accept().await.unwrap();
-        assert_eq!(incoming.remote(), client.local_addr());
+        assert_eq!(incoming.remote(), client.local_addr().into());
         assert_eq!(incoming.identity().key(), Some(&key(1)));
         assert_eq!(incoming.alpns(), [b"test"]);
         incoming.refuse(42.into());

@@ -8,7 +8,7 @@ use crate::common::{bad_line, line, ms};
 
 /// A connection may go beyond a limit by what keeps it going: the records of some packets, the blocks of one packet of
 /// readable data.
-const SLACK: u64 = 76 << 10;
+const SLACK: u64 = 56 << 10;
 
 fn limited(bytes: u64) -> Config {
     let mut config = config();

@@ -15,6 +15,8 @@ use crate::common::{DATA, Seen, bad_line, hand_in, kind, line, ms, quick, record
 /// Frames of docs/PROTOCOL.md, "Connection ids".
 const NEW_CONNECTION_ID: u8 = 0x18;
 const RETIRE_CONNECTION_ID: u8 = 0x19;
+/// Frames of which nothing was agreed on where only one path is allowed.
+const OF_SEVERAL_PATHS: [u8; 3] = [0x21, 0x22, 0x23];
 
 fn id(datagram: &[u8]) -> ConnectionId {
     ConnectionId::from_bytes(*datagram[1..].first_chunk().unwrap())
@@ -171,4 +173,14 @@ fn path_ids_are_given_and_retired_by_the_rules() {
     assert_eq!(verdict(&[RETIRE_CONNECTION_ID, 1]), None);
     assert_eq!(verdict(&[RETIRE_CONNECTION_ID, 0]), wrong, "the one in use");
     assert_eq!(verdict(&[RETIRE_CONNECTION_ID, 3]), wrong, "never issued");
+}
+
+#[test]
+fn path_frames_that_were_not_agreed_on_are_a_violation() {
+    for ty in OF_SEVERAL_PATHS {
+        let wrong = Some(CloseReason::Violation(TransportError::Protocol));
+        assert_eq!(verdict(&[ty, 0, 0, 0]), wrong, "{ty:#x}");
+        let malformed = Some(CloseReason::Violation(TransportError::FrameEncoding));
+        assert_eq!(verdict(&[ty, 0x40, 64, 0, 0]), malformed, "{ty:#x} of path 64");
+    }
 }

@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::id::{PacketNumber, PathId};
 use crate::wire::codec::{Reader, put_varint, varint_len};
 
+use super::path::path_id;
 use super::{FrameError, ty};
 
 /// Packets of a path that arrived with each ECN codepoint (RFC 9000 section 19.3.2).
@@ -44,8 +45,7 @@ pub(crate) struct Ack<'a> {
 
 impl<'a> Ack<'a> {
     pub(super) fn decode(reader: &mut Reader<'a>, ecn: bool) -> Result<Self, FrameError> {
-        let path = reader.varint()?;
-        let path = u8::try_from(path).ok().and_then(PathId::new).ok_or(FrameError::Malformed)?;
+        let path = path_id(reader)?;
         let largest = reader.varint()?;
         let delay = Duration::from_micros(reader.varint()?);
         let count = reader.varint()?;

@@ -2,6 +2,7 @@
 //! is the same (RFC 9000 section 19, RFC 9221 section 4).
 
 mod ack;
+mod path;
 
 use alloc::vec::Vec;
 
@@ -9,6 +10,7 @@ use crate::id::{ConnectionId, Direction, ErrorCode, StreamId};
 
 pub use ack::EcnCounts;
 pub(crate) use ack::{Ack, put_ack};
+pub(crate) use path::{Abandon, PathStatus, StatusChange};
 
 use super::codec::{Reader, Truncated, is_reserved, put_prefixed, put_varint, varint_len};
 
@@ -34,6 +36,9 @@ pub(crate) mod ty {
     pub(crate) const CLOSE_TRANSPORT: u64 = 0x1c;
     pub(crate) const CLOSE_APPLICATION: u64 = 0x1d;
     pub(crate) const HELLO: u64 = 0x20;
+    pub(crate) const PATH_STATUS_AVAILABLE: u64 = 0x21;
+    pub(crate) const PATH_STATUS_BACKUP: u64 = 0x22;
+    pub(crate) const PATH_ABANDON: u64 = 0x23;
     pub(crate) const DATAGRAM: u64 = 0x30;
     pub(crate) const DATAGRAM_LEN: u64 = 0x31;
     /// draft-ietf-quic-multipath's PATH_ACK is our only ACK.
@@ -77,6 +82,8 @@ pub(crate) enum Frame<'a> {
     RetireConnectionId(u32),
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
+    PathStatus(StatusChange),
+    PathAbandon(Abandon),
     Close(Close<'a>),
     Hello(&'a [u8]),
     Datagram(&'a [u8]),
@@ -211,6 +218,9 @@ fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
         ty::RETIRE_CONNECTION_ID => Frame::RetireConnectionId(sequence(reader)?),
         ty::PATH_CHALLENGE => Frame::PathChallenge(reader.array()?),
         ty::PATH_RESPONSE => Frame::PathResponse(reader.array()?),
+        ty::PATH_STATUS_AVAILABLE => Frame::PathStatus(StatusChange::decode(reader, PathStatus::Available)?),
+        ty::PATH_STATUS_BACKUP => Frame::PathStatus(StatusChange::decode(reader, PathStatus::Backup)?),
+        ty::PATH_ABANDON => Frame::PathAbandon(Abandon::decode(reader)?),
         ty::CLOSE_TRANSPORT => {
             let code = code(reader)?;
             reader.varint()?;
@@ -321,6 +331,8 @@ pub(crate) enum Control {
     RetireConnectionId(u32),
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
+    PathStatus(StatusChange),
+    PathAbandon(Abandon),
 }
 
 /// Appends a control frame, at most [`MAX_CONTROL`] bytes.
@@ -355,6 +367,8 @@ pub(crate) fn put_control(out: &mut Vec<u8>, control: &Control) {
             put(ty::PATH_RESPONSE, &[]);
             out.extend_from_slice(&data);
         }
+        Control::PathStatus(change) => change.put(out),
+        Control::PathAbandon(abandon) => abandon.put(out),
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dunlin_tokio::{Connection, LocalAddr, PathEvent, PathEvents, TransportAddr, Tuple};
+use dunlin_tokio::{Connection, LocalAddr, PathEvent, PathEvents, Tuple};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -26,11 +26,7 @@ impl Move {
         if from.remote == to.remote {
             format!("dunlin: after {after} our address is {} and no more {}", own(to.local), own(from.local))
         } else {
-            format!(
-                "dunlin: after {after} the peer is at {} and no more at {}",
-                peer(to.remote),
-                peer(from.remote)
-            )
+            format!("dunlin: after {after} the peer is at {} and no more at {}", to.remote, from.remote)
         }
     }
 }
@@ -73,16 +69,9 @@ async fn note(mut events: PathEvents, begun: Instant, seen: Arc<Mutex<Vec<Move>>
 
 /// The ends of a path for programs. Ours is without a port, which is the endpoint's.
 pub(crate) fn ends_json(ends: &Tuple) -> Value {
-    json!({ "local": ends.local.ip.map(|ip| ip.to_string()), "remote": peer(ends.remote) })
+    json!({ "local": ends.local.ip.map(|ip| ip.to_string()), "remote": ends.remote.to_string() })
 }
 
 fn own(local: LocalAddr) -> String {
     local.ip.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string())
-}
-
-fn peer(remote: TransportAddr) -> String {
-    match remote {
-        TransportAddr::Ip(address) => address.to_string(),
-        other => format!("{other:?}"),
-    }
 }
