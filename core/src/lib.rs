@@ -53,7 +53,8 @@ pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
 };
 pub use error::{
-    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, ReadError, TransportError, WriteError,
+    AcceptError, AddressError, CloseReason, ConnectError, DatagramError, OpenError, ReadError,
+    TransportError, WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
@@ -68,6 +69,9 @@ pub use path::events::{PathCursor, PathEvent, PathLog};
 pub use path::mapped::AddrMap;
 pub use path::stats::PathStats;
 pub use recovery::rtt::Rtt;
+pub use remote::{
+    AddressFailure, AddressInfo, AddressSource, AddressSources, AddressStatus, RemoteInfo, WhyNot,
+};
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};

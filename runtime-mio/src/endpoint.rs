@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use std::io;
 
 use dunlin_core::{
-    AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, ErrorCode, Event, Identity, Instant,
-    NetworkChange, Peer, TransportAddr,
+    AcceptError, AddressError, AddressSource, Config, ConnectOptions, Connection, ConnectionHandle,
+    ErrorCode, Event, Identity, Instant, LocalAddr, NetworkChange, Peer, PublicKey, RemoteInfo,
+    TransportAddr, Tuple,
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, SHUTDOWN_LIMIT, Sending, Transmitter, UdpSocket,
@@ -325,11 +326,45 @@ impl Endpoint {
         if self.is_closed() {
             return Err(ConnectError::Closed);
         }
-        options.choose_sockets(|remote| match remote {
+        options.choose_sockets(|remote| self.socket_number(remote));
+        Ok(self.engine.connect(self.clock.now(), peer, options)?)
+    }
+
+    /// The number of the socket to reach `remote` through.
+    fn socket_number(&self, remote: &TransportAddr) -> u16 {
+        match remote {
             TransportAddr::Ip(remote) => socket_for(&self.local, *remote),
             _ => 0,
-        });
-        Ok(self.engine.connect(self.clock.now(), peer, options)?)
+        }
+    }
+
+    /// What is known of a peer, over all its connections and for a minute after the last one: see
+    /// [`dunlin_core::Endpoint::remote`].
+    #[must_use]
+    pub fn remote(&self, peer: &PublicKey) -> Option<RemoteInfo> {
+        self.engine.remote(peer)
+    }
+
+    /// Says that a peer is at an address, which the next dial of this peer tries too: see
+    /// [`dunlin_core::Endpoint::add_address`].
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn add_address(
+        &mut self,
+        peer: &PublicKey,
+        remote: impl Into<TransportAddr>,
+        source: AddressSource,
+    ) -> Result<(), AddressError> {
+        let remote = remote.into();
+        let local = LocalAddr { socket: self.socket_number(&remote), ip: None };
+        self.engine.add_address(self.clock.now(), peer, Tuple { local, remote }, source)
+    }
+
+    /// Says that a peer is not at an address any more; `false` if that was not known of it, or if it is in use: see
+    /// [`dunlin_core::Endpoint::remove_address`].
+    pub fn remove_address(&mut self, peer: &PublicKey, remote: &TransportAddr) -> bool {
+        self.engine.remove_address(peer, remote)
     }
 
     /// Answers an attempt that [`Event::Incoming`] told. To look at it first, to refuse or to ignore it, ask the

@@ -151,12 +151,13 @@ pub use endpoint::Endpoint;
 pub use error::{BindError, ConnectError, RunError};
 
 pub use dunlin_core::{
-    self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
-    ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig,
-    DatagramError, Direction, EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent, PathId,
-    PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError,
-    StreamId, Suite, TransportAddr, TransportError, Tuple, Undelivered, WireVersion, WriteError,
+    self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
+    AddressStatus, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
+    Connection, ConnectionHandle, ConnectionState, ConnectionStats, DatagramConfig, DatagramError, Direction,
+    EndpointStats, ErrorCode, Event, Identity, IncomingIdentity, Instant, KeyLogEntry, Limits, LocalAddr,
+    MtuDiscovery, OpenError, Overflow, PathCursor, PathEvent, PathId, PathLog, PathStats, Peer, PeerIdentity,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, StreamId, Suite,
+    TransportAddr, TransportError, Tuple, Undelivered, WhyNot, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, UdpSocket};
 pub use mio;

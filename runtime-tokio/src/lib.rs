@@ -175,10 +175,11 @@ pub use send_stream::SendStream;
 
 pub use bytes::Bytes;
 pub use dunlin_core::{
-    self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
+    self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
+    AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats, ErrorCode,
     Identity, IncomingIdentity, KeyLogEntry, Limits, LocalAddr, MtuDiscovery, Overflow, PathEvent, PathId,
-    PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, StreamId, Suite,
-    TransportAddr, TransportError, Tuple, Undelivered, WireVersion,
+    PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, StreamId,
+    Suite, TransportAddr, TransportError, Tuple, Undelivered, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{self, BindOptions, SocketGroup, SocketStats, UdpSocket};

@@ -1,6 +1,7 @@
 //! A connection: a struct of parts, each with its own small API, and the verbs that conduct them.
 
 mod acks;
+mod acquaintance;
 mod cids;
 mod close;
 mod duties;
@@ -48,6 +49,7 @@ use crate::streams::{StreamEvent, Streams};
 use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
+use acquaintance::Acquaintance;
 use close::Graceful;
 pub use close::Undelivered;
 use early::EarlyFlight;
@@ -85,6 +87,8 @@ pub(crate) struct Connection {
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
+    /// What the endpoint knows of the peer, if there is a key to know it by.
+    acquaintance: Option<Acquaintance>,
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
     /// Counted among the endpoint's half-open attempts.
@@ -206,6 +210,7 @@ impl Connection {
             first_flight: None,
             owed: None,
             graceful: None,
+            acquaintance: None,
             path_log: None,
             half_open: role == Role::Responder,
             starved: false,

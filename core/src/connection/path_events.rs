@@ -26,11 +26,13 @@ impl Connection {
     /// The handshake has made a path.
     pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
         let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
+        self.meet_at(cx, &Tuple { local, remote });
         self.record_path(cx, PathEvent::Opened { id, local, remote });
     }
 
     /// A path has moved, `from` where it was.
     pub(super) fn on_path_moved(&mut self, at: PathSlot, cx: &mut Shared, from: Tuple) {
+        self.meet_elsewhere(cx, &from.remote, &self.paths[at].tuple());
         if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
             let (id, to) = (self.paths[at].id, self.paths[at].known_tuple());
             self.record_path(cx, PathEvent::Moved { id, from, to });
@@ -53,6 +55,7 @@ impl Connection {
 
     /// The end, of the connection and its paths.
     pub(super) fn tell_end(&mut self, cx: &mut Shared, reason: CloseReason) {
+        self.part(cx, &reason);
         if self.path_log.as_ref().is_some_and(|log| log.is_open()) {
             for at in self.paths.slots() {
                 let stats = self.paths[at].stats();

@@ -68,7 +68,10 @@ impl Connection {
     /// `poll_transmit` sees to.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Shared, now: Instant) {
         match &self.state {
-            State::Dialling(dialling) if dialling.deadline <= now => self.end(cx, CloseReason::NoAnswer),
+            State::Dialling(dialling) if dialling.deadline <= now => {
+                self.judge_unanswered(cx);
+                self.end(cx, CloseReason::NoAnswer);
+            }
             State::Confirming(confirming) if confirming.expires <= now => {
                 self.end(cx, CloseReason::Unconfirmed)
             }

@@ -28,6 +28,7 @@ mod path_events;
 mod path_move;
 mod path_move_rules;
 mod path_nat;
+mod path_remote;
 mod path_web;
 mod puppet;
 mod qotp;
