@@ -158,8 +158,11 @@ impl Endpoint {
     /// Says that a peer is not at an address any more; `false` if that was not known of it, or if it is in use: see
     /// [`dunlin_core::Endpoint::remove_address`].
     pub fn remove_address(&self, peer: &PublicKey, remote: &TransportAddr) -> bool {
-        let shards = self.inner.shards.iter();
-        shards.fold(false, |any, shared| shared.lock().engine.remove_address(peer, remote) || any)
+        let mut any = false;
+        for shared in &*self.inner.shards {
+            any |= shared.lock().engine.remove_address(peer, remote);
+        }
+        any
     }
 
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial
