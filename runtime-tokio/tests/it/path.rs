@@ -121,7 +121,7 @@ async fn a_peer_with_several_addresses_is_dialled_at_all_of_them() {
         let (dialled, _accepted) = (dialled.unwrap(), accepted.unwrap());
         assert_eq!(dialled.path().unwrap().remote, good.into());
         let info = client.remote(&key).unwrap();
-        let status = |addr: std::net::SocketAddr| {
+        let status = |addr: core::net::SocketAddr| {
             info.addresses.iter().find(|info| info.remote == addr.into()).map(|info| info.status)
         };
         assert_eq!((info.connections, status(good)), (1, Some(AddressStatus::Open)));
