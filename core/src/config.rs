@@ -1,9 +1,11 @@
 //! What an embedder can set, with its defaults.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
+use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
 use crate::path::table::MAX_PATHS;
 use crate::shard::Shard;
 use crate::time::Duration;
@@ -51,6 +53,8 @@ pub struct Config {
     /// Paths that a connection may have at once; the smaller of both sides' values counts. From 1, with which a connection
     /// still follows its peer to another address, to 16. Default: 8.
     pub max_paths: u8,
+    /// Which of its paths a connection's data takes. Default: [`BiasedRtt`](crate::select::BiasedRtt).
+    pub selector: Arc<dyn PathSelector>,
     /// Unreliable datagrams.
     pub datagrams: DatagramConfig,
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
@@ -87,6 +91,7 @@ impl Default for Config {
             ecn: true,
             max_ack_delay: Duration::from_millis(25),
             max_paths: 8,
+            selector: Arc::new(BiasedRtt),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
             qotp: QotpConfig::default(),
@@ -160,12 +165,17 @@ impl Config {
         self
     }
 
-    /// The size of packets on a path to `remote` at first, and which larger ones to look for there.
-    pub(crate) fn sizes_to(&self, remote: &TransportAddr) -> (u16, MtuDiscovery) {
-        let profile = match remote {
+    /// What there is to know of the transport that reaches `remote`, if it is one beside UDP.
+    pub(crate) fn profile(&self, remote: &TransportAddr) -> Option<&TransportProfile> {
+        match remote {
             TransportAddr::Custom { transport, .. } => self.transports.get(transport),
             TransportAddr::Ip(_) | TransportAddr::Relay { .. } => None,
-        };
+        }
+    }
+
+    /// The size of packets on a path to `remote` at first, and which larger ones to look for there.
+    pub(crate) fn sizes_to(&self, remote: &TransportAddr) -> (u16, MtuDiscovery) {
+        let profile = self.profile(remote);
         // A transport knows what it carries: what is usual for UDP says nothing about it.
         let max = profile.map_or(self.mtu_discovery.max, |profile| profile.max_datagram);
         let base = profile.map_or(self.packet_size, |profile| self.packet_size.min(profile.max_datagram));
@@ -179,15 +189,20 @@ impl Config {
 pub struct TransportProfile {
     /// The largest datagram that it carries, in bytes. No larger packet is sent there; MTU discovery looks for sizes up to
     /// this one, whatever [`MtuDiscovery::max`] says of UDP. At least 1,200, the size of a handshake's first packet, and at
-    /// most 65,000 is used.
+    /// most 65,000 is used. QOTP's packets have one size everywhere, [`QotpConfig::mtu`]: where it does not fit, no dial is
+    /// answered.
     pub max_datagram: u16,
+    /// Whether its paths are of first or of second choice. Default: of first choice, as those of UDP.
+    pub tier: Tier,
+    /// What is added to a round-trip time before its paths are compared with others. Default: nothing.
+    pub bias: Bias,
 }
 
 impl TransportProfile {
-    /// A transport that carries datagrams of up to so many bytes.
+    /// A transport that carries datagrams of up to so many bytes; all else is as it is by default.
     #[must_use]
     pub const fn new(max_datagram: u16) -> Self {
-        Self { max_datagram }
+        Self { max_datagram, tier: Tier::Primary, bias: Bias::NONE }
     }
 }
 

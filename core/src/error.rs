@@ -39,6 +39,21 @@ pub enum ConnectError {
     OverBudget,
 }
 
+/// Why an address of a peer was not taken down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// Nothing can be sent there.
+    #[error(
+        "no packet can be sent to that address: it needs a port, and a scope if it is link-local, and must be neither \
+         unspecified, multicast nor broadcast"
+    )]
+    Address,
+    /// The endpoint's memory budget is used up, or the peer has 16 relays already.
+    #[error("there is no room for another address: the memory budget is used up, or the peer has 16 relays")]
+    NoRoom,
+}
+
 /// Why an incoming attempt could not be answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]

@@ -56,8 +56,8 @@ pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
 };
 pub use error::{
-    AcceptError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError, TransportError,
-    WriteError,
+    AcceptError, AddressError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError,
+    TransportError, WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};
@@ -74,6 +74,9 @@ pub use path::mapped::AddrMap;
 pub use path::select;
 pub use path::stats::{PathState, PathStats};
 pub use recovery::rtt::Rtt;
+pub use remote::{
+    AddressFailure, AddressInfo, AddressSource, AddressSources, AddressStatus, RemoteInfo, WhyNot,
+};
 pub use shard::Shard;
 pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};

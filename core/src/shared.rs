@@ -16,6 +16,7 @@ use crate::crypto::{Identity, QotpIdentity};
 use crate::endpoint::{ConnectionHandle, EventQueue};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
+use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
 use crate::shard::Shard;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) stats: EndpointStats,
     pub(crate) events: EventQueue,
     pub(crate) key_log: KeyLog,
+    /// What is known of peers over all connections.
+    pub(crate) remotes: RemoteMap,
     /// What dials may send to addresses that nobody vouches for.
     pub(crate) rations: Rations,
     /// Our own addresses, as far as the embedder has told.

@@ -7,11 +7,12 @@ use core::net::SocketAddr;
 use std::io;
 
 use dunlin_core::{
-    AcceptError, Config, ConnectOptions, Connection, ConnectionHandle, Identity, Instant, NetworkChange, Peer,
+    AcceptError, AddressError, AddressSource, Config, ConnectOptions, Connection, ConnectionHandle, Identity,
+    Instant, LocalAddr, NetworkChange, Peer, PublicKey, RemoteInfo, TransportAddr, Tuple,
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, Transmitter, TransportStats, Transports, UdpSocket,
-    choose_sockets, engine,
+    choose_sockets, engine, socket_for,
 };
 use mio::{Registry, Token};
 
@@ -146,8 +147,8 @@ impl Endpoint {
 
 /// Connections.
 impl Endpoint {
-    /// Dials `peer` at `remote`, offering the application protocol `alpn`. [`Event::Connected`], [`Event::PeerKey`] or
-    /// [`Event::Closed`] says how it went.
+    /// Dials `peer` at `remote`, offering the application protocol `alpn`. [`Event::Connected`](dunlin_core::Event::Connected),
+    /// [`Event::PeerKey`](dunlin_core::Event::PeerKey) or [`Event::Closed`](dunlin_core::Event::Closed) says how it went.
     ///
     /// Streams can be opened and written at once. What there is of them at the next turn goes with the first packet, as
     /// far as it fits, if the peer's key is known.
@@ -181,8 +182,37 @@ impl Endpoint {
         Ok(self.engine.connect(self.clock.now(), peer, options)?)
     }
 
-    /// Answers an attempt that [`Event::Incoming`] told. To look at it first, to refuse or to ignore it, ask the
-    /// [`engine_mut`](Self::engine_mut) for [`incoming`](dunlin_core::Endpoint::incoming).
+    /// What is known of a peer, over all its connections and for a minute after the last one: see
+    /// [`dunlin_core::Endpoint::remote`].
+    #[must_use]
+    pub fn remote(&self, peer: &PublicKey) -> Option<RemoteInfo> {
+        self.engine.remote(peer)
+    }
+
+    /// Says that a peer is at an address, which the next dial of this peer tries too: see
+    /// [`dunlin_core::Endpoint::add_address`].
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn add_address(
+        &mut self,
+        peer: &PublicKey,
+        remote: impl Into<TransportAddr>,
+        source: AddressSource,
+    ) -> Result<(), AddressError> {
+        let remote = remote.into();
+        let local = LocalAddr { socket: socket_for(&self.local, &remote), ip: None };
+        self.engine.add_address(self.clock.now(), peer, Tuple { local, remote }, source)
+    }
+
+    /// Says that a peer is not at an address any more; `false` if that was not known of it, or if it is in use: see
+    /// [`dunlin_core::Endpoint::remove_address`].
+    pub fn remove_address(&mut self, peer: &PublicKey, remote: &TransportAddr) -> bool {
+        self.engine.remove_address(peer, remote)
+    }
+
+    /// Answers an attempt that [`Event::Incoming`](dunlin_core::Event::Incoming) told. To look at it first, to refuse or to
+    /// ignore it, ask the [`engine_mut`](Self::engine_mut) for [`incoming`](dunlin_core::Endpoint::incoming).
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.

@@ -122,6 +122,7 @@
 //! - [`Endpoint::poll_timeout`] is right until something changes: ask it last.
 //! - Everything is one thread's work, though any thread's. From another one, [`Driver::waker`] ends the wait; a channel says what for.
 //! - The endpoint owns its socket. [`Endpoint::close`] may come twice; later calls say `Closed`.
+//! - Packets go by UDP, and by transports of the application's own, if it has any ([`Builder::transport`]).
 //! - [`Connection`] is the engine's own view. Its verbs never wait; what cannot be done now is `Blocked`, and an event
 //!   says when to try again.
 //!
@@ -153,13 +154,14 @@ pub use endpoint::Endpoint;
 pub use error::{BindError, ConnectError, RunError};
 
 pub use dunlin_core::{
-    self, AcceptError, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats,
-    ConnectOptions, Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr,
-    DatagramConfig, DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity,
-    IncomingIdentity, Instant, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError,
-    Overflow, PathCursor, PathEvent, PathId, PathLog, PathStats, Peer, PeerIdentity, PublicKey, QotpConfig,
-    QotpIdentity, QotpPublicKey, ReadError, StreamId, Suite, TransportAddr, TransportError, TransportId,
-    TransportProfile, Tuple, Undelivered, WireVersion, WriteError,
+    self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
+    AddressStatus, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
+    Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr, DatagramConfig,
+    DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
+    KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
+    PathError, PathEvent, PathId, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity, PublicKey,
+    QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, StreamId, Suite, TransportAddr,
+    TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

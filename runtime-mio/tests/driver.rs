@@ -7,8 +7,8 @@ use std::io::ErrorKind;
 
 use dunlin_mio::mio::{Events, Poll, Token};
 use dunlin_mio::{
-    BindError, BindOptions, CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Driver, Endpoint,
-    ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
+    AddressSource, AddressStatus, BindError, BindOptions, CloseReason, ConnectError, ConnectOptions,
+    ConnectionHandle, Driver, Endpoint, ErrorCode, Event, Identity, Peer, RunError, UdpSocket, dunlin_udp,
 };
 
 use common::config;
@@ -79,6 +79,21 @@ fn what_is_due_ends_the_wait() {
         }
     };
     assert_eq!(told, (dial, Event::Closed(CloseReason::NoAnswer)));
+}
+
+#[test]
+fn path_a_peer_is_dialled_at_all_addresses_that_are_known_of_it() {
+    let (mut client, mut server) = (driver(1), driver(2));
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (key, good) = (*server.engine().public_key(), server.local_addr());
+    client.add_address(&key, good, AddressSource::Application).unwrap();
+    client.connect_with(Peer::Key(key), ConnectOptions::new(dead, b"test")).unwrap();
+    while !turn(&mut client, &mut server).contains(&Event::Connected) {}
+    let info = client.remote(&key).unwrap();
+    let open = info.addresses.iter().filter(|info| info.status == AddressStatus::Open);
+    assert_eq!(open.map(|info| info.remote).collect::<Vec<_>>(), [good.into()]);
+    assert!(client.remove_address(&key, &dead.into()));
+    assert_eq!(client.remote(&key).unwrap().addresses.len(), 1);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_core::{
-    Config, ConnectOptions, EndpointStats, ErrorCode, Identity, NetworkChange, Peer, PublicKey, QotpIdentity,
-    QotpPublicKey,
+    AddressError, AddressSource, Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr,
+    NetworkChange, Peer, PublicKey, QotpIdentity, QotpPublicKey, RemoteInfo, TransportAddr, Tuple,
 };
-use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets};
+use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets, socket_for};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -118,6 +118,46 @@ impl Endpoint {
         }
         let handle = locked.engine.connect(shared.clock.now(), peer, options)?;
         Ok(Connecting::new(Link::new(shared, &mut locked, handle, true)))
+    }
+
+    /// What is known of a peer, over all its connections and for a minute after the last one: see
+    /// [`dunlin_core::Endpoint::remote`].
+    #[must_use]
+    pub fn remote(&self, peer: &PublicKey) -> Option<RemoteInfo> {
+        let known = self.inner.shards.iter().filter_map(|shared| shared.lock().engine.remote(peer));
+        known.reduce(RemoteInfo::merge)
+    }
+
+    /// Says that a peer is at an address, which the next dial of this peer tries too: see
+    /// [`dunlin_core::Endpoint::add_address`].
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn add_address(
+        &self,
+        peer: &PublicKey,
+        remote: impl Into<TransportAddr>,
+        source: AddressSource,
+    ) -> Result<(), AddressError> {
+        let remote = remote.into();
+        let socket = socket_for(&self.local(), &remote);
+        let to = Tuple { local: LocalAddr { socket, ip: None }, remote };
+        for shared in &*self.inner.shards {
+            let mut locked = shared.lock();
+            locked.engine.add_address(shared.clock.now(), peer, to, source)?;
+            locked.nudge();
+        }
+        Ok(())
+    }
+
+    /// Says that a peer is not at an address any more; `false` if that was not known of it, or if it is in use: see
+    /// [`dunlin_core::Endpoint::remove_address`].
+    pub fn remove_address(&self, peer: &PublicKey, remote: &TransportAddr) -> bool {
+        let mut any = false;
+        for shared in &*self.inner.shards {
+            any |= shared.lock().engine.remove_address(peer, remote);
+        }
+        any
     }
 
     /// Waits for somebody to dial; `None` when the endpoint is closed. Several tasks may wait at once. Nobody can dial

@@ -135,6 +135,8 @@
 //! # }
 //! ```
 //!
+//! Packets go by UDP, and by transports of the application's own, if it has any ([`Builder::transport`]).
+//!
 //! # Features
 //!
 //! | feature | what it brings |
@@ -175,12 +177,13 @@ pub use send_stream::SendStream;
 
 pub use bytes::Bytes;
 pub use dunlin_core::{
-    self, AcceptError, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
+    self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
+    AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
     ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
-    Overflow, PathEvent, PathId, PathStats, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError,
-    QotpPublicKey, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
-    Undelivered, WireVersion,
+    Overflow, PathClosed, PathEvent, PathId, PathState, PathStats, PathStatus, Peer, PublicKey, QotpConfig,
+    QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, StreamId, Suite, TransportAddr, TransportError,
+    TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

@@ -65,17 +65,18 @@ impl SocketGroups {
     }
 }
 
-/// Has a dial that does not say through which sockets it leaves do so, for each address, through the first of those that are
-/// `bound` to these addresses that reaches it: that speaks its family, and does not only speak to this machine if the peer is
-/// elsewhere. If there is none it is the first, where the system will say why.
+/// Has a dial that does not say through which sockets it leaves do so, for each address, through the one that
+/// [`socket_for`] names.
 pub fn choose_sockets(options: &mut ConnectOptions, bound: &[SocketAddr]) {
-    options.choose_sockets(|remote| match remote {
-        TransportAddr::Ip(remote) => socket_for(bound, *remote),
-        _ => 0,
-    });
+    options.choose_sockets(|remote| socket_for(bound, remote));
 }
 
-fn socket_for(bound: &[SocketAddr], remote: SocketAddr) -> u16 {
+/// The number of the first socket of those that are `bound` to these addresses that reaches `remote`: that speaks its family,
+/// and does not only speak to this machine if the peer is elsewhere. If there is none it is the first, where the system will
+/// say why. What has no IP address is reached through none of them.
+#[must_use]
+pub fn socket_for(bound: &[SocketAddr], remote: &TransportAddr) -> u16 {
+    let TransportAddr::Ip(remote) = remote else { return 0 };
     let remote = remote.ip().to_canonical();
     let reaches = |local: &SocketAddr| {
         let both = local.is_ipv6() && local.ip().is_unspecified();

@@ -39,6 +39,8 @@ impl Connection {
         let before = self.paths[at].in_flight;
         let mut newest = None;
         let mut any = false;
+        let mut payload = false;
+        let several = !self.paths.is_single();
         let mut newly_ect = 0;
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
@@ -57,6 +59,7 @@ impl Connection {
                 }
                 let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
+                payload |= several && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
@@ -81,6 +84,10 @@ impl Connection {
         let delay = ack.delay.min(self.peer.max_ack_delay);
         self.after_ack(at, now, ack.largest, sample, delay, before);
         self.on_progress(now);
+        // What comes another way does not show that this one leads back.
+        if payload && on == at {
+            self.on_payload_acked(at, cx, now);
+        }
         Ok(())
     }
 

@@ -207,8 +207,10 @@ impl Connection {
         if let Some(data) = errand.challenge {
             put_control(out, &Control::PathChallenge(data));
         }
-        if errand.allowance >= CHALLENGE_SIZE as u64 {
-            out.resize(start + CHALLENGE_SIZE - TAG, 0);
+        // Some transports carry less.
+        let size = CHALLENGE_SIZE.min(usize::from(self.paths[at].mtu().base()));
+        if errand.allowance >= size as u64 {
+            out.resize(out.len().max(start + size - TAG), 0);
         }
         out.resize(out.len() + TAG, 0);
         self.seal_apart(at, cx, now, start, out)?;

@@ -92,6 +92,7 @@ impl Connection {
         cx.key_log.traffic(self.local_id, remote_id, agreement.suite, &finished);
         let secured = secure(cx, now, self.role, &finished, &agreement);
         let peer = secured.peer;
+        self.judge_unanswered(cx);
         self.state.on_reply(Box::new(secured), trusted);
         self.paths[FIRST].remote_id = remote_id;
         self.paths[FIRST].set_tuple(ends);

@@ -2,11 +2,19 @@
 
 use crate::limiter::Gate;
 use crate::path::table::PathSlot;
+use crate::time::Instant;
 
 use super::Connection;
 use super::plan::Held;
 
 impl Connection {
+    /// Takes down what stands in the way of another packet, if it is one with data: a path without has its own concerns.
+    pub(super) fn book(&mut self, at: PathSlot, now: Instant, gate: Gate) {
+        if self.paths.carries(at) {
+            self.limiter.on_held(now, gate);
+        }
+    }
+
     /// What has to open before another packet can go.
     pub(super) fn gate(&self, at: PathSlot, held: Held) -> Gate {
         let path = &self.paths[at];

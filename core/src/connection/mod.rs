@@ -1,10 +1,12 @@
 //! A connection: a struct of parts, each with its own small API, and the verbs that conduct them.
 
 mod acks;
+mod acquaintance;
 mod cids;
 mod close;
 mod duties;
 mod early;
+mod failover;
 mod first_flight;
 mod handshake;
 mod idle;
@@ -52,6 +54,7 @@ use crate::streams::{StreamEvent, Streams};
 use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
+use acquaintance::Acquaintance;
 use close::Graceful;
 pub use close::Undelivered;
 use early::EarlyFlight;
@@ -63,7 +66,7 @@ use state::{Confirming, Copies, Reply, Secured, State};
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
 pub(crate) const BASE_COST: usize = 13 << 9;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 5120;
+const FIXED_COST: usize = 41 << 7;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]
@@ -89,6 +92,8 @@ pub(crate) struct Connection {
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
+    /// What the endpoint knows of the peer, if there is a key to know it by.
+    acquaintance: Option<Acquaintance>,
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
     limiter: Limiter,
@@ -211,6 +216,7 @@ impl Connection {
             first_flight: None,
             owed: None,
             graceful: None,
+            acquaintance: None,
             path_log: None,
             half_open: role == Role::Responder,
             limiter: Limiter::new(),

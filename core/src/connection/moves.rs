@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::path::addr::{Arrival, Tuple};
+use crate::path::liveness::Liveness;
 use crate::path::moving::{Ends, Move, MoveStep, Patience};
 use crate::path::standing::Standing;
 use crate::path::table::PathSlot;
@@ -129,6 +130,7 @@ impl Connection {
             Some(moving) => **moving = begun,
             none => *none = Some(Box::new(begun)),
         }
+        self.reselect(cx);
     }
 
     /// The time of a move may be over.
@@ -151,6 +153,7 @@ impl Connection {
         path.set_tuple(to);
         path.validation = Validation::Valid;
         path.loss.on_moved();
+        path.liveness = Liveness::new();
         if !to.is_same_route(&from) {
             let (base, discovery) = cx.config.sizes_to(&to.remote);
             let mtu = path.mtu().renewed(base, max, &discovery);
@@ -159,6 +162,7 @@ impl Connection {
         // The peer has heard nothing for a round trip.
         path.received.ack_now();
         self.on_path_moved(at, cx, known);
+        self.reselect(cx);
     }
 
     /// What is in flight went to where the peer is not any more, and says nothing about the way to where it is: it goes

@@ -22,7 +22,8 @@ impl Connection {
     ///
     /// A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to.
     pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
-        if self.role == Role::Initiator {
+        // Of several paths, each has the address that makes it another one.
+        if self.role == Role::Initiator && self.paths.open().len() == 1 {
             for at in self.paths.slots() {
                 self.paths[at].local.ip = None;
                 self.paths[at].moving = None;

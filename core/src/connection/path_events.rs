@@ -29,6 +29,7 @@ impl Connection {
     /// The peer has answered on a path, in the handshake or later.
     pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
         let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
+        self.meet_at(cx, &Tuple { local, remote });
         self.record_path(cx, PathEvent::Opened { id, local, remote });
     }
 
@@ -56,6 +57,7 @@ impl Connection {
 
     /// A path has moved, `from` where it was.
     pub(super) fn on_path_moved(&mut self, at: PathSlot, cx: &mut Shared, from: Tuple) {
+        self.meet_elsewhere(cx, &from.remote, &self.paths[at].tuple());
         if self.is_path_log_open() {
             let (id, to) = (self.paths[at].id, self.paths[at].known_tuple());
             self.record_path(cx, PathEvent::Moved { id, from, to });
@@ -78,6 +80,7 @@ impl Connection {
 
     /// The end, of the connection and its paths.
     pub(super) fn tell_end(&mut self, cx: &mut Shared, reason: CloseReason) {
+        self.part(cx, &reason);
         for at in self.paths.slots() {
             let stats = self.paths[at].stats();
             if !self.paths[at].is_opening() || stats.id.opener() == self.role {

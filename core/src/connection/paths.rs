@@ -19,7 +19,6 @@ use crate::wire::frame::{Abandon, Frame, Frames, PathStatus, StatusChange};
 
 use super::Connection;
 use super::receive::Stop;
-use super::schedule::{self, Candidate};
 use super::state::State;
 
 /// What another path takes at least, in bytes: it is not opened where there is no room for it.
@@ -49,7 +48,8 @@ impl Connection {
             _ => return Err(PathError::Closed),
         }
         let unnamed = LocalAddr { ip: None, ..self.paths[self.paths.selected()].local };
-        let ends = Tuple { local: local.unwrap_or(unnamed), remote: remote.canonical() };
+        let remote = remote.canonical();
+        let ends = Tuple { local: local.unwrap_or(unnamed).towards(&remote), remote };
         if !ends.remote.is_sendable() {
             return Err(PathError::Address);
         }
@@ -77,9 +77,9 @@ impl Connection {
         validation: Validation,
         local_id: ConnectionId,
     ) -> PathSlot {
-        let config = &cx.config;
-        let mtu = Mtu::new(config.packet_size, self.peer.max_udp_payload, &config.mtu_discovery);
-        let own = Own { local_id, mtu, ecn: config.ecn, seed: cx.rng.next_u64() };
+        let (base, discovery) = cx.config.sizes_to(&ends.remote);
+        let mtu = Mtu::new(base, self.peer.max_udp_payload, &discovery);
+        let own = Own { local_id, mtu, ecn: cx.config.ecn, seed: cx.rng.next_u64() };
         let at = self.paths.insert(Path::open(now, life, ends, validation, own));
         // There may be more paths soon.
         self.supply_cids(cx, now);
@@ -166,7 +166,7 @@ impl Connection {
     }
 
     /// The place of an open path.
-    fn open_slot(&self, id: PathId) -> Result<PathSlot, PathError> {
+    pub(super) fn open_slot(&self, id: PathId) -> Result<PathSlot, PathError> {
         if !self.state.is_established() {
             return Err(PathError::Closed);
         }
@@ -193,6 +193,7 @@ impl Connection {
         let theirs = matches!(why, PathClosed::Peer(_));
         let stats = self.paths[at].stats();
         self.paths.close(at, now, why.code(), theirs, period);
+        self.part_from(cx, &stats, was_usable, why);
         if was_usable || stats.id.opener() == self.role {
             self.on_path_closed(cx, stats, why);
         }
@@ -255,7 +256,7 @@ impl Connection {
         if self.max_paths() <= 1 {
             return Err(TransportError::Protocol.into());
         }
-        let Some(at) = self.paths.find(id) else {
+        let Some(at) = self.paths.find(id).filter(|at| self.paths.open().contains(*at)) else {
             let known = id.opener() != self.role || self.paths.retired(id).is_some();
             return if known { Ok(()) } else { Err(TransportError::Protocol.into()) };
         };
@@ -265,41 +266,6 @@ impl Connection {
             self.reselect(cx);
         }
         Ok(())
-    }
-
-    /// Sends data on another path from now on.
-    pub(super) fn select_path(&mut self, cx: &mut Shared, id: PathId) -> Result<(), PathError> {
-        let at = self.open_slot(id)?;
-        if !self.paths.usable().contains(at) {
-            return Err(PathError::NotConnected);
-        }
-        self.select(cx, at);
-        Ok(())
-    }
-
-    fn select(&mut self, cx: &mut Shared, at: PathSlot) {
-        if self.paths.carries(at) {
-            return;
-        }
-        let old = self.paths.selected();
-        let path = &mut self.paths[old];
-        path.bbr.on_app_limited(path.in_flight);
-        self.paths.select(at);
-        self.streams.on_window(self.paths.window_in_use());
-        self.on_path_selected(at, cx);
-    }
-
-    /// Changes over where the path in use is gone, or is to be spared and another one is not.
-    fn reselect(&mut self, cx: &mut Shared) {
-        let selected = self.paths.selected();
-        let candidate = |at: PathSlot| {
-            let path = &self.paths[at];
-            Candidate { at, backup: path.is_backup(), rtt: path.rtt.smoothed() }
-        };
-        let candidates = self.paths.usable().iter().map(candidate);
-        if let Some(at) = schedule::change(selected, candidates) {
-            self.select(cx, at);
-        }
     }
 
     /// What is due for a path that is opening or over, or idle.

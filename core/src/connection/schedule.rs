@@ -1,38 +1,17 @@
-//! Which path the next train is for, and which one data goes over to: decided here.
+//! Which path the next train is for.
 //!
 //! First come packets that are to leave from or for another address than a path's, then what paths without data owe (an
 //! acknowledgement, an answer, a PING, a probe), each in turn, then data. What is owed is little, and ends; data does not.
 
 use alloc::vec::Vec;
 
+use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Tuple};
 use crate::path::table::{FIRST, PathSlot, SlotSet};
 use crate::shared::Shared;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 use super::Connection;
-
-/// A path that may carry data.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Candidate {
-    pub(super) at: PathSlot,
-    /// One of the applications wants it spared.
-    pub(super) backup: bool,
-    /// Its smoothed round-trip time.
-    pub(super) rtt: Duration,
-}
-
-/// The path to change over to from `selected`, if that is no candidate any more, or is to be spared where another one is
-/// not: the one with the shortest round trip.
-pub(super) fn change(
-    selected: PathSlot,
-    candidates: impl Iterator<Item = Candidate> + Clone,
-) -> Option<PathSlot> {
-    let best = candidates.clone().min_by_key(|candidate| (candidate.backup, candidate.rtt))?;
-    let stays = |current: Candidate| current.backup == best.backup;
-    let current = { candidates }.find(|candidate| candidate.at == selected);
-    (!current.is_some_and(stays)).then_some(best.at)
-}
 
 /// A train of datagrams that was built.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +46,18 @@ impl Connection {
                 return train;
             }
         }
-        self.paths.carrying().iter().find_map(|at| self.poll_path(at, cx, now, limit, out))
+        if self.paths.carrying().is_empty() {
+            self.limiter.on_held(now, Gate::Path);
+        }
+        let mut carrying = self.paths.carrying();
+        // The fastest first, as long as it takes more.
+        while let Some(at) = carrying.iter().min_by_key(|at| self.paths[*at].rtt.smoothed()) {
+            carrying.remove(at);
+            if let train @ Some(_) = self.poll_path(at, cx, now, limit, out) {
+                return train;
+            }
+        }
+        None
     }
 
     fn poll_path(

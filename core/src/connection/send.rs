@@ -9,6 +9,7 @@ use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Transmit, Tuple};
+use crate::path::liveness::is_payload;
 use crate::path::table::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
@@ -85,7 +86,7 @@ impl Connection {
         limit: TrainLimit,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
-        self.limiter.on_held(now, Gate::Socket);
+        self.book(at, now, Gate::Socket);
         self.rotate_keys(now);
         self.renew_cid(at);
         let start = out.len();
@@ -124,7 +125,7 @@ impl Connection {
                 ecn = path.ecn.begin_train(path.sent.next());
             }
             let Some(built) = self.put_packet(at, cx, now, plan, out) else {
-                self.limiter.on_held(now, self.gate(at, Held::Idle));
+                self.book(at, now, self.gate(at, Held::Idle));
                 break;
             };
             if ecn.is_some() {
@@ -164,7 +165,7 @@ impl Connection {
     }
 
     pub(super) fn on_held(&mut self, at: PathSlot, now: Instant, held: Held) {
-        self.limiter.on_held(now, self.gate(at, held));
+        self.book(at, now, self.gate(at, held));
         match held {
             Held::Idle => {
                 let path = &mut self.paths[at];
@@ -203,7 +204,7 @@ impl Connection {
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
             self.put_contents(at, cx, plan, out, end);
-        } else if matches!(self.state, State::Established(_)) && self.paths.carries(at) {
+        } else if matches!(self.state, State::Established(_)) {
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
         }
         if self.paths[at].quiet >= QUIET_PACKETS
@@ -218,6 +219,10 @@ impl Connection {
         if out.len() == start + DATA_HEADER {
             out.truncate(start);
             return None;
+        }
+        if ack_eliciting && !self.paths.carries(at) && self.is_suspect(at) {
+            // Small packets may pass where large ones do not.
+            out.resize(end.min(start + usize::from(self.paths[at].mtu().base()) - TAG).max(out.len()), 0);
         }
         if padded {
             out.resize(out.len().max(start + CHALLENGE_SIZE - TAG), 0);
@@ -331,6 +336,9 @@ impl Connection {
             path.loss.on_sent(now);
             path.quiet = 0;
             path.pulse.on_sent(now);
+            if is_payload(built.len, path.sent.has_open_payload()) {
+                path.liveness.on_payload_sent(now);
+            }
             let info = path.bbr.on_sent(now, size, path.in_flight);
             path.in_flight += u64::from(size);
             info

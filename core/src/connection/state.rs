@@ -251,7 +251,9 @@ impl State {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Dialling(dialling) => dialling.fanout().heap_bytes(),
-            Self::Confirming(confirming) => confirming.reply.bytes.len() + confirming.early.len(),
+            Self::Confirming(confirming) => {
+                size_of_val(&**confirming) + confirming.reply.bytes.len() + confirming.early.len()
+            }
             Self::Qotp(qotp) => qotp.heap_bytes(),
             Self::Lingering(lingering) => lingering.qotp.heap_bytes(),
             _ => 0,

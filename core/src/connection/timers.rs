@@ -20,6 +20,7 @@ impl Connection {
                     paths,
                     self.closed_timeout(),
                     self.paths.homeless(),
+                    self.look_due(),
                     self.idle.deadline(self.largest_pto()),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
@@ -58,20 +59,32 @@ impl Connection {
         let to_send = to_send.into_iter().flatten().min().filter(|_| !silent);
         let loss = path.loss.deadline(self.pto(at), outstanding);
         let vigil = path.vigil.deadline();
-        [to_send, loss, path.mtu().deadline(), self.move_timeout(at), vigil, self.standing_timeout(at)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            to_send,
+            loss,
+            path.mtu().deadline(),
+            self.move_timeout(at),
+            vigil,
+            self.standing_timeout(at),
+            self.patience_deadline(at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// When a PING is due on a path: where it carries data for the connection's sake, and on each of several for its own.
     fn keep_alive_due(&self, at: PathSlot, outstanding: usize) -> Option<Instant> {
+        // One that the pacer holds back is due when that lets it go.
+        if self.paths[at].ping_owed {
+            return None;
+        }
         let carries = self.paths.carries(at);
         let asked_for = self.idle.keep_alive_due(outstanding).filter(|_| carries);
         if self.paths.is_single() {
             asked_for
         } else {
-            asked_for.into_iter().chain(self.heartbeat_due(at)).min()
+            [asked_for, self.heartbeat_due(at), self.sample_due(at)].into_iter().flatten().min()
         }
     }
 
@@ -100,7 +113,10 @@ impl Connection {
     /// `poll_transmit` sees to.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Shared, now: Instant) {
         match &self.state {
-            State::Dialling(dialling) if dialling.deadline <= now => self.end(cx, CloseReason::NoAnswer),
+            State::Dialling(dialling) if dialling.deadline <= now => {
+                self.judge_unanswered(cx);
+                self.end(cx, CloseReason::NoAnswer);
+            }
             State::Confirming(confirming) if confirming.expires <= now => {
                 self.end(cx, CloseReason::Unconfirmed)
             }
@@ -132,6 +148,9 @@ impl Connection {
         }
         for at in self.paths.slots() {
             self.handle_path_timeout(at, cx, now);
+        }
+        if is_due(self.look_due()) {
+            self.reselect(cx);
         }
         for at in self.paths.closed().iter() {
             self.handle_standing_timeout(at, cx, now);
@@ -167,6 +186,7 @@ impl Connection {
                 self.try_next_answer(at);
             }
         }
+        self.check_patience(at, cx, now);
         self.end_move_if_over(at, cx, now);
         if is_due(self.paths[at].mtu().deadline()) {
             self.on_mtu_deadline(at, now);

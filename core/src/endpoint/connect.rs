@@ -1,7 +1,5 @@
 //! Dialling.
 
-use core::net::SocketAddr;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -13,15 +11,9 @@ use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
 use crate::id::WireVersion;
 use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
-use crate::remote::fanout::{Fanout, Guess, MAX_WAYS};
-use crate::remote::scope::{is_own, is_public};
-use crate::shared::Shared;
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint, Entry};
-
-/// Own addresses that are looked at in a dial.
-const MAX_OWN_ADDRESSES: usize = 64;
 
 /// Whom to dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +38,13 @@ pub enum Peer {
 ///
 /// A peer may have several addresses. On the native wire all of them are dialled at once, as one dial: the first 8 get a copy
 /// of the first packet at the same time, one more each 25 ms, at most 32 in all, and where the first answer comes from is
-/// where the connection begins. Whoever else answers costs a packet.
+/// where the connection begins. Whoever else answers costs a packet. Addresses of the peer's that the endpoint knows already
+/// are dialled too, those at which it was met before all others ([`Endpoint::remote`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// Where to: the best address.
+    /// Where to: the best address. One that nothing can be sent to is left out, so that a peer whose addresses are known can
+    /// be dialled by its key alone.
     pub remote: TransportAddr,
     /// Through which socket, and from which of its addresses. Default: socket 0, and the address that the system chooses.
     /// Without meaning where `remote` is no IP address.
@@ -140,16 +134,6 @@ impl Endpoint {
         }
     }
 
-    /// Says under which addresses this endpoint receives, so that no dial is sent there; of more than 64 the first. One with
-    /// an unspecified IP address stands for the loopback addresses.
-    ///
-    /// What leads back here is never the peer, and dials of one's own addresses are what wrong entries in directories make.
-    /// With [`Config::allow_self`](crate::Config::allow_self) they are dialled all the same.
-    pub fn set_own_addresses(&mut self, addresses: &[SocketAddr]) {
-        let own = addresses.iter().take(MAX_OWN_ADDRESSES);
-        self.shared.own_addresses = own.copied().collect();
-    }
-
     fn dial(
         &mut self,
         now: Instant,
@@ -162,33 +146,21 @@ impl Endpoint {
             return Err(ConnectError::OwnKey);
         }
         self.has_room()?;
-        let fanout = self.ways(now, &options).ok_or(ConnectError::Address)?;
+        let key = match &target {
+            Target::Key(key) => Some(*key),
+            Target::Unknown | Target::AnyKey => None,
+        };
+        let fanout = self.ways(now, key.as_ref(), &options).ok_or(ConnectError::Address)?;
         let dialling = Dialling::new(now, target, options.alpns, deadline, fanout);
         let (handle, id) = (self.slots.vacant(), self.shared.ids.fresh(&mut self.shared.rng));
-        let connection =
+        let mut connection =
             Connection::dial(&mut self.shared, now, handle, id, dialling).ok_or(ConnectError::OverBudget)?;
+        if let Some(key) = key {
+            connection.seek(&mut self.shared, &key);
+        }
         self.shared.ids.insert(id, handle.slot);
         self.start(connection);
         Ok(handle)
-    }
-
-    /// The addresses that a dial may try, the best first; `None` if there is none.
-    fn ways(&mut self, now: Instant, options: &ConnectOptions) -> Option<Fanout> {
-        let Shared { config, own_addresses, rations, .. } = &mut self.shared;
-        let canonical = |way: Tuple| {
-            let remote = way.remote.canonical();
-            Tuple { local: way.local.towards(&remote), remote }
-        };
-        let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
-        let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
-        let first = Tuple { local: options.local, remote: options.remote };
-        let named = core::iter::once(first).chain(options.others.iter().copied());
-        let named = named.map(canonical).filter(possible).map(Guess::vouched);
-        let found = options.guesses.iter().copied().take(MAX_WAYS).map(canonical);
-        let found = found.filter(possible).filter(|to| is_public(&to.remote));
-        let found = found.map(|to| Guess { to, copies: rations.grant(now, &to.remote) });
-        let mut ways = named.chain(found).filter(|guess| guess.copies > 0);
-        Some(Fanout::new(ways.next()?, ways))
     }
 
     fn dial_qotp(
@@ -262,6 +234,8 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use core::net::SocketAddr;
+
     use super::*;
     use crate::config::Config;
     use crate::crypto::Identity;

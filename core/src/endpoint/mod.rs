@@ -6,6 +6,7 @@ mod events;
 mod incoming;
 mod network;
 mod qotp;
+mod remotes;
 mod slots;
 mod timers;
 
@@ -28,6 +29,7 @@ use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
 use crate::path::addr::{Arrival, TrainLimit, Transmit};
+use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
 use crate::shared::{Shared, reset_key};
@@ -90,6 +92,7 @@ impl Endpoint {
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
+            remotes: RemoteMap::new(inits),
             rations: Rations::default(),
             own_addresses: Vec::new(),
             ids: Ids::new(ids, config.shard),
@@ -202,6 +205,7 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.shared.advance(now);
         self.visit(now);
+        self.shared.remotes.expire(now, &mut self.shared.budget);
         for _ in 0..TIMERS_PER_CALL {
             let Some((_, slot)) = self.timers.next().filter(|(deadline, _)| *deadline <= now) else { return };
             self.fire(now, slot);
@@ -306,7 +310,8 @@ impl Endpoint {
             Some(self.shared.now)
         } else {
             let timer = self.timers.next().map(|(deadline, _)| deadline);
-            timer.into_iter().chain(self.round.due(self.shared.now)).min()
+            let [round, remotes] = [self.round.due(self.shared.now), self.shared.remotes.due()];
+            timer.into_iter().chain(round).chain(remotes).min()
         }
     }
 

@@ -3,11 +3,13 @@
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod events;
+pub(crate) mod liveness;
 pub(crate) mod mapped;
 pub(crate) mod moving;
 pub(crate) mod mtu;
 pub(crate) mod pulse;
 pub mod select;
+pub(crate) mod selection;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;
@@ -29,6 +31,7 @@ use crate::wire::frame::PathStatus;
 
 use addr::{LocalAddr, TransportAddr, Tuple};
 use ecn::EcnValidation;
+use liveness::Liveness;
 use moving::Move;
 use mtu::Mtu;
 use pulse::Pulse;
@@ -97,6 +100,8 @@ pub(crate) struct Path {
     /// Is the peer silent that was busy?
     pub(crate) vigil: Vigil,
     pub(crate) pulse: Pulse,
+    /// Does it deliver?
+    pub(crate) liveness: Liveness,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
@@ -141,6 +146,7 @@ impl Path {
             moving: None,
             vigil: Vigil::new(),
             pulse: Pulse::new(now),
+            liveness: Liveness::new(),
             ping_owed: false,
             quiet: 0,
         }

@@ -9,6 +9,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::frame::Abandon;
 
 use super::Path;
+use super::selection::Selection;
 use super::standing::{Life, Retired, Standing};
 
 /// The most paths that a connection has open at once, whatever is agreed on: so tables stay small.
@@ -63,7 +64,7 @@ impl SlotSet {
     }
 
     /// The lowest place that is not in it.
-    const fn vacancy(self) -> PathSlot {
+    pub(crate) const fn vacancy(self) -> PathSlot {
         PathSlot(self.0.trailing_ones() as u8)
     }
 
@@ -122,6 +123,7 @@ struct More {
     turn: PathSlot,
     /// Ids that were used and are not.
     retired: Vec<Retired>,
+    selection: Selection,
     /// When the connection ends for want of a path.
     homeless: Option<Instant>,
 }
@@ -138,6 +140,7 @@ impl More {
             selected: FIRST,
             turn: FIRST,
             retired: Vec::new(),
+            selection: Selection::new(Instant::ZERO),
             homeless: None,
         }
     }
@@ -160,7 +163,12 @@ impl Paths {
     pub(crate) fn find(&self, id: PathId) -> Option<PathSlot> {
         match &self.more {
             None => (self.first.id == id).then_some(FIRST),
-            Some(more) => more.open.union(more.closed).iter().find(|at| self[*at].id == id),
+            Some(more) => {
+                let all = more.open.union(more.closed);
+                // Most packets are of the one in use.
+                let selected = Some(more.selected).filter(|at| all.contains(*at) && self[*at].id == id);
+                selected.or_else(|| all.iter().find(|at| self[*at].id == id))
+            }
         }
     }
 
@@ -201,12 +209,22 @@ impl Paths {
         self.more.as_ref().is_none_or(|more| more.carrying.contains(at))
     }
 
-    /// Data takes this path from now on, which is usable.
-    pub(crate) fn select(&mut self, at: PathSlot) {
+    /// Data takes these paths from now on, `main` above all.
+    pub(crate) fn carry(&mut self, paths: SlotSet, main: PathSlot) {
         if let Some(more) = &mut self.more {
-            debug_assert!(more.usable.contains(at), "{at:?} is not usable");
-            (more.selected, more.carrying) = (at, SlotSet::of(at));
+            debug_assert!(paths.without(more.usable).is_empty(), "{paths:?} are not all usable");
+            (more.selected, more.carrying) = (main, paths);
         }
+    }
+
+    /// What is remembered of the choice, where there is one.
+    pub(crate) fn selection(&self) -> Option<&Selection> {
+        self.more.as_ref().map(|more| &more.selection)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn selection_mut(&mut self) -> Option<&mut Selection> {
+        self.more.as_mut().map(|more| &mut more.selection)
     }
 
     /// A path that does not carry data is served: the next turn is the next one's.
@@ -434,12 +452,12 @@ impl Index<PathSlot> for Paths {
 
     #[inline]
     fn index(&self, at: PathSlot) -> &Path {
-        match (&self.more, at.0.checked_sub(1)) {
-            (Some(more), Some(index)) => match more.others.get(usize::from(index)) {
-                Some(Some(path)) => path,
-                _ => &self.first,
-            },
-            _ => &self.first,
+        match at.0.checked_sub(1) {
+            None => &self.first,
+            Some(index) => {
+                let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
+                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
+            }
         }
     }
 }
@@ -447,12 +465,12 @@ impl Index<PathSlot> for Paths {
 impl IndexMut<PathSlot> for Paths {
     #[inline]
     fn index_mut(&mut self, at: PathSlot) -> &mut Path {
-        match (&mut self.more, at.0.checked_sub(1)) {
-            (Some(more), Some(index)) => match more.others.get_mut(usize::from(index)) {
-                Some(Some(path)) => path,
-                _ => &mut self.first,
-            },
-            _ => &mut self.first,
+        match at.0.checked_sub(1) {
+            None => &mut self.first,
+            Some(index) => {
+                let others = self.more.as_mut().map_or(&mut [][..], |more| &mut more.others);
+                others.get_mut(usize::from(index)).and_then(Option::as_deref_mut).unwrap_or(&mut self.first)
+            }
         }
     }
 }

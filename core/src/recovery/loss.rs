@@ -88,6 +88,11 @@ impl LossDetector {
         self.probes = self.probes.saturating_sub(1);
     }
 
+    /// When the last ack-eliciting packet was sent.
+    pub(crate) const fn last_eliciting(&self) -> Instant {
+        self.last_eliciting
+    }
+
     /// Something was newly acknowledged, `largest` being the highest number named, before which so many were left out.
     pub(crate) fn on_acked(&mut self, now: Instant, largest: PacketNumber, skips: u16, rtt: &Rtt) {
         if self.largest_acked.is_none_or(|before| before < largest) {

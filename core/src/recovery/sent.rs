@@ -51,6 +51,26 @@ pub(crate) enum Item {
     Datagram,
 }
 
+impl Item {
+    /// Whether it is about what is sent over paths, not about paths and packets.
+    pub(crate) const fn is_payload(&self) -> bool {
+        match self {
+            Self::Ack { .. }
+            | Self::NewConnectionId(_)
+            | Self::RetireConnectionId(_)
+            | Self::PathAbandon { .. }
+            | Self::PathStatus { .. } => false,
+            Self::Stream { .. }
+            | Self::ResetStream(_)
+            | Self::StopSending(_)
+            | Self::MaxData
+            | Self::MaxStreamData(_)
+            | Self::MaxStreams(_)
+            | Self::Datagram => true,
+        }
+    }
+}
+
 /// What happened to a packet so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
@@ -173,6 +193,11 @@ impl SentPackets {
     /// Adds an item to the packet that is being built.
     pub(crate) fn push_item(&mut self, item: Item) {
         self.items.push_back(item);
+    }
+
+    /// Whether the packet that is being built carries what a path is there for.
+    pub(crate) fn has_open_payload(&self) -> bool {
+        self.items.iter().rev().take(self.open_items() as usize).any(|item| item.is_payload())
     }
 
     /// Whether the packet that is being built has an item yet.

@@ -1,6 +1,8 @@
 //! Packet numbers that are left out, so that who acknowledges what it has not received gives itself away (RFC 9000 section
 //! 21.4).
 
+use core::num::NonZeroU64;
+
 use crate::id::PacketNumber;
 use crate::rng::Rng;
 
@@ -13,10 +15,10 @@ const LONGEST: u64 = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Skips {
     /// The next one; drawn when the first packet is sent.
-    next: Option<u64>,
+    next: Option<NonZeroU64>,
     distance: u64,
     /// The newest one, which whoever acknowledges everything names.
-    latest: Option<u64>,
+    latest: Option<NonZeroU64>,
 }
 
 impl Skips {
@@ -26,21 +28,21 @@ impl Skips {
 
     /// A packet is about to get `number`: whether that is to be left out.
     pub(crate) fn is_next(&mut self, number: PacketNumber, rng: &mut Rng) -> bool {
-        let skip = self.next.is_some_and(|next| next <= number.0);
+        let skip = self.next.is_some_and(|next| next.get() <= number.0);
         if skip {
-            self.latest = Some(number.0);
+            self.latest = NonZeroU64::new(number.0);
             self.distance = (self.distance * 2).min(LONGEST);
         }
         if skip || self.next.is_none() {
             let half = self.distance / 2;
-            self.next = Some(number.0 + 1 + half + rng.below(half));
+            self.next = NonZeroU64::new(number.0 + 1 + half + rng.below(half));
         }
         skip
     }
 
     /// Whether the newest number left out is among these.
     pub(crate) fn is_claimed(&self, from: u64, to: u64) -> bool {
-        self.latest.is_some_and(|latest| (from..=to).contains(&latest))
+        self.latest.is_some_and(|latest| (from..=to).contains(&latest.get()))
     }
 }
 

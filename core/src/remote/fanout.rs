@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::path::addr::Tuple;
+use crate::path::addr::{TransportAddr, Tuple};
 use crate::time::{Duration, Instant};
 
 /// Addresses that get their first copy at once.
@@ -153,6 +153,12 @@ impl Fanout {
         let (sooner, later) = self.ways.split_at((place + 1).min(self.ways.len()));
         let next = later.iter().chain(sooner).find(|way| way.answered && way.to.remote != last.remote);
         next.map(|way| way.to)
+    }
+
+    /// The addresses to which so many copies went that silence says something.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &TransportAddr> {
+        let unanswered = self.ways.iter().filter(|way| way.sent >= UNVOUCHED_COPIES && !way.answered);
+        unanswered.map(|way| &way.to.remote)
     }
 
     /// Heap held, in bytes.

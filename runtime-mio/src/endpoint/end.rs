@@ -18,7 +18,7 @@ pub(super) struct Farewell {
 
 impl Endpoint {
     /// Closes the endpoint: takes nothing new, and closes every connection with `code` and `reason`. What was not
-    /// delivered is lost: [`Connection::close_graceful`] comes first where that matters.
+    /// delivered is lost: [`Connection::close_graceful`](dunlin_core::Connection::close_graceful) comes first where that matters.
     ///
     /// Go on with the loop until it says [`RunError::Closed`]: when the peers have heard of it or have had the time to,
     /// at most 3 seconds later, the socket is closed. Closing again does nothing.

@@ -4,6 +4,8 @@ mod capture;
 mod decrypt;
 mod errors;
 mod keys;
+#[cfg(target_os = "linux")]
+mod path_netns;
 mod perf;
 mod qotp;
 #[cfg(unix)]

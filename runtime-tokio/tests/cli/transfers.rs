@@ -37,6 +37,24 @@ fn a_folder_of_a_thousand_files_arrives() {
 }
 
 #[test]
+fn path_a_receiver_with_several_addresses_is_dialled_at_all_of_them() {
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (file, to) = (scratch.file("file", 1000), scratch.path("to"));
+        let receiver = Receiver::start(&scratch.key("key"), &to, &["--once"]);
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let silent = silent.local_addr().unwrap().to_string();
+        let mut args = receiver.send_args(&[&file]);
+        args.splice(1..1, ["--to", &silent, "--to", "no-such-name.invalid:4433"]);
+        let sent = run(&args);
+        assert_eq!(sent.code, 0, "{sent:?}");
+        assert_eq!(sent.json()["path"]["remote"], receiver.address);
+        assert!(sent.stderr.contains("warning: cannot find no-such-name.invalid"), "{sent:?}");
+        assert_eq!(receiver.process.ended().code, 0);
+    });
+}
+
+#[test]
 fn garbage_sent_to_the_port_does_not_matter() {
     in_time(|| {
         let scratch = Scratch::new();

@@ -1,6 +1,8 @@
 //! Connections whose peers go on at another address.
 
-use dunlin_tokio::{CloseReason, Connection, ErrorCode, PathEvent, Peer};
+use dunlin_tokio::{
+    AddressSource, AddressStatus, CloseReason, ConnectOptions, Connection, ErrorCode, PathEvent, Peer,
+};
 
 use crate::relay::Relay;
 use crate::{bind, config, poll_once, soon};
@@ -97,4 +99,33 @@ async fn path_events_end_for_who_waits() {
     dialled.close(ErrorCode::default(), b"");
     let all = soon(waiting).await.unwrap();
     assert!(matches!(all[..], [PathEvent::Closed { .. }]), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_peer_with_several_addresses_is_dialled_at_all_of_them() {
+    let dead = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let dead = dead.each_ref().map(|socket| socket.local_addr().unwrap());
+    let (client, server) = (bind(1, config()), bind(2, config()));
+    let (key, good) = (*server.public_key(), server.local_addr());
+    // One is named in the dial, and one was told before.
+    client.add_address(&key, dead[0], AddressSource::Application).unwrap();
+    assert!(client.remove_address(&key, &dead[0].into()));
+    client.add_address(&key, good, AddressSource::Application).unwrap();
+    for options in [
+        ConnectOptions::new(dead[1], b"test"),
+        ConnectOptions::new(dead[1], b"test").also(dead[0]).also(good),
+    ] {
+        let accepting = async { server.accept().await.unwrap().accept().unwrap().await };
+        let connecting = client.connect_with(Peer::Key(key), options).unwrap();
+        let (dialled, accepted) = soon(async { tokio::join!(connecting, accepting) }).await;
+        let (dialled, _accepted) = (dialled.unwrap(), accepted.unwrap());
+        assert_eq!(dialled.path().unwrap().remote, good.into());
+        let info = client.remote(&key).unwrap();
+        let status = |addr: core::net::SocketAddr| {
+            info.addresses.iter().find(|info| info.remote == addr.into()).map(|info| info.status)
+        };
+        assert_eq!((info.connections, status(good)), (1, Some(AddressStatus::Open)));
+        assert_eq!(status(dead[1]), Some(AddressStatus::Unknown), "one copy says nothing");
+        dialled.close(ErrorCode::from(0u32), b"");
+    }
 }

@@ -4,6 +4,7 @@
 //! again, and what has a timeout either waits for ever or has nobody to hear it.
 
 mod adapter;
+mod custom;
 mod over_mio;
 mod over_tokio;
 mod scenarios;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use dunlin_core::{
     Arrival, Config, ConnectOptions, Connection, ConnectionHandle, Disposition, Duration, Endpoint, Event,
-    Identity, Instant, Peer, TrainLimit,
+    Identity, Instant, LocalAddr, Peer, TrainLimit, Transmit,
 };
 use dunlin_sim::{ALPN, Ppm, Rng};
 
@@ -20,6 +20,7 @@ const QUEUE: Duration = Duration::from_millis(30);
 
 struct Flight {
     at: Instant,
+    from: Arrival,
     bytes: Vec<u8>,
 }
 
@@ -185,11 +186,11 @@ impl Rig {
 
     /// A batch of what has arrived, as an adapter does it.
     fn receive(&mut self, side: usize) {
-        let from = Arrival::from_remote(self.sides[1 - side].addr);
         while self.sides[side].wire.front().is_some_and(|flight| flight.at <= self.now) {
             let Some(mut flight) = self.sides[side].wire.pop_front() else { return };
             let endpoint = &mut self.sides[side].endpoint;
-            let disposition = core!(self, side, endpoint.handle_datagram(self.now, from, &mut flight.bytes));
+            let (from, bytes) = (flight.from, &mut flight.bytes);
+            let disposition = core!(self, side, endpoint.handle_datagram(self.now, from, bytes));
             self.sides[side].packets += u64::from(disposition == Disposition::Accepted);
             self.spare.push(flight.bytes);
         }
@@ -204,8 +205,9 @@ impl Rig {
             let limit = TrainLimit::OFFLOAD;
             let endpoint = &mut self.sides[side].endpoint;
             let transmit = core!(self, side, endpoint.poll_transmit(self.now, limit, &mut buffer));
-            for segment in transmit.iter().flat_map(|transmit| buffer.chunks(transmit.segment_size)) {
-                self.send(1 - side, segment);
+            if let Some(transmit) = &transmit {
+                let from = self.arrival(side, transmit);
+                buffer.chunks(transmit.segment_size).for_each(|segment| self.send(1 - side, from, segment));
             }
             self.buffer = buffer;
             if transmit.is_none() {
@@ -233,7 +235,27 @@ impl Rig {
         }
     }
 
-    fn send(&mut self, to: usize, bytes: &[u8]) {
+    /// The address of the dialler's socket with this number, which is the port's last digit.
+    pub(crate) fn socket(&self, number: u16) -> SocketAddr {
+        SocketAddr::new(self.sides[0].addr.ip(), self.sides[0].addr.port() + number)
+    }
+
+    /// The answerer's address.
+    pub(crate) const fn answerer(&self) -> SocketAddr {
+        self.sides[1].addr
+    }
+
+    /// How the other side sees what `side` sends: the dialler has a socket for each path, the answerer one for all.
+    fn arrival(&self, side: usize, transmit: &Transmit) -> Arrival {
+        if side == 0 {
+            return Arrival::from_remote(self.socket(transmit.local.socket));
+        }
+        let to = (0..8).find(|number| transmit.remote == self.socket(*number).into());
+        let local = LocalAddr { socket: to.unwrap_or(0), ip: None };
+        Arrival { local, ..Arrival::from_remote(self.sides[1].addr) }
+    }
+
+    fn send(&mut self, to: usize, from: Arrival, bytes: &[u8]) {
         let (now, lost) = (self.now, self.rng.chance(self.loss) || !self.reaches[to]);
         let side = &mut self.sides[to];
         let start = side.link_free.max(now);
@@ -244,6 +266,6 @@ impl Rig {
         let mut copy = self.spare.pop().unwrap_or_default();
         copy.clear();
         copy.extend_from_slice(bytes);
-        side.wire.push_back(Flight { at: side.link_free + DELAY, bytes: copy });
+        side.wire.push_back(Flight { at: side.link_free + DELAY, from, bytes: copy });
     }
 }

@@ -1,6 +1,8 @@
 //! In the steady state no packet costs an allocation, or a deallocation, in either direction.
 
-use dunlin_core::{AeadPolicy, Config, ConnectionHandle, Direction, Duration, Event, StreamId};
+use dunlin_core::{
+    AeadPolicy, Config, ConnectionHandle, Direction, Duration, Event, LocalAddr, PathId, StreamId,
+};
 use dunlin_sim::{Ppm, config};
 
 use crate::counter::Heap;
@@ -106,6 +108,40 @@ fn bulk_transfer_does_not_touch_the_heap() {
         for sender in 0..2 {
             let (heap, packets, read) = measure(settings(aead), sender, None, Ppm::NEVER);
             println!("bulk, {aead:?}, from side {sender}: {packets} packets, {read} bytes, {heap:?}");
+            assert!(packets > 40_000, "{packets} packets");
+            assert_eq!(heap, [Heap::default(); 2]);
+        }
+    }
+}
+
+#[test]
+fn bulk_transfer_over_one_of_two_paths_does_not_touch_the_heap() {
+    for sender in 0..2 {
+        let mut rig = Rig::new(settings(AeadPolicy::Auto), settings(AeadPolicy::Auto));
+        let handles = rig.connect();
+        // Until there are ids for another path.
+        rig.run(Duration::from_secs(2), &mut |_, _, _, _| {});
+        let (remote, local) = (rig.answerer(), LocalAddr { socket: 1, ip: None });
+        let opened = rig.with(0, handles[0], |connection| connection.open_path(remote, Some(local)));
+        let second = opened.expect("it stands").expect("a path");
+        rig.run(Duration::from_secs(1), &mut |_, _, _, _| {});
+        let mut traffic = Traffic::new(None);
+        let opened =
+            rig.with(sender, handles[sender], |connection| connection.open(Direction::Unidirectional));
+        traffic.fill(&mut rig, sender, handles[sender], opened.expect("it stands").expect("a stream"));
+        // On the first one first, so that its rings have seen their peak when it has little to do.
+        for id in [PathId::ZERO, second] {
+            let selected = rig.with(sender, handles[sender], |connection| connection.select_path(id));
+            selected.expect("it stands").expect("the path is open");
+            let mut run = |rig: &mut Rig, span| {
+                rig.run(span, &mut |rig, side, handle, event| traffic.react(rig, side, handle, event));
+            };
+            run(&mut rig, Duration::from_secs(8));
+            let (before, packets) = ([0, 1].map(|side| rig.sides[side].heap), rig.sides[1 - sender].packets);
+            run(&mut rig, Duration::from_secs(7));
+            let heap = [0, 1].map(|side| rig.sides[side].heap - before[side]);
+            let packets = rig.sides[1 - sender].packets - packets;
+            println!("{id:?} of two paths, from side {sender}: {packets} packets, {heap:?}");
             assert!(packets > 40_000, "{packets} packets");
             assert_eq!(heap, [Heap::default(); 2]);
         }

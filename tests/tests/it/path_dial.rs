@@ -23,7 +23,7 @@ fn delayed(millis: u64) -> LinkConfig {
 }
 
 /// A dialler with one interface, and an answerer with one for each of these links.
-fn spread(links: &[LinkConfig]) -> Topology {
+pub(crate) fn spread(links: &[LinkConfig]) -> Topology {
     Topology::mesh(1, links.len(), |_, j| Some(links[j].clone()))
 }
 
@@ -35,12 +35,12 @@ fn upload(seed: u64, links: &[LinkConfig], bytes: u64) -> (Web, Rc<RefCell<Recei
 }
 
 /// All addresses of the answerer, in their order.
-fn all(web: &Web, servers: usize) -> ConnectOptions {
+pub(crate) fn all(web: &Web, servers: usize) -> ConnectOptions {
     let address = |n| web.address(End::Server(n));
     (1..servers).fold(ConnectOptions::new(address(0), ALPN), |options, n| options.also(address(n)))
 }
 
-fn dial(web: &mut Web, options: ConnectOptions) -> ConnectionHandle {
+pub(crate) fn dial(web: &mut Web, options: ConnectOptions) -> ConnectionHandle {
     try_dial(web, options).expect("the dial starts")
 }
 
@@ -58,13 +58,13 @@ fn remote(web: &mut Web, client: ConnectionHandle) -> SocketAddr {
 }
 
 /// When and where copies of an Init went.
-fn copies(seen: &RefCell<Vec<Seen>>) -> Vec<(u64, SocketAddr)> {
+pub(crate) fn copies(seen: &RefCell<Vec<Seen>>) -> Vec<(u64, SocketAddr)> {
     let seen = seen.borrow();
     let inits = seen.iter().filter(|seen| kind(&seen.bytes) == INIT_KNOWN);
     inits.map(|seen| (seen.at.as_nanos() / 1_000_000, seen.to)).collect()
 }
 
-fn count_per_address(copies: &[(u64, SocketAddr)]) -> BTreeMap<SocketAddr, usize> {
+pub(crate) fn count_per_address(copies: &[(u64, SocketAddr)]) -> BTreeMap<SocketAddr, usize> {
     let mut counts = BTreeMap::new();
     for (_, to) in copies {
         *counts.entry(*to).or_default() += 1;

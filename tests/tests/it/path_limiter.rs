@@ -4,9 +4,12 @@ use dunlin_core::{
     Arrival, Config, ConnectOptions, ConnectionHandle, Duration, Endpoint, Event, Gate, Instant,
     LimiterStats, Peer, TrainLimit, TransportAddr,
 };
-use dunlin_sim::{ALPN, AcceptAll, LinkConfig, Pair, QueueLimit, Rate, Receiver, Sender, config, endpoint};
+use dunlin_sim::{
+    ALPN, AcceptAll, LinkConfig, Pair, QueueLimit, Rate, Receiver, Sender, Topology, config, endpoint,
+};
 
 use crate::common::{drop_while, line, ms, quick};
+use crate::duo::{Duo, Side};
 
 /// The share of the time between two looks that was booked on a gate, in percent.
 fn share(before: &LimiterStats, after: &LimiterStats, gate: Gate) -> f64 {
@@ -132,6 +135,15 @@ fn path_limiter_books_the_path() {
     let _silence = drop_while(&mut pair.world, |_| true);
     pair.world.run_for(ms(300));
     assert_held(&mut pair, client, Gate::Path);
+}
+
+#[test]
+fn path_limiter_is_about_the_path_with_data() {
+    let (receiver, _) = Receiver::new();
+    let (topology, sender) = (Topology::fan(&[line(), line()]), Sender::new(1, 1 << 40));
+    let mut duo = Duo::with(1, &topology, config(), config(), sender, receiver);
+    duo.open(Side::Client, 1, 0);
+    assert_held(&mut duo.web.pair, duo.client, Gate::Pacer);
 }
 
 /// Carries everything that `from` has for the other, or a single packet.

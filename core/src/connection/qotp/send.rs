@@ -85,7 +85,7 @@ impl Connection {
         let mut budget = self.paths[FIRST].pacer.grant(now, rate, packet_size);
         let (mut paced, mut segment_size) = (0, full);
         self.starved = false;
-        self.limiter.on_held(now, Gate::Socket);
+        self.book(FIRST, now, Gate::Socket);
         let room = self.room_to_send(FIRST, cx);
         for count in 0..limit.segments.max(1) {
             if count > 0 && out.len() - start + segment_size > most {
@@ -104,7 +104,7 @@ impl Connection {
                 break;
             }
             let Some(built) = self.put_qotp(cx, now, plan, segment_size, out) else {
-                self.limiter.on_held(now, self.gate(FIRST, Held::Idle));
+                self.book(FIRST, now, self.gate(FIRST, Held::Idle));
                 break;
             };
             if built.in_flight {

@@ -60,8 +60,8 @@ impl Connection<'_> {
         self.update(|inner, cx| inner.set_path_status(cx, id, status))
     }
 
-    /// Sends data on this path from now on, whatever its status, until it is gone or the status of a path changes. What is
-    /// in flight elsewhere is still waited for there.
+    /// Sends data on this path from now on, whatever the policy and the statuses say, as long as it is there and delivers.
+    /// What is in flight elsewhere is still waited for there.
     ///
     /// # Errors
     /// [`PathError::NotConnected`] if the peer has not answered there yet, [`PathError::Unknown`] if there is no such path,

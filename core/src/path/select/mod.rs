@@ -7,7 +7,7 @@
 //! | [`DirectOnly`] | as the default, but never a relay |
 //! | [`Spread`] | all good paths at once, for more throughput than one of them has |
 //!
-//! Connections have one path so far, and ask no policy.
+//! No connection asks a policy yet: data stays on its path as long as that is there.
 //!
 //! A policy of one's own is a type with one function.
 //!
@@ -42,11 +42,13 @@
 
 mod policies;
 mod rtt;
+pub(crate) mod steady;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 
+use crate::config::TransportProfile;
 use crate::id::PathId;
 use crate::recovery::rtt::Rtt;
 use crate::time::Duration;
@@ -66,8 +68,8 @@ pub const IPV6_BONUS: Bias = Bias::bonus(Duration::from_millis(3));
 pub trait PathSelector: fmt::Debug + Send + Sync {
     /// Which of `paths` data should take from now on.
     ///
-    /// `paths` are those that may carry data, in the order of their ids, at most 16. `current` is the one in use, as it
-    /// was last seen; `None` where none was chosen yet. It need not be among `paths`: it may have closed.
+    /// `paths` are those that may carry data, in the order of their ids, at most 16. `current` is the one in use; `None`
+    /// where that has gone.
     ///
     /// The answer is a wish. One that only promises a gain has to last for a moment before it is followed, so policies
     /// need not remember anything to keep from going to and fro.
@@ -82,7 +84,7 @@ pub enum Choice {
     Keep,
     /// This path. An id that was not offered means [`Choice::Keep`].
     Use(PathId),
-    /// All paths of the best [`Rank`], each as much as makes the whole arrive soonest.
+    /// All paths of the best [`Rank`]: each as much as it takes, the fastest first.
     Spread,
 }
 
@@ -143,6 +145,12 @@ impl PathView {
             in_flight: 0,
             mtu: 1200,
         }
+    }
+
+    /// The same with tier and bias as its transport's profile says ([`Config::transports`](crate::Config::transports)).
+    #[must_use]
+    pub const fn with_profile(self, profile: &TransportProfile) -> Self {
+        Self { tier: profile.tier, bias: profile.bias, ..self }
     }
 
     /// What comes before any figures.

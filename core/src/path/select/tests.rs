@@ -56,6 +56,11 @@ fn tier_and_bias_by_kind() {
     assert_eq!(kinds[1], (Tier::Primary, Bias::bonus(Duration::from_millis(3))));
     assert_eq!(kinds[2], (Tier::Backup, Bias::NONE));
     assert_eq!(kinds[3], (Tier::Primary, Bias::NONE));
+    let mut profile = TransportProfile::new(1_400);
+    assert_eq!(custom.with_profile(&profile), custom);
+    (profile.tier, profile.bias) = (Tier::Backup, Bias::penalty(Duration::from_millis(1)));
+    let custom = custom.with_profile(&profile);
+    assert_eq!((custom.tier, custom.bias), (profile.tier, profile.bias));
 }
 
 #[test]

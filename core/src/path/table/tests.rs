@@ -110,7 +110,7 @@ fn the_first_path_can_go_and_its_place_is_taken() {
     let two = open_next(&mut paths, Role::Initiator);
     paths.on_usable(two);
     paths.close(FIRST, at(0), CODE, false, PERIOD);
-    paths.select(two);
+    paths.carry(SlotSet::of(two), two);
     settle(&mut paths, PathId(0));
     paths.forget(FIRST);
     assert_eq!((paths.find(PathId(0)), paths.selected(), paths.carries(FIRST)), (None, two, false));
@@ -124,7 +124,7 @@ fn closed_paths_are_bounded() {
     let mut paths = handshake();
     for id in 0..60 {
         let place = open(&mut paths, Life::first(PathId(1 + id)));
-        paths.close(place, at(id.into()), CODE, false, PERIOD);
+        paths.close(place, at(id.into()), CODE, true, PERIOD);
         assert!(paths.closed().len() <= usize::from(MAX_PATHS));
     }
     assert!(paths.find(PathId(60)).is_some(), "the newest is still read from");

@@ -1,7 +1,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::addr::LocalAddr;
 
 fn to(n: u16) -> Tuple {
     Tuple { local: LocalAddr::default(), remote: TransportAddr::Ip(([192, 0, 2, 1], n).into()) }
@@ -120,4 +120,15 @@ fn path_addresses_that_answered_take_turns() {
     let mut fanout = begun((0..3).map(vouched));
     fanout.on_answer(&to(2));
     assert_eq!(fanout.next_answered(&to(2)), None);
+}
+
+#[test]
+fn path_three_copies_without_an_answer_say_something() {
+    let mut fanout = begun([vouched(0), vouched(1), vouched(2)]);
+    let unanswered = |fanout: &Fanout| fanout.unanswered().copied().collect::<Vec<_>>();
+    sent(&mut fanout, 700);
+    assert_eq!(unanswered(&fanout), []);
+    sent(&mut fanout, 800);
+    fanout.on_answer(&to(1));
+    assert_eq!(unanswered(&fanout), [to(0).remote, to(2).remote]);
 }

@@ -56,7 +56,8 @@ fn a_thousand_due_connections_are_served_in_turn() {
         duo.fire(0);
     }
     duo.drain(0, TrainLimit::SINGLE);
-    assert_eq!(duo.sides[0].endpoint.poll_timeout(), None);
+    let forget = duo.now + Duration::from_secs(60);
+    assert_eq!(duo.sides[0].endpoint.poll_timeout(), Some(forget), "the peer is remembered for a minute");
     assert_eq!(duo.sides[0].endpoint.stats().connections, 0, "all dials have failed");
     assert_eq!(duo.events(0).len(), 1000);
 }

@@ -1,0 +1,214 @@
+//! Which path data takes: what conducts the policy, the watch over payload, and what becomes of what is under way on a
+//! path that has fallen silent (docs/PROTOCOL.md, "Choosing a path").
+
+use smallvec::SmallVec;
+
+use crate::congestion::CongestionStats;
+use crate::error::PathError;
+use crate::id::PathId;
+use crate::path::liveness::{self, Strike};
+use crate::path::select::{Choice, PathView};
+use crate::path::table::{PathSlot, SlotSet};
+use crate::recovery::rtt::Rtt;
+use crate::recovery::sent::SentPacket;
+use crate::shared::Shared;
+use crate::time::{Duration, Instant};
+
+use super::Connection;
+
+/// After how long a path without data is measured again, while there is data to send on another one.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+impl Connection {
+    /// Sends data on a path from now on, whatever the policy says, as long as that delivers.
+    pub(super) fn select_path(&mut self, cx: &mut Shared, id: PathId) -> Result<(), PathError> {
+        let at = self.open_slot(id)?;
+        if !self.paths.usable().contains(at) {
+            return Err(PathError::NotConnected);
+        }
+        if let Some(selection) = self.paths.selection_mut() {
+            selection.pinned = Some(id);
+            self.reselect(cx);
+        }
+        Ok(())
+    }
+
+    /// Asks the policy, and goes where it wants if it is time for that.
+    pub(super) fn reselect(&mut self, cx: &mut Shared) {
+        if self.paths.is_single() {
+            return;
+        }
+        let now = cx.now;
+        let slots = self.paths.usable();
+        let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, at)).collect();
+        let selected = self.paths.selected();
+        let current = slots.contains(selected).then(|| self.view_of(cx, selected));
+        let Some(selection) = self.paths.selection_mut() else { return };
+        selection.on_look(now);
+        let offered = |id| slots.iter().zip(&views).find(move |(_, view)| view.id == id);
+        let pinned = selection.pinned.and_then(offered);
+        if pinned.is_none() {
+            selection.pinned = None;
+        }
+        let carrying = if let Some((at, _)) = pinned.filter(|(_, view)| !view.suspect) {
+            SlotSet::of(at)
+        } else {
+            match cx.config.selector.select(current.as_ref(), &views) {
+                Choice::Spread => best(slots, &views),
+                Choice::Use(id) => {
+                    let chosen = offered(id).filter(|(at, _)| *at != selected || current.is_none());
+                    let follow = selection.steady.follow(now, current.as_ref(), chosen.map(|(_, view)| view));
+                    match chosen {
+                        Some((at, _)) if follow => SlotSet::of(at),
+                        _ if current.is_some() => SlotSet::of(selected),
+                        _ => self.paths.carrying(),
+                    }
+                }
+                Choice::Keep => {
+                    selection.steady.follow(now, current.as_ref(), None);
+                    self.paths.carrying()
+                }
+            }
+        };
+        self.carry(cx, carrying);
+        self.rescue();
+    }
+
+    /// Data takes these paths from now on.
+    fn carry(&mut self, cx: &mut Shared, carrying: SlotSet) {
+        if carrying == self.paths.carrying() {
+            return;
+        }
+        for at in self.paths.usable().without(carrying).iter() {
+            let path = &mut self.paths[at];
+            path.bbr.on_app_limited(path.in_flight);
+        }
+        let rtt = |at: &PathSlot| self.paths[*at].rtt.smoothed();
+        let before = self.paths.selected();
+        let main = if carrying.contains(before) { Some(before) } else { carrying.iter().min_by_key(rtt) };
+        self.paths.carry(carrying, main.unwrap_or(before));
+        self.streams.on_window(self.paths.window_in_use());
+        if let Some(main) = main.filter(|main| *main != before) {
+            self.on_path_selected(main, cx);
+        }
+    }
+
+    /// What is outstanding on paths that have let go of it for too long goes again, where data goes now.
+    fn rescue(&mut self) {
+        let carrying = self.paths.carrying();
+        if carrying.is_empty() || carrying.iter().any(|at| self.is_suspect(at)) {
+            return;
+        }
+        for at in self.paths.usable().without(carrying).iter() {
+            if !self.paths[at].liveness.is_left() {
+                continue;
+            }
+            while self.withdraw_oldest(at).is_some() {}
+            // Trust comes back with what is acknowledged.
+            self.paths[at].ping_owed = true;
+        }
+    }
+
+    /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
+    pub(super) fn is_suspect(&self, at: PathSlot) -> bool {
+        self.paths[at].liveness.is_suspect() || self.paths[at].moving.is_some()
+    }
+
+    /// A path as the policy sees it.
+    fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
+        let path = &self.paths[at];
+        let (congestion, view) = (path.bbr.snapshot(), PathView::new(path.id, path.tuple()));
+        let view = cx.config.profile(&path.remote).map_or(view, |profile| view.with_profile(profile));
+        PathView {
+            rtt: without_own_queue(&path.rtt, path.in_flight, &congestion),
+            is_measured: path.rtt.is_measured(),
+            suspect: self.is_suspect(at),
+            backup: path.is_backup(),
+            loss_permille: congestion.background_loss_permille,
+            bandwidth: congestion.bandwidth,
+            window: congestion.window,
+            in_flight: path.in_flight,
+            mtu: path.largest_datagram(),
+            ..view
+        }
+    }
+
+    /// Whether a packet had payload.
+    pub(super) fn was_payload(&self, at: PathSlot, packet: &SentPacket) -> bool {
+        let mut items = self.paths[at].sent.items(packet);
+        liveness::is_payload(packet.size.into(), items.any(|item| item.is_payload()))
+    }
+
+    /// A packet with payload was acknowledged, by one that came `on` this path if that is the path `at` itself.
+    pub(super) fn on_payload_acked(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
+        let path = &mut self.paths[at];
+        let was_suspect = path.liveness.is_suspect();
+        path.liveness.on_payload_acked(now, path.sent.outstanding() > 0);
+        if was_suspect {
+            self.reselect(cx);
+        }
+    }
+
+    /// When the patience with a path is at an end; of no interest while there is no other.
+    pub(super) fn patience_deadline(&self, at: PathSlot) -> Option<Instant> {
+        if self.paths.usable().len() < 2 {
+            return None;
+        }
+        self.paths[at].liveness.deadline(self.patience(at))
+    }
+
+    fn patience(&self, at: PathSlot) -> Duration {
+        liveness::patience(self.pto(at), self.paths[at].rtt.smoothed())
+    }
+
+    /// Looks whether the patience with a path is at an end.
+    pub(super) fn check_patience(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
+        if self.patience_deadline(at).is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let patience = self.patience(at);
+        let liveness = &mut self.paths[at].liveness;
+        let first = liveness.on_timeout(now, patience);
+        if first == Some(Strike::First) {
+            liveness.on_timeout(now, patience);
+        }
+        self.reselect(cx);
+    }
+
+    /// When the policy is to be asked again, where there is a choice.
+    pub(super) fn look_due(&self) -> Option<Instant> {
+        let usable = self.paths.usable();
+        if usable.len() < 2 {
+            return None;
+        }
+        let busy = usable.iter().any(|at| self.paths[at].liveness.is_waiting());
+        self.paths.selection().map(|selection| selection.due(busy))
+    }
+
+    /// When a path that carries no data is to be measured again: who has data to send on another one wants to know, and who
+    /// suspects it wants to be shown that it works.
+    pub(super) fn sample_due(&self, at: PathSlot) -> Option<Instant> {
+        let path = &self.paths[at];
+        if self.paths.carries(at) || path.sent.outstanding() > 0 {
+            return None;
+        }
+        let busy = self.paths.carrying().iter().any(|at| self.paths[at].liveness.is_waiting());
+        (busy || self.is_suspect(at)).then(|| path.loss.last_eliciting() + SAMPLE)
+    }
+}
+
+/// The round-trip time less what our own packets add to it by their number: that queue would be wherever data went.
+fn without_own_queue(rtt: &Rtt, in_flight: u64, congestion: &CongestionStats) -> Duration {
+    let Some(min) = congestion.min_rtt.filter(|_| congestion.bandwidth > 0) else { return rtt.smoothed() };
+    let nanos = u128::from(in_flight) * 1_000_000_000 / u128::from(congestion.bandwidth);
+    let queue = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_sub(min);
+    rtt.smoothed().saturating_sub(queue).max(min.min(rtt.smoothed()))
+}
+
+/// The paths of the best rank.
+fn best(slots: SlotSet, views: &[PathView]) -> SlotSet {
+    let best = views.iter().map(PathView::rank).min();
+    let mut set = SlotSet::default();
+    slots.iter().zip(views).filter(|(_, view)| Some(view.rank()) == best).for_each(|(at, _)| set.insert(at));
+    set
+}

@@ -1,0 +1,135 @@
+//! What the endpoint knows of its peers: asked for, told, and made use of in a dial.
+
+use core::net::SocketAddr;
+
+use alloc::vec::Vec;
+
+use crate::crypto::PublicKey;
+use crate::error::AddressError;
+use crate::path::addr::{TransportAddr, Tuple};
+use crate::remote::fanout::{Fanout, Guess, MAX_WAYS};
+use crate::remote::scope::{is_own, is_public};
+use crate::remote::{AddressSource, Known, RemoteInfo, Standing};
+use crate::shared::Shared;
+use crate::time::Instant;
+
+use super::{ConnectOptions, Endpoint};
+
+/// Own addresses that are looked at in a dial.
+const MAX_OWN_ADDRESSES: usize = 64;
+
+impl Endpoint {
+    /// What is known of a peer, over all its connections and for a minute after the last one: at which addresses it may be,
+    /// what each is good for, and why there is no path to it. `None` of who is not known.
+    #[must_use]
+    pub fn remote(&self, peer: &PublicKey) -> Option<RemoteInfo> {
+        self.shared.remotes.info(peer)
+    }
+
+    /// Says that a peer is at an address. It is dialled with the next dial of this peer, beside the ones that are named there.
+    ///
+    /// What is known of a peer that has no connection is forgotten after a minute in which it is neither dialled nor told of,
+    /// and of more than 4,096 such peers those go first that have waited longest. Of a peer's addresses about 30 are kept, and
+    /// 16 relays: those that failed, or that worked longest ago, give way to new ones.
+    ///
+    /// # Errors
+    /// See [`AddressError`].
+    pub fn add_address(
+        &mut self,
+        now: Instant,
+        peer: &PublicKey,
+        to: Tuple,
+        source: AddressSource,
+    ) -> Result<(), AddressError> {
+        let now = self.shared.advance(now);
+        let (to, Shared { remotes, budget, .. }) = (canonical(to), &mut self.shared);
+        if !to.remote.is_sendable() {
+            return Err(AddressError::Address);
+        }
+        let told = remotes.tell(now, budget, peer, &to, source);
+        if told { Ok(()) } else { Err(AddressError::NoRoom) }
+    }
+
+    /// Says that a peer is not at an address any more. `false` if that was not known of it, or if a path is there: then it is
+    /// only forgotten that anybody said so.
+    pub fn remove_address(&mut self, peer: &PublicKey, remote: &TransportAddr) -> bool {
+        self.shared.remotes.untell(&mut self.shared.budget, peer, &remote.canonical())
+    }
+
+    /// Says under which addresses this endpoint receives, so that no dial is sent there; of more than 64 the first. One with
+    /// an unspecified IP address stands for the loopback addresses.
+    ///
+    /// What leads back here is never the peer, and dials of one's own addresses are what wrong entries in directories make.
+    /// With [`Config::allow_self`](crate::Config::allow_self) they are dialled all the same.
+    pub fn set_own_addresses(&mut self, addresses: &[SocketAddr]) {
+        let own = addresses.iter().take(MAX_OWN_ADDRESSES);
+        self.shared.own_addresses = own.copied().collect();
+    }
+
+    /// The addresses that a dial may try, the best first; `None` if there is none. What `options` say of the holder of `key` is
+    /// remembered.
+    pub(super) fn ways(
+        &mut self,
+        now: Instant,
+        key: Option<&PublicKey>,
+        options: &ConnectOptions,
+    ) -> Option<Fanout> {
+        let Shared { config, own_addresses, rations, remotes, budget, .. } = &mut self.shared;
+        let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
+        let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
+        let first = Tuple { local: options.local, remote: options.remote };
+        let named = core::iter::once(first).chain(options.others.iter().copied());
+        let named: Vec<Tuple> = named.take(MAX_WAYS).map(canonical).filter(possible).collect();
+        let found = options.guesses.iter().copied().take(MAX_WAYS);
+        let found: Vec<Tuple> = found.map(canonical).filter(possible).collect();
+        let known = key.map_or_else(Vec::new, |key| remotes.known(key));
+        let mut ways: Vec<(Tuple, Vouched)> = Vec::new();
+        for (to, vouched) in in_order(&known, &named, &found) {
+            let is_new = ways.iter().all(|(other, _)| other.remote != to.remote);
+            let may_be = possible(&to) && (vouched == Vouched::Yes || is_public(&to.remote));
+            if is_new && may_be && ways.len() < MAX_WAYS {
+                // Which socket it is has been decided on anew.
+                let said = named.iter().chain(&found).find(|said| said.remote == to.remote);
+                ways.push((said.copied().unwrap_or(to), vouched));
+            }
+        }
+        if let Some(key) = key {
+            for (told, source) in [(named, AddressSource::Application), (found, AddressSource::Lookup)] {
+                for to in told {
+                    remotes.tell(now, budget, key, &to, source);
+                }
+            }
+        }
+        let mut guesses = ways
+            .into_iter()
+            .map(|(to, vouched)| match vouched {
+                Vouched::Yes => Guess::vouched(to),
+                Vouched::No => Guess { to, copies: rations.grant(now, &to.remote) },
+            })
+            .filter(|guess| guess.copies > 0);
+        Some(Fanout::new(guesses.next()?, guesses))
+    }
+}
+
+/// Whether somebody vouches for an address: the application, or the peer, who was met there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Vouched {
+    Yes,
+    No,
+}
+
+/// All addresses of a peer in the order in which they are worth trying: where it was met, where the application says it is,
+/// where others say so, where it did not answer.
+fn in_order(known: &[Known], named: &[Tuple], found: &[Tuple]) -> impl Iterator<Item = (Tuple, Vouched)> {
+    let with = |standing| known.iter().filter(move |known| known.standing == standing).map(|known| known.to);
+    let vouched = with(Standing::Met).chain(named.iter().copied()).chain(with(Standing::Named));
+    let others = found.iter().copied().chain(with(Standing::Found));
+    let yes = vouched.map(|to| (to, Vouched::Yes)).chain(others.map(|to| (to, Vouched::No)));
+    let failed = with(Standing::Failed { found: false }).map(|to| (to, Vouched::Yes));
+    yes.chain(failed).chain(with(Standing::Failed { found: true }).map(|to| (to, Vouched::No)))
+}
+
+fn canonical(way: Tuple) -> Tuple {
+    let remote = way.remote.canonical();
+    Tuple { local: way.local.towards(&remote), remote }
+}
