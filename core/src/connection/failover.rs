@@ -100,7 +100,7 @@ impl Connection {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {
-            if !self.paths[at].liveness.is_left() {
+            if !self.paths[at].liveness.take_left() {
                 continue;
             }
             while self.withdraw_oldest(at).is_some() {}
@@ -139,7 +139,7 @@ impl Connection {
         liveness::is_payload(packet.size.into(), items.any(|item| item.is_payload()))
     }
 
-    /// A packet with payload was acknowledged, by one that came `on` this path if that is the path `at` itself.
+    /// A packet with payload was acknowledged, by one that came on the same path.
     pub(super) fn on_payload_acked(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
         let path = &mut self.paths[at];
         let was_suspect = path.liveness.is_suspect();

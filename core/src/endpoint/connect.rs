@@ -39,7 +39,7 @@ pub enum Peer {
 /// A peer may have several addresses. On the native wire all of them are dialled at once, as one dial: the first 8 get a copy
 /// of the first packet at the same time, one more each 25 ms, at most 32 in all, and where the first answer comes from is
 /// where the connection begins. Whoever else answers costs a packet. Addresses of the peer's that the endpoint knows already
-/// are dialled too, those at which it was met before all others ([`Endpoint::remote`]).
+/// ([`Endpoint::remote`]) are dialled too, those at which it was met right behind the best that is named here, unless the dial is [`exact`](Self::exact).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
@@ -55,6 +55,8 @@ pub struct ConnectOptions {
     /// first packet at most, and 6 in a minute. This machine's, link-local ones, and those with a port below 1,024 other
     /// than 443 get none: they are dialled only if you name them.
     pub guesses: Vec<Tuple>,
+    /// Whether no other address is tried than those. Default: no.
+    pub exact: bool,
     /// Application protocols to offer, at least one; QOTP has none.
     pub alpns: Vec<Vec<u8>>,
     /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
@@ -80,7 +82,7 @@ impl ConnectOptions {
     fn of(remote: TransportAddr, alpns: Vec<Vec<u8>>, wire: WireVersion) -> Self {
         let (others, guesses) = (Vec::new(), Vec::new());
         let (remote, local) = (remote.canonical(), LocalAddr::default());
-        Self { remote, local, others, guesses, alpns, timeout: None, wire }
+        Self { remote, local, others, guesses, exact: false, alpns, timeout: None, wire }
     }
 
     /// Another address of the same peer.
@@ -94,6 +96,13 @@ impl ConnectOptions {
     #[must_use]
     pub fn guess(mut self, remote: impl Into<TransportAddr>) -> Self {
         self.guesses.push(Tuple { local: LocalAddr::default(), remote: remote.into() });
+        self
+    }
+
+    /// Dials the addresses that are named here and no others that are known of the peer: for who wants this way and no other.
+    #[must_use]
+    pub const fn exact(mut self) -> Self {
+        self.exact = true;
         self
     }
 

@@ -82,7 +82,7 @@ impl Endpoint {
         let named: Vec<Tuple> = named.take(MAX_WAYS).map(canonical).filter(possible).collect();
         let found = options.guesses.iter().copied().take(MAX_WAYS);
         let found: Vec<Tuple> = found.map(canonical).filter(possible).collect();
-        let known = key.map_or_else(Vec::new, |key| remotes.known(key));
+        let known = key.filter(|_| !options.exact).map_or_else(Vec::new, |key| remotes.known(key));
         let mut ways: Vec<(Tuple, Vouched)> = Vec::new();
         for (to, vouched) in in_order(&known, &named, &found) {
             let is_new = ways.iter().all(|(other, _)| other.remote != to.remote);
@@ -118,11 +118,13 @@ enum Vouched {
     No,
 }
 
-/// All addresses of a peer in the order in which they are worth trying: where it was met, where the application says it is,
-/// where others say so, where it did not answer.
+/// All addresses of a peer in the order in which they are tried: the best that this dial names, where it was met, where else
+/// the application says it is, where others say so, where it did not answer.
 fn in_order(known: &[Known], named: &[Tuple], found: &[Tuple]) -> impl Iterator<Item = (Tuple, Vouched)> {
     let with = |standing| known.iter().filter(move |known| known.standing == standing).map(|known| known.to);
-    let vouched = with(Standing::Met).chain(named.iter().copied()).chain(with(Standing::Named));
+    let (best, further) = named.split_at(named.len().min(1));
+    let met = best.iter().copied().chain(with(Standing::Met));
+    let vouched = met.chain(further.iter().copied()).chain(with(Standing::Named));
     let others = found.iter().copied().chain(with(Standing::Found));
     let yes = vouched.map(|to| (to, Vouched::Yes)).chain(others.map(|to| (to, Vouched::No)));
     let failed = with(Standing::Failed { found: false }).map(|to| (to, Vouched::Yes));

@@ -47,12 +47,14 @@ pub(crate) struct Liveness {
     /// Payload is outstanding, and none has been acknowledged since.
     waiting: Option<Instant>,
     last: Option<Strike>,
+    /// What was outstanding at the second strike has gone elsewhere.
+    rescued: bool,
 }
 
 impl Liveness {
     /// A path that nothing is held against.
     pub(crate) const fn new() -> Self {
-        Self { waiting: None, last: None }
+        Self { waiting: None, last: None, rescued: false }
     }
 
     /// A packet with payload was sent.
@@ -65,7 +67,7 @@ impl Liveness {
     /// Payload was acknowledged by a packet that came on this path; `outstanding`: more of it is on its way. An
     /// acknowledgement that came another way is not told here: it does not show that this way leads back.
     pub(crate) fn on_payload_acked(&mut self, now: Instant, outstanding: bool) {
-        *self = Self { waiting: outstanding.then_some(now), last: None };
+        *self = Self { waiting: outstanding.then_some(now), last: None, rescued: false };
     }
 
     /// Whether other paths are to be preferred.
@@ -78,9 +80,9 @@ impl Liveness {
         self.waiting.is_some()
     }
 
-    /// Whether what is outstanding is to go elsewhere.
-    pub(crate) const fn is_left(&self) -> bool {
-        matches!(self.last, Some(Strike::Second))
+    /// Whether what is outstanding is to go elsewhere, which is said once: what is sent later is there to bring trust back.
+    pub(crate) fn take_left(&mut self) -> bool {
+        matches!(self.last, Some(Strike::Second)) && !core::mem::replace(&mut self.rescued, true)
     }
 
     /// When patience is at an end.
@@ -141,6 +143,22 @@ mod tests {
         assert_eq!(path.deadline(patience), Some(at(1_000)), "what is sent later changes nothing");
         assert_eq!(path.on_timeout(at(1_000), patience), Some(Strike::Second));
         assert_eq!((path.deadline(patience), path.is_suspect()), (None, true));
+    }
+
+    #[test]
+    fn what_is_outstanding_leaves_once() {
+        let mut path = Liveness::new();
+        path.on_payload_sent(at(0));
+        path.on_timeout(at(100), PATIENCE);
+        assert!(!path.take_left(), "perhaps only acknowledgements are late");
+        path.on_timeout(at(200), PATIENCE);
+        assert!(path.take_left() && !path.take_left());
+        path.on_payload_sent(at(300));
+        assert!(!path.take_left(), "that is to show whether it works again");
+        path.on_payload_acked(at(400), true);
+        path.on_timeout(at(500), PATIENCE);
+        path.on_timeout(at(600), PATIENCE);
+        assert!(path.take_left());
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl<A: Adapter> Hosts<A> {
     /// A connection by the transport: both ends.
     async fn meet(&self) -> (LinkOf<A>, LinkOf<A>) {
         let remote = TransportAddr::Custom { transport: ID, address: self.remote };
-        let options = ConnectOptions::new(remote, b"test");
+        let options = ConnectOptions::new(remote, b"test").exact();
         let dial = self.client.connect(Peer::Key(self.server.public_key()), options);
         let (dialled, accepted) = join!(dial, self.server.accept());
         let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());

@@ -23,7 +23,7 @@ async fn meet<A: Adapter>(
     server: &A::Node,
     to: usize,
 ) -> (LinkOf<A>, LinkOf<A>) {
-    let mut options = ConnectOptions::new(server.local_addrs()[to], b"test");
+    let mut options = ConnectOptions::new(server.local_addrs()[to], b"test").exact();
     options.local.socket = from.unwrap_or(options.local.socket);
     let (dialled, accepted) = join!(client.connect(Peer::Key(server.public_key()), options), server.accept());
     (dialled.unwrap(), accepted.unwrap())
