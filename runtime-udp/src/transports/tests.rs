@@ -105,7 +105,7 @@ impl Host {
     /// Dials, with the key of [`Host::new`]'s secret.
     fn dial(&mut self, secret: u8, remote: TransportAddr) -> ConnectionHandle {
         let peer = Peer::Key(*Identity::from_secret([secret; 32]).public());
-        self.engine.connect(Instant::ZERO, peer, ConnectOptions::new(remote, b"test")).unwrap()
+        self.engine.connect(Instant::ZERO, peer, ConnectOptions::new(remote, b"test").exact()).unwrap()
     }
 
     /// Sends and receives once, and says whether anything went or came.
@@ -284,7 +284,8 @@ fn path_custom_trains_without_a_way_are_lost_and_counted() {
     for remote in [relayed, other] {
         host.dial(2, remote);
     }
-    let mut elsewhere = ConnectOptions::new("192.0.2.1:9".parse::<core::net::SocketAddr>().unwrap(), b"test");
+    let mut elsewhere =
+        ConnectOptions::new("192.0.2.1:9".parse::<core::net::SocketAddr>().unwrap(), b"test").exact();
     elsewhere.local.socket = 5;
     host.engine.connect(Instant::ZERO, Peer::Key(key(2)), elsewhere).unwrap();
     assert!(!host.transmitter.load(Instant::ZERO, &mut host.engine, 64));
