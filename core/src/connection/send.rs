@@ -330,13 +330,15 @@ impl Connection {
     }
 
     pub(super) fn commit(&mut self, at: PathSlot, now: Instant, built: Built, phase: KeyPhase) {
+        let several = !self.paths.is_single();
         let path = &mut self.paths[at];
         let size = built.len as u16;
         let info = if built.in_flight {
             path.loss.on_sent(now);
             path.quiet = 0;
             path.pulse.on_sent(now);
-            if is_payload(built.len, path.sent.has_open_payload()) {
+            // With one path only nobody asks how it is doing.
+            if several && is_payload(built.len, path.sent.has_open_payload()) {
                 path.liveness.on_payload_sent(now);
             }
             let info = path.bbr.on_sent(now, size, path.in_flight);

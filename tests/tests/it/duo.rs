@@ -1,12 +1,14 @@
 //! Two endpoints with several interfaces each and one connection between them: where tests of several paths start.
 
+use core::cell::RefCell;
 use core::net::SocketAddr;
+use std::rc::Rc;
 
 use dunlin_core::{
     Config, Connection, ConnectionHandle, Duration, LocalAddr, PathCursor, PathError, PathEvent, PathId,
     PathState, PathStats,
 };
-use dunlin_sim::{AcceptAll, App, End, Topology, Web, config};
+use dunlin_sim::{AcceptAll, App, End, Received, Receiver, Sender, Topology, Web, config};
 
 use crate::common::{ms, quick};
 
@@ -61,6 +63,23 @@ impl Duo {
         let mut duo = Self { web, client, server, cursors };
         duo.run(ms(1500));
         duo
+    }
+
+    /// The same with alike settings, and `bytes` on their way from one side, with what arrives of them.
+    pub(crate) fn sending(
+        seed: u64,
+        topology: &Topology,
+        settings: &Config,
+        sender: Side,
+        bytes: u64,
+    ) -> (Self, Rc<RefCell<Received>>) {
+        let (receiver, received) = Receiver::new();
+        let (sending, [client, server]) = (Sender::new(1, bytes), [settings.clone(), settings.clone()]);
+        let duo = match sender {
+            Side::Client => Self::with(seed, topology, client, server, sending, receiver),
+            Side::Server => Self::with(seed, topology, client, server, receiver, sending),
+        };
+        (duo, received)
     }
 
     pub(crate) fn run(&mut self, span: Duration) {

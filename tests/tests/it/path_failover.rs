@@ -6,15 +6,10 @@ use std::sync::Arc;
 
 use dunlin_core::select::Spread;
 use dunlin_core::{Duration, PathEvent, PathId};
-use dunlin_sim::{
-    End, Filter, LinkConfig, QueueLimit, Rate, Received, Receiver, Sender, Topology, Toward, config, seeds,
-};
+use dunlin_sim::{End, Filter, LinkConfig, QueueLimit, Rate, Received, Topology, Toward, config, seeds};
 
 use crate::common::{line, ms};
 use crate::duo::{BOTH, Duo, Side};
-
-/// Who sends the data.
-const SENDERS: [Side; 2] = BOTH;
 
 /// More than is sent in the time of a test.
 const ENDLESS: u64 = 1 << 32;
@@ -22,13 +17,8 @@ const ENDLESS: u64 = 1 << 32;
 /// Data flows from one side on the first of two paths, each a line of 100 Mbit/s, 20 and 30 ms there and back; the other
 /// one was opened by one side.
 fn flowing(seed: u64, sender: Side, opener: Side, bytes: u64) -> (Duo, Rc<RefCell<Received>>) {
-    let (receiver, received) = Receiver::new();
     let topology = Topology::parallel(&[line(), LinkConfig { delay: ms(15), ..line() }]);
-    let sending = Sender::new(1, bytes);
-    let mut duo = match sender {
-        Side::Client => Duo::with(seed, &topology, config(), config(), sending, receiver),
-        Side::Server => Duo::with(seed, &topology, config(), config(), receiver, sending),
-    };
+    let (mut duo, received) = Duo::sending(seed, &topology, &config(), sender, bytes);
     duo.open(opener, 1, 1);
     assert!(BOTH.map(|side| duo.selected(side)) == [PathId::ZERO; 2]);
     (duo, received)
@@ -39,7 +29,7 @@ const SILENCES: [&[Toward]; 3] = [&Toward::BOTH, &[Toward::Server], &[Toward::Cl
 
 #[test]
 fn path_that_falls_silent_is_left_within_two_probe_timeouts_and_nothing_is_lost() {
-    for (seed, sender) in seeds(4).zip(SENDERS.into_iter().cycle()) {
+    for (seed, sender) in seeds(4).zip(BOTH.into_iter().cycle()) {
         for opener in BOTH {
             for silence in SILENCES {
                 let (mut duo, received) = flowing(seed, sender, opener, 60_000_000);
@@ -69,12 +59,11 @@ fn path_that_falls_silent_is_left_within_two_probe_timeouts_and_nothing_is_lost(
     }
 }
 
-/// The other path, which both ends use, is left for the first one again if that heals and nothing else is better.
+/// When it carries them again and the other path fails, data comes back to it.
 #[test]
-fn path_that_drops_large_packets_or_data_is_left_within_three_probe_timeouts_and_used_again_when_it_is_well()
-{
+fn path_that_drops_large_packets_is_left_within_three_probe_timeouts_and_used_again_when_it_is_well() {
     let large = Filter::longer_than(600);
-    for sender in SENDERS {
+    for sender in BOTH {
         let (mut duo, received) = flowing(1, sender, Side::Client, ENDLESS);
         let pto = duo.on(sender, |connection| connection.path().rtt.pto(ms(25)));
         duo.web.filter(End::Client(0), Some(&large));
@@ -94,14 +83,27 @@ fn path_that_drops_large_packets_or_data_is_left_within_three_probe_timeouts_and
     }
 }
 
+#[test]
+fn path_that_has_delivered_everything_is_not_left_when_another_one_opens() {
+    for sender in BOTH {
+        let (mut duo, received) =
+            Duo::sending(2, &Topology::parallel(&[line(), line()]), &config(), sender, 10_000);
+        assert_eq!(received.borrow().finished, 1);
+        duo.run(ms(3000));
+        duo.open(Side::Client, 1, 1);
+        duo.run(ms(2000));
+        assert_eq!(BOTH.map(|side| switches(&mut duo, side)), [0, 0], "{sender:?}");
+        duo.finish();
+    }
+}
+
 fn switches(duo: &mut Duo, side: Side) -> usize {
     duo.events(side).iter().filter(|event| matches!(event, PathEvent::Selected { .. })).count()
 }
 
 #[test]
 fn path_jitter_moves_data_at_most_once_a_minute() {
-    for sender in SENDERS {
-        let (receiver, received) = Receiver::new();
+    for sender in BOTH {
         let shaky = |millis: u64| LinkConfig {
             rate: Some(Rate::mbit(5)),
             delay: ms(millis),
@@ -109,11 +111,7 @@ fn path_jitter_moves_data_at_most_once_a_minute() {
             ..line()
         };
         let topology = Topology::parallel(&[shaky(20), shaky(20)]);
-        let sending = Sender::new(1, ENDLESS);
-        let mut duo = match sender {
-            Side::Client => Duo::with(3, &topology, config(), config(), sending, receiver),
-            Side::Server => Duo::with(3, &topology, config(), config(), receiver, sending),
-        };
+        let (mut duo, received) = Duo::sending(3, &topology, &config(), sender, ENDLESS);
         duo.open(Side::Client, 1, 1);
         for minute in 0..2 {
             duo.run(Duration::from_secs(60));
@@ -126,17 +124,12 @@ fn path_jitter_moves_data_at_most_once_a_minute() {
 
 #[test]
 fn path_that_is_half_as_long_is_used_within_two_seconds() {
-    for (sender, opener) in SENDERS.into_iter().zip([Side::Server, Side::Client]) {
-        let (receiver, _) = Receiver::new();
+    for (sender, opener) in BOTH.into_iter().zip([Side::Server, Side::Client]) {
         let topology = Topology::parallel(&[
             LinkConfig { delay: ms(40), ..line() },
             LinkConfig { delay: ms(20), ..line() },
         ]);
-        let sending = Sender::new(1, ENDLESS);
-        let mut duo = match sender {
-            Side::Client => Duo::with(4, &topology, config(), config(), sending, receiver),
-            Side::Server => Duo::with(4, &topology, config(), config(), receiver, sending),
-        };
+        let (mut duo, _) = Duo::sending(4, &topology, &config(), sender, ENDLESS);
         let other = duo.try_open(opener, 1, 1).unwrap();
         duo.run(ms(2000) + ms(200));
         assert_eq!(duo.selected(sender), other, "{sender:?} sends, {opener:?} opened");
@@ -147,8 +140,7 @@ fn path_that_is_half_as_long_is_used_within_two_seconds() {
 
 #[test]
 fn path_spread_has_the_bandwidth_of_both() {
-    for sender in SENDERS {
-        let (receiver, received) = Receiver::new();
+    for sender in BOTH {
         let link = |mbit, millis| LinkConfig {
             rate: Some(Rate::mbit(mbit)),
             delay: ms(millis),
@@ -158,11 +150,7 @@ fn path_spread_has_the_bandwidth_of_both() {
         let topology = Topology::parallel(&[link(100, 10), link(50, 30)]);
         let mut settings = config();
         settings.selector = Arc::new(Spread);
-        let sending = Sender::new(1, ENDLESS);
-        let mut duo = match sender {
-            Side::Client => Duo::with(5, &topology, settings.clone(), settings, sending, receiver),
-            Side::Server => Duo::with(5, &topology, settings.clone(), settings, receiver, sending),
-        };
+        let (mut duo, received) = Duo::sending(5, &topology, &settings, sender, ENDLESS);
         duo.open(Side::Client, 1, 1);
         duo.run(ms(2000));
         let before = received.borrow().total();
