@@ -273,12 +273,12 @@ impl Connection {
     }
 
     fn put_abandons(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
-        let period = self.largest_pto() * TIMEOUTS;
         while out.len() + MAX_CONTROL <= end
             && let Some(abandon) = self.paths.next_abandon()
         {
             put_control(out, &Control::PathAbandon(abandon));
             let Abandon { path, generation, .. } = abandon;
+            let period = self.largest_pto() * TIMEOUTS;
             self.paths.on_abandon_sent(path, now, period);
             self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
         }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::congestion::CongestionStats;
 use crate::error::PathError;
 use crate::id::PathId;
-use crate::path::liveness::{self, Strike};
+use crate::path::liveness;
 use crate::path::select::{Choice, PathView};
 use crate::path::table::{PathSlot, SlotSet};
 use crate::recovery::rtt::Rtt;
@@ -42,7 +42,7 @@ impl Connection {
         let slots = self.paths.usable();
         let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, at)).collect();
         let selected = self.paths.selected();
-        let current = slots.contains(selected).then(|| self.view_of(cx, selected));
+        let current = slots.iter().zip(&views).find(|(at, _)| *at == selected).map(|(_, view)| view);
         let Some(selection) = self.paths.selection_mut() else { return };
         selection.on_look(now);
         let offered = |id| slots.iter().zip(&views).find(move |(_, view)| view.id == id);
@@ -53,11 +53,11 @@ impl Connection {
         let carrying = if let Some((at, _)) = pinned.filter(|(_, view)| !view.suspect) {
             SlotSet::of(at)
         } else {
-            match cx.config.selector.select(current.as_ref(), &views) {
+            match cx.config.selector.select(current, &views) {
                 Choice::Spread => best(slots, &views),
                 Choice::Use(id) => {
                     let chosen = offered(id).filter(|(at, _)| *at != selected || current.is_none());
-                    let follow = selection.steady.follow(now, current.as_ref(), chosen.map(|(_, view)| view));
+                    let follow = selection.steady.follow(now, current, chosen.map(|(_, view)| view));
                     match chosen {
                         Some((at, _)) if follow => SlotSet::of(at),
                         _ if current.is_some() => SlotSet::of(selected),
@@ -65,7 +65,7 @@ impl Connection {
                     }
                 }
                 Choice::Keep => {
-                    selection.steady.follow(now, current.as_ref(), None);
+                    selection.steady.follow(now, current, None);
                     self.paths.carrying()
                 }
             }
@@ -163,16 +163,17 @@ impl Connection {
 
     /// Looks whether the patience with a path is at an end.
     pub(super) fn check_patience(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
-        if self.patience_deadline(at).is_none_or(|deadline| deadline > now) {
+        if self.paths.usable().len() < 2 {
             return;
         }
-        let patience = self.patience(at);
-        let liveness = &mut self.paths[at].liveness;
-        let first = liveness.on_timeout(now, patience);
-        if first == Some(Strike::First) {
-            liveness.on_timeout(now, patience);
+        let (patience, liveness) = (self.patience(at), &mut self.paths[at].liveness);
+        let mut at_an_end = false;
+        while liveness.on_timeout(now, patience).is_some() {
+            at_an_end = true;
         }
-        self.reselect(cx);
+        if at_an_end {
+            self.reselect(cx);
+        }
     }
 
     /// When the policy is to be asked again, where there is a choice.
