@@ -47,8 +47,9 @@ impl Connection {
             state if state.is_open() => return Err(PathError::NotConnected),
             _ => return Err(PathError::Closed),
         }
-        let unnamed = LocalAddr { ip: None, ..self.paths[self.paths.selected()].local };
         let remote = remote.canonical();
+        let usual = self.paths[self.paths.selected()].local.socket;
+        let unnamed = LocalAddr { socket: cx.sockets.towards(&remote, usual), ip: None };
         let ends = Tuple { local: local.unwrap_or(unnamed).towards(&remote), remote };
         if !ends.remote.is_sendable() {
             return Err(PathError::Address);

@@ -1,22 +1,17 @@
 //! What the endpoint knows of its peers: asked for, told, and made use of in a dial.
 
-use core::net::SocketAddr;
-
 use alloc::vec::Vec;
 
 use crate::crypto::PublicKey;
 use crate::error::AddressError;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::remote::fanout::{Fanout, Guess, MAX_WAYS};
-use crate::remote::scope::{is_own, is_public};
+use crate::remote::scope::is_public;
 use crate::remote::{AddressSource, Known, RemoteInfo, Standing};
 use crate::shared::Shared;
 use crate::time::Instant;
 
 use super::{ConnectOptions, Endpoint, Entry};
-
-/// Own addresses that are looked at in a dial.
-const MAX_OWN_ADDRESSES: usize = 64;
 
 impl Endpoint {
     /// What is known of a peer, over all its connections and for a minute after the last one: at which addresses it may be,
@@ -71,16 +66,6 @@ impl Endpoint {
         self.shared.remotes.untell(&mut self.shared.budget, peer, &remote.canonical())
     }
 
-    /// Says under which addresses this endpoint receives, so that no dial is sent there; of more than 64 the first. One with
-    /// an unspecified IP address stands for the loopback addresses.
-    ///
-    /// What leads back here is never the peer, and dials of one's own addresses are what wrong entries in directories make.
-    /// With [`Config::allow_self`](crate::Config::allow_self) they are dialled all the same.
-    pub fn set_own_addresses(&mut self, addresses: &[SocketAddr]) {
-        let own = addresses.iter().take(MAX_OWN_ADDRESSES);
-        self.shared.own_addresses = own.copied().collect();
-    }
-
     /// The addresses that a dial may try, the best first; `None` if there is none. What `options` say of the holder of `key` is
     /// remembered.
     pub(super) fn ways(
@@ -89,9 +74,9 @@ impl Endpoint {
         key: Option<&PublicKey>,
         options: &ConnectOptions,
     ) -> Option<Fanout> {
-        let Shared { config, own_addresses, rations, remotes, budget, .. } = &mut self.shared;
-        let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
-        let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
+        let Shared { config, sockets, rations, remotes, budget, .. } = &mut self.shared;
+        let is_self = |to: &TransportAddr| !config.allow_self && sockets.is_own(to);
+        let possible = |to: &Tuple| to.remote.is_sendable() && !is_self(&to.remote);
         let first = Tuple { local: options.local, remote: options.remote };
         let named = core::iter::once(first).chain(options.others.iter().copied());
         let named: Vec<Tuple> = named.take(MAX_WAYS).map(canonical).filter(possible).collect();

@@ -81,7 +81,9 @@ fn path_one_socket_may_have_both_families() {
         let (mut web, seen) = upload(1, &topology, 100_000);
         for (node, shared) in [web.pair.client, web.pair.server].into_iter().zip(shared) {
             if shared {
-                web.pair.world.node_mut(node).sockets = vec![Socket::Any];
+                let host = web.pair.world.node_mut(node);
+                host.sockets = vec![Socket::Any];
+                host.tell_sockets(Instant::ZERO);
             }
         }
         web.pair.server_addr = web.address(End::Server(server));
@@ -243,7 +245,9 @@ fn path_an_interface_gets_another_address() {
     for socket in [Socket::Any, Socket::At("10.1.0.1:1000".parse().unwrap())] {
         let (mut web, _) = upload(1, &Topology::fan(&[narrow(20)]), 100_000_000);
         let client = web.pair.client;
-        web.pair.world.node_mut(client).sockets = vec![socket];
+        let host = web.pair.world.node_mut(client);
+        host.sockets = vec![socket];
+        host.tell_sockets(Instant::ZERO);
         web.pair.connect();
         web.pair.world.run_for(ms(500));
         let old = web.address(End::Client(0));
