@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use crate::id::{Role, WireVersion};
-use crate::path::addr::Tuple;
+use crate::path::addr::{LocalAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::select::PathView;
 use crate::path::table::{PathSlot, SlotSet};
 use crate::path::upkeep::{Seen, Upkeep};
-use crate::remote::Standing;
-use crate::remote::scope::{is_own, is_public};
+use crate::remote::scope::is_public;
+use crate::remote::{Known, Standing};
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -112,19 +112,23 @@ impl Connection {
         self.paths.slots().map(seen).collect()
     }
 
-    /// Where the peer may be reached, the best first, and whether somebody vouches for it.
+    /// Where the peer may be reached, the best first, and whether somebody vouches for it: at each of its addresses, through
+    /// each of our sockets that can send there.
     fn ways(&self, cx: &Shared) -> Vec<(Tuple, bool)> {
         let Some(acquaintance) = &self.acquaintance else { return Vec::new() };
-        let own: &[_] = if cx.config.allow_self { &[] } else { &cx.own_addresses };
-        let known = cx.remotes.known_of(acquaintance.id);
-        let ways = known.into_iter().map(|known| {
-            let found = matches!(known.standing, Standing::Found | Standing::Failed { found: true });
-            (known.to, !found)
-        });
-        let possible = |(way, vouched): &(Tuple, bool)| {
-            way.remote.is_sendable() && !is_own(own, &way.remote) && (*vouched || is_public(&way.remote))
-        };
-        ways.filter(possible).collect()
+        let mut ways = Vec::new();
+        for Known { to, standing } in cx.remotes.known_of(acquaintance.id) {
+            let vouched = !matches!(standing, Standing::Found | Standing::Failed { found: true });
+            let is_own = !cx.config.allow_self && cx.sockets.is_own(&to.remote);
+            if !to.remote.is_sendable() || is_own || !vouched && !is_public(&to.remote) {
+                continue;
+            }
+            let usual = cx.sockets.towards(&to.remote, to.local.socket);
+            let others = cx.sockets.reaching(&to.remote).map(|socket| socket.number).filter(|n| *n != usual);
+            let from = |socket| (Tuple { local: LocalAddr { socket, ip: None }, ..to }, vouched);
+            ways.extend(core::iter::once(usual).chain(others).map(from));
+        }
+        ways
     }
 
     /// Its heap, in bytes.

@@ -9,11 +9,11 @@ use dunlin_core::{
     PathEvent, PathStats, TransportAddr, Tuple,
 };
 use dunlin_sim::{
-    ALPN, AcceptAll, End, LinkConfig, Rate, Received, Receiver, Sender, Toward, Web, config, seeds,
+    ALPN, AcceptAll, End, LinkConfig, Rate, Received, Receiver, Sender, Topology, Toward, Web, config, seeds,
 };
 
 use crate::common::{line, ms, quick};
-use crate::duo::{Duo, Side, parallel};
+use crate::duo::fan;
 use crate::path_dial::{all, dial, spread};
 
 const ENDLESS: u64 = 1 << 32;
@@ -249,13 +249,35 @@ fn path_of_a_connection_that_is_to_have_one_only_stays_alone() {
 /// Which paths are there is the dialler's business: two who see to it would do everything twice.
 #[test]
 fn path_to_spare_is_not_opened_by_the_answerer() {
-    let mut duo = Duo::new(1, &parallel(2));
-    let (now, node) = (duo.web.pair.now(), duo.web.pair.server);
-    let (local, remote) = (duo.local(End::Server(1)), TransportAddr::Ip(duo.web.address(End::Client(1))));
-    let key = duo.web.pair.client_key();
-    let endpoint = &mut duo.web.pair.world.node_mut(node).endpoint;
-    endpoint.add_address(now, &key, Tuple { local, remote }, AddressSource::Application).unwrap();
-    duo.run(ms(30_000));
-    assert_eq!(duo.paths(Side::Server).len(), 1);
-    duo.finish();
+    let mut settings = config();
+    settings.automatic_paths = false;
+    let web =
+        Web::with(1, &Topology::parallel(&[quick(), quick()]), settings, config(), AcceptAll, AcceptAll);
+    let options = all(&web, 1);
+    let mut kept = Kept::dial(web, options);
+    let (now, node, key) = (kept.web.pair.now(), kept.web.pair.server, kept.web.pair.client_key());
+    let remote = TransportAddr::Ip(kept.web.address(End::Client(1)));
+    let way = Tuple { local: LocalAddr { socket: 1, ip: None }, remote };
+    let endpoint = &mut kept.web.pair.world.node_mut(node).endpoint;
+    endpoint.add_address(now, &key, way, AddressSource::Application).unwrap();
+    kept.say_something();
+    kept.run(ms(30_000));
+    assert_eq!(kept.hosts(), [kept.server(0)]);
+    kept.web.pair.finish();
+}
+
+/// The answerer has one address, and both sockets of the dialler reach it.
+#[test]
+fn path_to_spare_leaves_through_another_socket() {
+    let web = Web::with(1, &fan(3), config(), config(), AcceptAll, AcceptAll);
+    let options = all(&web, 1);
+    let mut kept = Kept::dial(web, options);
+    kept.say_something();
+    kept.run(ms(6000));
+    let sockets: Vec<u16> = kept
+        .web
+        .pair
+        .on_client(kept.client, |connection| connection.paths().map(|path| path.local.socket).collect());
+    assert_eq!(sockets, [0, 1]);
+    kept.web.pair.finish();
 }
