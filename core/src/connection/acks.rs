@@ -59,7 +59,9 @@ impl Connection {
                 }
                 let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
-                payload |= watched && self.was_payload(at, acked.packet());
+                // What was not in flight may have gone elsewhere.
+                let was_in_flight = !matches!(acked, Acked::Unawaited(_));
+                payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {

@@ -199,8 +199,7 @@ impl Connection {
             self.on_path_closed(cx, stats, why);
         }
         if self.paths.usable().is_empty() {
-            let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
-            self.paths.set_homeless(now + unmeasured * TIMEOUTS);
+            self.become_homeless(now);
         }
         self.reselect(cx);
         self.note_closed(&view, now, why);
@@ -309,6 +308,12 @@ impl Connection {
         let selected = &self.paths[self.paths.selected()];
         let busy = selected.in_flight > 0 || selected.vigil.deadline().is_some();
         Some(path.pulse.silent_for(if busy { KEEP_ALIVE_BUSY } else { KEEP_ALIVE }))
+    }
+
+    /// There is no path to send data on: for so long there may be none, and then the connection ends.
+    pub(super) fn become_homeless(&mut self, now: Instant) {
+        let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
+        self.paths.set_homeless(now + unmeasured * TIMEOUTS);
     }
 
     /// There was no path for too long.

@@ -89,17 +89,15 @@ impl Connection {
         }
     }
 
-    /// When something is to be done about a path that is over.
+    /// When something is to be done about a path that is over, or where nothing may be sent.
     fn closed_timeout(&self) -> Option<Instant> {
         // Its acknowledgements go where data goes.
         let silent = !self.paths.carries(self.paths.selected())
             || self.muted(self.paths.selected()).is_some()
             || self.starved;
-        let due = |at: PathSlot| {
-            let to_send = self.paths[at].received.deadline().filter(|_| !silent);
-            to_send.into_iter().chain(self.standing_timeout(at)).min()
-        };
-        self.paths.closed().iter().filter_map(due).min()
+        let acks = self.orphans().filter_map(|at| self.paths[at].received.deadline()).min();
+        let ends = self.paths.closed().iter().filter_map(|at| self.standing_timeout(at)).min();
+        acks.filter(|_| !silent).into_iter().chain(ends).min()
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
