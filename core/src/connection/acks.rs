@@ -149,7 +149,7 @@ impl Connection {
     /// Credits what a newly acknowledged packet carried to its owners.
     fn credit_items(&mut self, at: PathSlot, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
-            secured.sealer.on_acked(packet.phase);
+            secured.sealer.on_acked(packet.phase, packet.sent);
         }
         let memory = &mut cx.memory(&mut self.account);
         let path = &mut self.paths[at];
