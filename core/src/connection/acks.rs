@@ -88,6 +88,10 @@ impl Connection {
         if payload && on == at {
             self.on_payload_acked(at, cx, now);
         }
+        if on == at && self.paths[at].sent.outstanding() == 0 {
+            // Behind the last payload something small may have been on its way.
+            self.paths[at].liveness.on_settled();
+        }
         Ok(())
     }
 

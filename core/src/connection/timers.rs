@@ -181,6 +181,9 @@ impl Connection {
         if is_due(self.paths[at].loss.deadline(self.pto(at), outstanding)) {
             if self.paths[at].loss.waits_for_loss() {
                 self.detect_losses(at, now);
+                if self.paths[at].sent.outstanding() == 0 {
+                    self.paths[at].liveness.on_settled();
+                }
             } else {
                 self.on_probe_timeout(at, now);
                 self.try_next_answer(at);
