@@ -183,6 +183,9 @@ impl Connection {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
                     retired.on_acked(now, generation, period);
+                    if retired.life().generation == generation {
+                        self.paths.on_end_known(path, now, period);
+                    }
                 }
             }
             Item::PathStatus { path, generation, sequence } => {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::cids::remote::RemoteCid;
 use crate::path::addr::Tuple;
 use crate::path::moving::SMALLEST_ERRAND;
-use crate::path::standing::{Standing, TIMEOUTS};
+use crate::path::standing::Standing;
 use crate::path::table::{PathSlot, SlotSet};
 use crate::path::validate::OwedResponses;
 use crate::recovery::sent::Item;
@@ -257,11 +257,11 @@ impl Connection {
     }
 
     /// What is said about paths on one that carries data.
-    pub(super) fn put_words_of_others(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+    pub(super) fn put_words_of_others(&mut self, at: PathSlot, out: &mut Vec<u8>, end: usize) {
         if !self.paths.carries(at) {
             return;
         }
-        self.put_abandons(at, now, out, end);
+        self.put_abandons(at, out, end);
         while out.len() + MAX_CONTROL <= end
             && let Some((of, change)) = self.next_status()
         {
@@ -272,14 +272,15 @@ impl Connection {
         }
     }
 
-    fn put_abandons(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+    fn put_abandons(&mut self, at: PathSlot, out: &mut Vec<u8>, end: usize) {
         while out.len() + MAX_CONTROL <= end
             && let Some(abandon) = self.paths.next_abandon()
         {
             put_control(out, &Control::PathAbandon(abandon));
             let Abandon { path, generation, .. } = abandon;
-            let period = self.largest_pto() * TIMEOUTS;
-            self.paths.on_abandon_sent(path, now, period);
+            if let Some(retired) = self.paths.retired_mut(path) {
+                retired.on_sent();
+            }
             self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
         }
     }
@@ -301,7 +302,7 @@ impl Connection {
             return None;
         }
         put_header(self.paths[at].remote_id, out);
-        self.put_abandons(at, now, out, start + CHALLENGE_SIZE - TAG);
+        self.put_abandons(at, out, start + CHALLENGE_SIZE - TAG);
         out.resize(out.len() + TAG, 0);
         self.seal_apart(at, cx, now, start, out)?;
         self.paths[at].validation.on_sent(out.len() - start);

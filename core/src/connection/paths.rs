@@ -223,6 +223,9 @@ impl Connection {
             }
         } else if let Some(retired) = self.paths.retired_mut(id) {
             retired.on_abandon(now, generation, is_theirs, period);
+            if retired.life().generation == generation {
+                self.paths.on_end_known(id, now, period);
+            }
         } else if !is_theirs {
             // There never was such a path.
             return Err(TransportError::Protocol.into());

@@ -351,7 +351,7 @@ impl Paths {
     }
 
     /// A path is over, for a reason that has this code. It is read from for three probe timeouts, `period`, from when the
-    /// peer has said so, or is told.
+    /// peer has said so, or is known to be told: until then it may send nowhere else.
     pub(crate) fn close(
         &mut self,
         at: PathSlot,
@@ -362,7 +362,6 @@ impl Paths {
     ) {
         let life = self[at].life();
         self.retire(Retired::new(now, life, code, theirs, period));
-        // The application may abandon a path long after the latest time that the endpoint was told.
         let until = if theirs { now + period } else { Instant::MAX };
         self[at].standing = Standing::Closed { until };
         let Some(more) = &mut self.more else { return };
@@ -378,11 +377,8 @@ impl Paths {
         }
     }
 
-    /// The peer is told of the end of a path.
-    pub(crate) fn on_abandon_sent(&mut self, id: PathId, now: Instant, period: Duration) {
-        if let Some(retired) = self.retired_mut(id) {
-            retired.on_sent();
-        }
+    /// The peer knows of the end of a path: what it sent before that comes within `period`.
+    pub(crate) fn on_end_known(&mut self, id: PathId, now: Instant, period: Duration) {
         if let Some(at) = self.find(id)
             && let Standing::Closed { until } = &mut self[at].standing
         {
