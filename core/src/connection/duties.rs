@@ -124,10 +124,8 @@ impl Connection {
         let challenge = there
             .filter(|there| there.may_be_asked())
             .and_then(|there| Some((there.to, moving?.there_due(now)?, there.allowance)));
-        let own = || {
-            let allowance = Some(path.validation.allowance()).filter(|bytes| *bytes >= SMALLEST_ERRAND);
-            Some((here, path.validation.challenge_due(now)?, allowance?))
-        };
+        // Where nothing more may be sent it counts as sent, or the path would never be given up.
+        let own = || Some((here, path.validation.challenge_due(now)?, path.validation.allowance()));
         let challenge = if path.is_opening() { own() } else { challenge };
         let allowed = |to: &Tuple, alone: u64| match there {
             _ if to.remote == here.remote => path.validation.allowance(),
@@ -192,7 +190,8 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<usize> {
         let room = self.room_to_send(at, cx);
-        if self.paths[at].sent.growth() > room.max(MIN_RECORDS) || self.is_too_far_ahead(at) {
+        let no_room = self.paths[at].sent.growth() > room.max(MIN_RECORDS);
+        if errand.allowance < SMALLEST_ERRAND || no_room || self.is_too_far_ahead(at) {
             return None;
         }
         if !self.take_first_cid(at, now) {
