@@ -291,7 +291,7 @@ impl Connection {
             Standing::Usable => {
                 let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
                 let limit = idle.max(self.pto(at) * TIMEOUTS);
-                (self.paths.usable().len() > 1).then(|| path.pulse.silent_for(limit))
+                self.paths.idle_at(at, limit)
             }
             Standing::Closed { until } => Some(until),
         }

@@ -126,6 +126,8 @@ struct More {
     selection: Selection,
     /// When the connection ends for want of a path.
     homeless: Option<Instant>,
+    /// When the peer was heard again after a silence on all paths.
+    awake: Instant,
 }
 
 impl More {
@@ -142,6 +144,7 @@ impl More {
             retired: Vec::new(),
             selection: Selection::new(Instant::ZERO),
             homeless: None,
+            awake: Instant::ZERO,
         }
     }
 }
@@ -402,6 +405,30 @@ impl Paths {
             }
         }
         more.others.shrink_to_fit();
+    }
+
+    /// The peer was heard on a path. Where it had not been on any of several for `long`, each of them counts as heard.
+    #[inline]
+    pub(crate) fn on_heard(&mut self, at: PathSlot, now: Instant, long: Duration) {
+        // Else it was heard here, which is the rule.
+        if self.more.is_some() && self[at].pulse.heard() + long <= now {
+            let last = self.usable().iter().map(|at| self[at].pulse.heard()).max();
+            if let Some(more) = self.more.as_mut().filter(|_| last.is_some_and(|last| last + long <= now)) {
+                more.awake = now;
+            }
+        }
+        self[at].pulse.on_received(now);
+    }
+
+    /// When a path is idle after such a `limit`, counted from when it was heard, or first asked since then. Never while all
+    /// others are silent, too: then it is the network that is away, or was one of the two machines, and of two sides
+    /// that each abandon all paths but one each could keep another one.
+    pub(crate) fn idle_at(&self, at: PathSlot, limit: Duration) -> Option<Instant> {
+        let more = self.more.as_ref()?;
+        let heard = self[at].pulse.heard() + limit / 2;
+        let mut others = more.usable.without(SlotSet::of(at)).iter();
+        let one_lives = others.any(|other| self[other].pulse.heard() >= heard);
+        one_lives.then(|| self[at].pulse.silent_for(limit).max(more.awake + limit))
     }
 
     /// No path is left: the connection ends at `until` unless there is one by then.
