@@ -42,7 +42,9 @@ impl Connection {
         let slots = self.paths.usable();
         let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, at)).collect();
         let selected = self.paths.selected();
-        let current = slots.iter().zip(&views).find(|(at, _)| *at == selected).map(|(_, view)| view);
+        // What was selected last may be over, and another path in its place.
+        let selected_now = |at: PathSlot| at == selected && self.paths.carries(at);
+        let current = slots.iter().zip(&views).find(|(at, _)| selected_now(*at)).map(|(_, view)| view);
         let Some(selection) = self.paths.selection_mut() else { return };
         selection.on_look(now);
         let offered = |id| slots.iter().zip(&views).find(move |(_, view)| view.id == id);
@@ -70,13 +72,16 @@ impl Connection {
                 }
             }
         };
-        self.carry(cx, carrying);
+        // A policy that keeps what there is not has no say.
+        let any = || slots.iter().next().map(SlotSet::of).unwrap_or_default();
+        self.carry(cx, if carrying.is_empty() { any() } else { carrying });
         self.rescue();
     }
 
     /// Data takes these paths from now on.
     fn carry(&mut self, cx: &mut Shared, carrying: SlotSet) {
-        if carrying == self.paths.carrying() {
+        let is_main_in = carrying.is_empty() || carrying.contains(self.paths.selected());
+        if carrying == self.paths.carrying() && is_main_in {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {
