@@ -260,7 +260,9 @@ impl Connection {
         if !self.paths.carries(at) {
             return;
         }
-        self.put_abandons(at, out, end);
+        while let Some(Abandon { path, generation, .. }) = self.put_abandon(out, end) {
+            self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
+        }
         while out.len() + MAX_CONTROL <= end
             && let Some((of, change)) = self.next_status()
         {
@@ -271,17 +273,14 @@ impl Connection {
         }
     }
 
-    fn put_abandons(&mut self, at: PathSlot, out: &mut Vec<u8>, end: usize) {
-        while out.len() + MAX_CONTROL <= end
-            && let Some(abandon) = self.paths.next_abandon()
-        {
-            put_control(out, &Control::PathAbandon(abandon));
-            let Abandon { path, generation, .. } = abandon;
-            if let Some(retired) = self.paths.retired_mut(path) {
-                retired.on_sent();
-            }
-            self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
+    /// Tells the peer of the next end of a path.
+    fn put_abandon(&mut self, out: &mut Vec<u8>, end: usize) -> Option<Abandon> {
+        let abandon = self.paths.next_abandon().filter(|_| out.len() + MAX_CONTROL <= end)?;
+        put_control(out, &Control::PathAbandon(abandon));
+        if let Some(retired) = self.paths.retired_mut(abandon.path) {
+            retired.on_sent();
         }
+        Some(abandon)
     }
 
     /// Where no path is left, the peer is told on the one that it has abandoned. Once: there is nowhere to hear from it.
@@ -301,7 +300,8 @@ impl Connection {
             return None;
         }
         put_header(self.paths[at].remote_id, out);
-        self.put_abandons(at, out, start + CHALLENGE_SIZE - TAG);
+        // Nobody waits for an acknowledgement: when there is a path again, all of them are told there.
+        while self.put_abandon(out, start + CHALLENGE_SIZE - TAG).is_some() {}
         out.resize(out.len() + TAG, 0);
         self.seal_apart(at, cx, now, start, out)?;
         self.paths[at].validation.on_sent(out.len() - start);
