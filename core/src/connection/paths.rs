@@ -2,7 +2,7 @@
 
 use crate::crypto::packet::Numbered;
 use crate::error::{CloseReason, PathError, TransportError};
-use crate::id::{ConnectionId, PacketNumber, PathId};
+use crate::id::{ConnectionId, PacketNumber, PathId, Role};
 use crate::path::addr::{Arrival, LocalAddr, PathKind, TransportAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::mtu::Mtu;
@@ -291,7 +291,8 @@ impl Connection {
             Standing::Usable => {
                 let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
                 let limit = idle.max(self.pto(at) * TIMEOUTS);
-                self.paths.idle_at(at, limit)
+                // One side decides: where each hears the other one on another path, each would keep another.
+                self.paths.idle_at(at, limit).filter(|_| self.role == Role::Initiator)
             }
             Standing::Closed { until } => Some(until),
         }

@@ -421,8 +421,7 @@ impl Paths {
     }
 
     /// When a path is idle after such a `limit`, counted from when it was heard, or first asked since then. Never while all
-    /// others are silent, too: then it is the network that is away, or was one of the two machines, and of two sides
-    /// that each abandon all paths but one each could keep another one.
+    /// others are silent, too: then it is the network that is away, or was one of the two machines.
     pub(crate) fn idle_at(&self, at: PathSlot, limit: Duration) -> Option<Instant> {
         let more = self.more.as_ref()?;
         let heard = self[at].pulse.heard() + limit / 2;
