@@ -90,6 +90,10 @@ impl Connection {
         if payload && on == at {
             self.on_payload_acked(at, cx, now);
         }
+        if on == at && self.paths[at].sent.outstanding() == 0 {
+            // Behind the last payload something small may have been on its way.
+            self.paths[at].liveness.on_settled();
+        }
         Ok(())
     }
 
@@ -151,7 +155,7 @@ impl Connection {
     /// Credits what a newly acknowledged packet carried to its owners.
     fn credit_items(&mut self, at: PathSlot, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
-            secured.sealer.on_acked(packet.phase);
+            secured.sealer.on_acked(packet.phase, packet.sent);
         }
         let memory = &mut cx.memory(&mut self.account);
         let path = &mut self.paths[at];
@@ -181,6 +185,9 @@ impl Connection {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
                     retired.on_acked(now, generation, period);
+                    if retired.life().generation == generation {
+                        self.paths.on_end_known(path, now, period);
+                    }
                 }
             }
             Item::PathStatus { path, generation, sequence } => {

@@ -80,9 +80,8 @@ impl Connection {
         if carrying.is_empty() {
             self.become_homeless(cx.now);
         }
-        if carrying == self.paths.carrying()
-            && (carrying.is_empty() || self.paths.carries(self.paths.selected()))
-        {
+        let is_main_in = carrying.is_empty() || carrying.contains(self.paths.selected());
+        if carrying == self.paths.carrying() && is_main_in {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {

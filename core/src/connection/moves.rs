@@ -85,6 +85,7 @@ impl Connection {
         if usual && heard.from.matches(&self.paths[at].tuple()) {
             return;
         }
+        self.follow_opening(at, cx, now, heard);
         self.owe(at, heard, said);
         let counts = heard.newest
             && said.substance
@@ -103,6 +104,18 @@ impl Connection {
         self.end_move_if_over(at, cx, now);
         if counts {
             self.begin_move(at, cx, now, heard);
+        }
+    }
+
+    /// The first packet of a path that the peer opens may have come by way of somebody else, who only has to be faster once:
+    /// until the path is usable it is where the peer asks from last.
+    fn follow_opening(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard) {
+        let path = &mut self.paths[at];
+        let is_theirs = path.is_opening() && path.id.opener() != self.role;
+        if is_theirs && heard.newest && !heard.from.matches(&path.tuple()) {
+            path.set_tuple(heard.from);
+            path.validation = Validation::start(now, cx.rng.bytes(), heard.bytes as u64, 0);
+            path.standing = Standing::Opening { asked: Some(now) };
         }
     }
 

@@ -199,7 +199,7 @@ impl Connection {
         }
         let frames = out.len();
         if !self.paths.is_single() {
-            self.put_words_of_others(at, now, out, end);
+            self.put_words_of_others(at, out, end);
         }
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {

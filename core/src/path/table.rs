@@ -126,6 +126,8 @@ struct More {
     selection: Selection,
     /// When the connection ends for want of a path.
     homeless: Option<Instant>,
+    /// When the peer was heard again after a silence on all paths.
+    awake: Instant,
 }
 
 impl More {
@@ -142,6 +144,7 @@ impl More {
             retired: Vec::new(),
             selection: Selection::new(Instant::ZERO),
             homeless: None,
+            awake: Instant::ZERO,
         }
     }
 }
@@ -364,7 +367,7 @@ impl Paths {
     }
 
     /// A path is over, for a reason that has this code. It is read from for three probe timeouts, `period`, from when the
-    /// peer has said so, or is told.
+    /// peer has said so, or is known to be told: until then it may send nowhere else.
     pub(crate) fn close(
         &mut self,
         at: PathSlot,
@@ -375,7 +378,6 @@ impl Paths {
     ) {
         let life = self[at].life();
         self.retire(Retired::new(now, life, code, theirs, period));
-        // The application may abandon a path long after the latest time that the endpoint was told.
         let until = if theirs { now + period } else { Instant::MAX };
         self[at].standing = Standing::Closed { until };
         let Some(more) = &mut self.more else { return };
@@ -391,11 +393,8 @@ impl Paths {
         }
     }
 
-    /// The peer is told of the end of a path.
-    pub(crate) fn on_abandon_sent(&mut self, id: PathId, now: Instant, period: Duration) {
-        if let Some(retired) = self.retired_mut(id) {
-            retired.on_sent();
-        }
+    /// The peer knows of the end of a path: what it sent before that comes within `period`.
+    pub(crate) fn on_end_known(&mut self, id: PathId, now: Instant, period: Duration) {
         if let Some(at) = self.find(id)
             && let Standing::Closed { until } = &mut self[at].standing
         {
@@ -419,6 +418,29 @@ impl Paths {
             }
         }
         more.others.shrink_to_fit();
+    }
+
+    /// The peer was heard on a path. Where it had not been on any of several for `long`, each of them counts as heard.
+    #[inline]
+    pub(crate) fn on_heard(&mut self, at: PathSlot, now: Instant, long: Duration) {
+        // Else it was heard here, which is the rule.
+        if self.more.is_some() && self[at].pulse.heard() + long <= now {
+            let last = self.usable().iter().map(|at| self[at].pulse.heard()).max();
+            if let Some(more) = self.more.as_mut().filter(|_| last.is_some_and(|last| last + long <= now)) {
+                more.awake = now;
+            }
+        }
+        self[at].pulse.on_received(now);
+    }
+
+    /// When a path is idle after such a `limit`, counted from when it was heard, or first asked since then. Never while all
+    /// others are silent, too: then it is the network that is away, or was one of the two machines.
+    pub(crate) fn idle_at(&self, at: PathSlot, limit: Duration) -> Option<Instant> {
+        let more = self.more.as_ref()?;
+        let heard = self[at].pulse.heard() + limit / 2;
+        let mut others = more.usable.without(SlotSet::of(at)).iter();
+        let one_lives = others.any(|other| self[other].pulse.heard() >= heard);
+        one_lives.then(|| self[at].pulse.silent_for(limit).max(more.awake + limit))
     }
 
     /// No path carries data: the connection ends at `until` unless there is one by then.
