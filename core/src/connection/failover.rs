@@ -111,7 +111,7 @@ impl Connection {
 
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
     pub(super) fn is_suspect(&self, at: PathSlot) -> bool {
-        self.paths[at].liveness.is_suspect() || self.paths[at].moving.is_some()
+        self.paths[at].is_suspect()
     }
 
     /// A path as the policy sees it.

@@ -36,6 +36,7 @@ use moving::Move;
 use mtu::Mtu;
 use pulse::Pulse;
 use standing::{Life, Standing, Statuses};
+use stats::Counts;
 use validate::Validation;
 use vigil::Vigil;
 
@@ -106,6 +107,7 @@ pub(crate) struct Path {
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
+    pub(crate) counts: Counts,
 }
 
 impl Path {
@@ -149,6 +151,7 @@ impl Path {
             liveness: Liveness::new(),
             ping_owed: false,
             quiet: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -176,6 +179,11 @@ impl Path {
     /// Whether the peer has not answered yet.
     pub(crate) const fn is_opening(&self) -> bool {
         matches!(self.standing, Standing::Opening { .. })
+    }
+
+    /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
+    pub(crate) const fn is_suspect(&self) -> bool {
+        self.liveness.is_suspect() || self.moving.is_some()
     }
 
     /// Whether an id of the peer's is used for it.

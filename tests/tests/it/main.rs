@@ -34,6 +34,7 @@ mod path_nat;
 mod path_open;
 mod path_remote;
 mod path_scheduling;
+mod path_stats;
 mod path_web;
 mod puppet;
 mod qotp;
