@@ -76,14 +76,18 @@ pub fn choose_sockets(options: &mut ConnectOptions, bound: &[SocketAddr]) {
 /// say why. What has no IP address is reached through none of them.
 #[must_use]
 pub fn socket_for(bound: &[SocketAddr], remote: &TransportAddr) -> u16 {
-    let TransportAddr::Ip(remote) = remote else { return 0 };
-    let remote = remote.ip().to_canonical();
-    let reaches = |local: &SocketAddr| {
-        let both = local.is_ipv6() && local.ip().is_unspecified();
-        (both || local.is_ipv4() == remote.is_ipv4()) && (remote.is_loopback() || !local.ip().is_loopback())
-    };
-    let number = bound.iter().position(reaches);
+    let number = bound.iter().position(|local| reaches(local, remote));
     number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+}
+
+/// Whether a socket that is `bound` there can reach `remote`, as far as the two addresses tell: it speaks the family, and does
+/// not only speak to this machine if the peer is elsewhere.
+#[must_use]
+pub fn reaches(bound: &SocketAddr, remote: &TransportAddr) -> bool {
+    let TransportAddr::Ip(remote) = remote else { return false };
+    let (local, remote) = (bound.ip(), remote.ip().to_canonical());
+    let both = local.is_ipv6() && local.is_unspecified();
+    (both || local.is_ipv4() == remote.is_ipv4()) && (remote.is_loopback() || !local.is_loopback())
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ fn path_netns_a_transfer_outlives_the_address_that_it_was_begun_from() {
         assert!(fs::read(to.join("file")).unwrap() == content("file", SIZE));
         assert_eq!(sent["hash"], received["hash"]);
         assert_eq!(sent["path"]["local"], "192.0.2.9");
-        assert!(!sent["moves"].as_array().unwrap().is_empty(), "{sent}");
+        assert!(!sent["switches"].as_array().unwrap().is_empty(), "{sent}");
         println!("256 MiB in {} s; for {} ms at most nothing came", sent["seconds"], gap.as_millis());
     });
 }
