@@ -46,15 +46,14 @@ impl Network {
     }
 }
 
-/// Passes on what comes, while the network is up. Nobody is told when it is not.
+/// Passes on what comes from the one who came first, while the network is up. Nobody is told when it is not.
 async fn carry(front: UdpSocket, back: UdpSocket, is_up: Arc<AtomicBool>) -> Result<()> {
     let (mut there, mut here, mut client) = (vec![0; 1 << 16], vec![0; 1 << 16], None);
     loop {
         tokio::select! {
             heard = front.recv_from(&mut there) => {
                 let (len, from) = heard?;
-                client = Some(from);
-                if is_up.load(Relaxed) {
+                if is_up.load(Relaxed) && *client.get_or_insert(from) == from {
                     back.send(&there[..len]).await?;
                 }
             }
@@ -76,13 +75,11 @@ async fn show(mut events: PathEvents, networks: [Arc<Network>; 2], begun: Instan
         let what = match event {
             PathEvent::Opened { remote, .. } => format!("there is a path by {}", name(remote)),
             PathEvent::Selected { remote, .. } => format!("data goes by {}", name(remote)),
+            // A way that was tried, and leads nowhere.
+            PathEvent::Closed { stats: last, .. } if last.packets_received == 0 => continue,
             PathEvent::Closed { stats: last, .. } => {
-                format!(
-                    "by {}: {} packets sent, {} lost",
-                    name(last.remote),
-                    last.packets_sent,
-                    last.packets_lost
-                )
+                let (by, sent, lost) = (name(last.remote), last.packets_sent, last.packets_lost);
+                format!("by {by}: {sent} packets sent, {lost} lost")
             }
             other => format!("{other:?}"),
         };

@@ -14,7 +14,7 @@ use super::state::State;
 /// What the endpoint knows of the peer of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acquaintance {
-    id: RemoteId,
+    pub(super) id: RemoteId,
     /// The connection has paths.
     met: bool,
 }
@@ -23,7 +23,11 @@ impl Connection {
     /// Whose connection it is, or is to be.
     pub(crate) fn seek(&mut self, cx: &mut Shared, key: &PublicKey) {
         if self.acquaintance.is_none() {
-            self.acquaintance = Some(Acquaintance { id: cx.remotes.join(cx.now, key), met: false });
+            let id = cx.remotes.join(cx.now, key);
+            self.acquaintance = Some(Acquaintance { id, met: false });
+            if self.keeps_paths(cx) {
+                cx.remotes.attend(id, self.handle.slot);
+            }
         }
     }
 
@@ -70,6 +74,8 @@ impl Connection {
     /// The connection has ended.
     pub(super) fn part(&mut self, cx: &mut Shared, reason: &CloseReason) {
         let Some(Acquaintance { id, met }) = self.acquaintance.take() else { return };
+        self.upkeep = None;
+        cx.remotes.ignore(id, self.handle.slot);
         let silent = matches!(reason, CloseReason::IdleTimeout).then_some(AddressFailure::Silent);
         for at in self.paths.usable().iter().filter(|_| met) {
             cx.remotes.on_closed(cx.now, id, &self.paths[at].remote, silent);

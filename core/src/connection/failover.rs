@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// A path as the policy sees it.
-    fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
+    pub(super) fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
         let path = &self.paths[at];
         let (congestion, view) = (path.bbr.snapshot(), PathView::new(path.id, path.tuple()));
         let view = cx.config.profile(&path.remote).map_or(view, |profile| view.with_profile(profile));
@@ -131,6 +131,12 @@ impl Connection {
             mtu: path.largest_datagram(),
             ..view
         }
+    }
+
+    /// Whether anybody asks how paths are doing: on the only one there is, and is to be, nobody does.
+    #[inline]
+    pub(super) const fn watches_payload(&self) -> bool {
+        !self.paths.is_single() || self.upkeep.is_some()
     }
 
     /// Whether a packet had payload.
@@ -151,10 +157,15 @@ impl Connection {
 
     /// When the patience with a path is at an end; of no interest while there is no other.
     pub(super) fn patience_deadline(&self, at: PathSlot) -> Option<Instant> {
-        if self.paths.usable().len() < 2 {
+        if !self.has_resort() {
             return None;
         }
         self.paths[at].liveness.deadline(self.patience(at))
+    }
+
+    /// Whether there is another path, or may be.
+    fn has_resort(&self) -> bool {
+        self.paths.usable().len() > 1 || self.upkeep.is_some()
     }
 
     fn patience(&self, at: PathSlot) -> Duration {
@@ -163,7 +174,7 @@ impl Connection {
 
     /// Looks whether the patience with a path is at an end.
     pub(super) fn check_patience(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
-        if self.paths.usable().len() < 2 {
+        if !self.has_resort() {
             return;
         }
         let (patience, liveness) = (self.patience(at), &mut self.paths[at].liveness);
@@ -172,6 +183,7 @@ impl Connection {
             at_an_end = true;
         }
         if at_an_end {
+            self.hurry_upkeep(now);
             self.reselect(cx);
         }
     }

@@ -330,15 +330,17 @@ impl Connection {
     }
 
     pub(super) fn commit(&mut self, at: PathSlot, now: Instant, built: Built, phase: KeyPhase) {
-        let several = !self.paths.is_single();
+        let watched = self.watches_payload();
+        if self.upkeep.is_some() && self.paths[at].sent.has_open_payload() {
+            self.note_payload(now);
+        }
         let path = &mut self.paths[at];
         let size = built.len as u16;
         let info = if built.in_flight {
             path.loss.on_sent(now);
             path.quiet = 0;
             path.pulse.on_sent(now);
-            // With one path only nobody asks how it is doing.
-            if several && is_payload(built.len, path.sent.has_open_payload()) {
+            if watched && is_payload(built.len, path.sent.has_open_payload()) {
                 path.liveness.on_payload_sent(now);
             }
             let info = path.bbr.on_sent(now, size, path.in_flight);

@@ -21,6 +21,7 @@ impl Connection {
                     self.closed_timeout(),
                     self.paths.homeless(),
                     self.look_due(),
+                    self.upkeep_due(),
                     self.idle.deadline(self.largest_pto()),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
@@ -155,6 +156,9 @@ impl Connection {
         for at in self.paths.closed().iter() {
             self.handle_standing_timeout(at, cx, now);
         }
+        if is_due(self.upkeep_due()) {
+            self.look_after_paths(cx, now);
+        }
         if is_due(self.cids.local.deadline()) {
             self.on_cid_timeout(cx, now);
         }
@@ -183,6 +187,7 @@ impl Connection {
                 self.detect_losses(at, now);
             } else {
                 self.on_probe_timeout(at, now);
+                self.hurry_upkeep(now);
                 self.try_next_answer(at);
             }
         }

@@ -32,8 +32,8 @@ impl Connection {
     }
 
     /// Opens another path, to an address at which the peer may be, from one of ours if it is given (else from the socket of
-    /// the path in use, and the address that the system chooses). Sockets have the numbers of their places in
-    /// [`Endpoint::local_addrs`](crate::Endpoint::local_addrs).
+    /// the path in use, or another one that reaches it, and the address that the system chooses). Sockets have the numbers of
+    /// their places in [`Endpoint::local_addrs`](crate::Endpoint::local_addrs).
     ///
     /// The peer is asked there, five times within 31 times twice the longest known round trip (of 100 ms at least, and 1 s
     /// at most); when it has answered there is [`PathEvent::Opened`](dunlin_core::PathEvent::Opened), else

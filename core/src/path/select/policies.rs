@@ -1,5 +1,7 @@
 //! Policies for those who know what they want.
 
+use crate::path::table::MAX_PATHS;
+
 use super::{Choice, PathSelector, PathView, Tier, rtt};
 
 /// The path with the shortest round trip, without biases, and relays as good as any: for games and calls. A path that is
@@ -43,5 +45,9 @@ impl PathSelector for Spread {
         } else {
             rtt::select(current, paths.iter())
         }
+    }
+
+    fn spares(&self) -> usize {
+        usize::from(MAX_PATHS)
     }
 }

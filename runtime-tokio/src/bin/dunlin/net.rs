@@ -5,7 +5,7 @@ use core::pin::pin;
 use core::time::Duration;
 use std::sync::Once;
 
-use dunlin_tokio::dunlin_udp::{self, BindOptions, reaches};
+use dunlin_tokio::dunlin_udp::{self, BindOptions, local_sockets};
 use dunlin_tokio::{
     AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, ConnectOptions, Connecting,
     Connection, ConnectionError, Endpoint, ErrorCode, Identity, LocalAddr, Peer, PublicKey, QotpPublicKey,
@@ -214,16 +214,16 @@ pub(crate) async fn dial(
 /// Opens a path from each of our sockets to each address of the peer that it reaches, as many as both sides allow; first
 /// those that have no end in common.
 fn open_paths(endpoint: &Endpoint, connection: &Connection, addresses: &[SocketAddr]) {
-    let sockets = endpoint.local_addrs();
+    let sockets = local_sockets(&endpoint.local_addrs());
     for shift in 0..addresses.len() {
-        for (number, socket) in (0..).zip(&sockets) {
-            let to = addresses[(usize::from(number) + shift) % addresses.len()];
-            let from = LocalAddr { socket: number, ip: None };
-            if !reaches(socket, &to.into()) {
+        for socket in &sockets {
+            let to = addresses[(usize::from(socket.number) + shift) % addresses.len()];
+            let from = LocalAddr { socket: socket.number, ip: None };
+            if !socket.reaches(&to.into()) {
                 continue;
             }
             if let Err(error) = connection.open_path(to, Some(from)) {
-                tracing::debug!(%socket, %to, %error, "no path");
+                tracing::debug!(from = %socket.bound, %to, %error, "no path");
             }
         }
     }
@@ -338,7 +338,8 @@ async fn first_answer(
 /// Dials without a key, under a name that means nothing, from where `endpoint` is, only to see who answers. Nothing is sent
 /// and nobody trusted.
 async fn who_is_there(endpoint: &Endpoint, addresses: &[SocketAddr], alpn: &[u8]) -> Found {
-    let local: Vec<_> = endpoint.local_addrs().iter().map(|local| SocketAddr::new(local.ip(), 0)).collect();
+    let mut local = endpoint.local_addrs();
+    local.iter_mut().for_each(|local| local.set_port(0));
     let config = config(alpn, 1200, AeadPolicy::Auto);
     let endpoint = throwaway().and_then(|identity| dialler(&local, ONE_SHARD, config, identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };

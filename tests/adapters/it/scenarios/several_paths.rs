@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::net::UdpSocket as StdSocket;
 
 use dunlin_core::{
-    ConnectOptions, ErrorCode, LocalAddr, PathClosed, PathError, PathEvent, PathId, PathState, PathStatus,
-    Peer, TransportAddr,
+    Config, ConnectOptions, ErrorCode, LocalAddr, PathClosed, PathError, PathEvent, PathId, PathState,
+    PathStatus, Peer, TransportAddr,
 };
 use tokio::join;
 
@@ -27,7 +27,7 @@ impl<A: Adapter> Pair<A> {
     async fn new(adapter: &A) -> Self {
         let addresses = ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap());
         let (client, server) =
-            (adapter.bind_all(&addresses, 1, config()), adapter.bind_all(&addresses, 2, config()));
+            (adapter.bind_all(&addresses, 1, by_hand()), adapter.bind_all(&addresses, 2, by_hand()));
         let (dialled, accepted) = meet::<A>(&client, &server).await;
         Self { client, server, dialled, accepted }
     }
@@ -41,6 +41,13 @@ impl<A: Adapter> Pair<A> {
     async fn open(&self, events: &mut impl Listener) -> PathId {
         open(&self.dialled, self.second().into(), socket(1), events).await
     }
+}
+
+/// No paths but those that are opened here.
+fn by_hand() -> Config {
+    let mut config = config();
+    config.automatic_paths = false;
+    config
 }
 
 /// One of our sockets, and the address that the system chooses.
@@ -128,7 +135,7 @@ pub(crate) async fn path_answers_of_a_socket_for_all_addresses_leave_from_the_on
 ) {
     let all: SocketAddr =
         if StdSocket::bind("[::1]:0").is_ok() { "[::]:0" } else { "0.0.0.0:0" }.parse().unwrap();
-    let (client, server) = (adapter.bind(all, 1, config()), adapter.bind(all, 2, config()));
+    let (client, server) = (adapter.bind(all, 1, by_hand()), adapter.bind(all, 2, by_hand()));
     let port = server.local_addr().port();
     let mut asked = vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()];
     asked.extend(all.is_ipv6().then_some(IpAddr::from(Ipv6Addr::LOCALHOST)));
