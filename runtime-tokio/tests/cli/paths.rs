@@ -161,7 +161,7 @@ fn path_of_each_pair_of_addresses_is_opened_and_counted() {
         let count = |path: &Value, what: &str| path[what].as_u64().unwrap();
         for path in paths {
             assert!(count(path, "packets_received") > 0 && path["rtt_us"].is_u64(), "{path}");
-            assert!(count(path, "bytes_sent") > 100_000, "data is spread: {path}");
+            assert!(count(path, "bytes_sent") > 20_000, "data is spread: {path}");
             assert!(count(path, "packets_sent") > count(path, "packets_lost"));
         }
         let sent: u64 = paths.iter().map(|path| count(path, "packets_sent")).sum();
@@ -176,7 +176,7 @@ fn path_in_use_is_shown_while_it_goes_on() {
         let ended = run(&server.args(&["--seconds", "1.5"]));
         assert_eq!(ended.code, 0, "{ended:?}");
         assert!(ended.stdout.lines().any(|line| line.contains("  via 127.0.0.1 (v4) ")), "{ended:?}");
-        let ended = run(&server.args(&["--seconds", "2.5", "--local", "127.0.0.2", "--local", "127.0.0.3"]));
+        let ended = run(&server.args(&["--seconds", "3.5", "--local", "127.0.0.2", "--local", "127.0.0.3"]));
         assert_eq!(ended.code, 0, "{ended:?}");
         let via = ["127.0.0.2", "127.0.0.3"].map(|local| format!("  via {local} to 127.0.0.1 (v4) "));
         assert!(ended.stdout.lines().any(|line| via.iter().any(|via| line.contains(via))), "{ended:?}");

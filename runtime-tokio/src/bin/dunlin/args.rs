@@ -444,6 +444,22 @@ mod tests {
     }
 
     #[test]
+    fn path_local_addresses_may_have_a_port() {
+        let cases = [
+            ("192.0.2.7", "192.0.2.7:0"),
+            ("192.0.2.7:4433", "192.0.2.7:4433"),
+            ("2001:db8::7", "[2001:db8::7]:0"),
+            ("[2001:db8::7]:4433", "[2001:db8::7]:4433"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(local(text), Ok(wanted.parse().unwrap()), "{text}");
+        }
+        for text in ["", "eth0", "192.0.2", "[2001:db8::7]", "192.0.2.7:"] {
+            assert!(local(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn remotes_need_a_port_and_a_place() {
         for good in ["127.0.0.1:1", "[::1]:65535", "example.org:4433", "host-1:80"] {
             assert!(good.parse::<Remote>().is_ok(), "{good}");

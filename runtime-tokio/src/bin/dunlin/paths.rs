@@ -20,6 +20,9 @@ use crate::text;
 /// How often the paths are looked at: so exact is the longest gap.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Paths, and switches, that are reported at most: a peer may open and close as many as it likes.
+const MAX_REPORTED: usize = 1000;
+
 /// Why data took another path, or its path another way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Why {
@@ -109,7 +112,16 @@ struct History {
 
 impl History {
     fn note(&mut self, connection: usize, path: &PathStats) {
-        self.paths.insert((connection, path.id, path.generation), *path);
+        let key = (connection, path.id, path.generation);
+        if self.paths.len() < MAX_REPORTED || self.paths.contains_key(&key) {
+            self.paths.insert(key, *path);
+        }
+    }
+
+    fn note_switch(&mut self, switch: Switch) {
+        if self.switches.len() < MAX_REPORTED {
+            self.switches.push(switch);
+        }
     }
 
     /// Looks at all connections.
@@ -209,7 +221,9 @@ impl Paths {
         let mut listeners = JoinSet::new();
         for (number, connection) in connections.iter().enumerate() {
             let events = connection.path_events();
-            listeners.spawn(listen(number, connection.clone(), events, Arc::clone(&history), tell.clone()));
+            let Some(path) = connection.path() else { continue };
+            let current = Current { number, id: path.id, ends: ends(&path), gone: None };
+            listeners.spawn(listen(current, connection.clone(), events, Arc::clone(&history), tell.clone()));
         }
         let mut lookout = JoinSet::new();
         lookout.spawn(look_out(connections.to_vec(), arrived, Arc::clone(&history)));
@@ -266,19 +280,17 @@ fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
 
 /// Takes down what is told of the paths of one connection.
 async fn listen(
-    number: usize,
+    mut current: Current,
     connection: Connection,
     mut events: PathEvents,
     history: Arc<Mutex<History>>,
     tell: impl Fn(&str),
 ) {
-    let Some(path) = connection.path() else { return };
-    let mut current = Current { number, id: path.id, ends: ends(&path), gone: None };
     while let Some(event) = events.next().await {
         let switch = current.on_event(event, &connection, &mut lock(&history));
         if let Some(switch) = switch {
             tell(&switch.line());
-            lock(&history).switches.push(switch);
+            lock(&history).note_switch(switch);
         }
     }
 }
