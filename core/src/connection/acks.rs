@@ -59,7 +59,9 @@ impl Connection {
                 }
                 let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
-                payload |= watched && self.was_payload(at, acked.packet());
+                // What was not in flight may have gone elsewhere.
+                let was_in_flight = !matches!(acked, Acked::Unawaited(_));
+                payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
@@ -87,6 +89,10 @@ impl Connection {
         // What comes another way does not show that this one leads back.
         if payload && on == at {
             self.on_payload_acked(at, cx, now);
+        }
+        if on == at && self.paths[at].sent.outstanding() == 0 {
+            // Behind the last payload something small may have been on its way.
+            self.paths[at].liveness.on_settled();
         }
         Ok(())
     }
@@ -150,7 +156,7 @@ impl Connection {
     /// Credits what a newly acknowledged packet carried to its owners.
     fn credit_items(&mut self, at: PathSlot, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
-            secured.sealer.on_acked(packet.phase);
+            secured.sealer.on_acked(packet.phase, packet.sent);
         }
         let memory = &mut cx.memory(&mut self.account);
         let path = &mut self.paths[at];
@@ -180,6 +186,9 @@ impl Connection {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
                     retired.on_acked(now, generation, period);
+                    if retired.life().generation == generation {
+                        self.paths.on_end_known(path, now, period);
+                    }
                 }
             }
             Item::PathStatus { path, generation, sequence } => {

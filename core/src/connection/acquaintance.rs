@@ -5,6 +5,7 @@ use crate::error::CloseReason;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::stats::PathStats;
+use crate::path::table::FIRST;
 use crate::remote::{AddressFailure, RemoteId};
 use crate::shared::Shared;
 
@@ -78,7 +79,10 @@ impl Connection {
         cx.remotes.ignore(id, self.handle.slot);
         let silent = matches!(reason, CloseReason::IdleTimeout).then_some(AddressFailure::Silent);
         for at in self.paths.usable().iter().filter(|_| met) {
-            cx.remotes.on_closed(cx.now, id, &self.paths[at].remote, silent);
+            // What is sent may be going to the next address of a dial, and the peer was met at the first.
+            let met_at =
+                self.first_flight.as_ref().filter(|_| at == FIRST).map(|flight| flight.first().remote);
+            cx.remotes.on_closed(cx.now, id, &met_at.unwrap_or(self.paths[at].remote), silent);
         }
         cx.remotes.leave(cx.now, &mut cx.budget, id);
     }

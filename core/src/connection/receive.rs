@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
 use crate::path::moving::MoveStep;
+use crate::path::pulse::IDLE;
 use crate::path::table::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
@@ -132,7 +133,7 @@ impl Connection {
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         self.idle.on_received(now);
-        self.paths[at].pulse.on_received(now);
+        self.paths.on_heard(at, now, IDLE / 2);
         self.paths[at].counts.on_received(bytes);
         if arrival.remote == self.paths[at].remote {
             self.paths[at].validation.on_received(bytes);

@@ -199,7 +199,7 @@ impl Connection {
         }
         let frames = out.len();
         if !self.paths.is_single() {
-            self.put_words_of_others(at, now, out, end);
+            self.put_words_of_others(at, out, end);
         }
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
@@ -245,7 +245,11 @@ impl Connection {
         start: usize,
         out: &mut Vec<u8>,
     ) -> Option<KeyPhase> {
-        let secured = self.state.secured_mut()?;
+        let Some(secured) = self.state.secured_mut() else {
+            // Another path's packet has used the keys up.
+            out.truncate(start);
+            return None;
+        };
         let phase = secured.sealer.phase();
         cx.stats.aead_operations += 1;
         if packet::seal(&mut secured.sealer, self.paths[at].id, number, out.get_mut(start..)?).is_err() {
@@ -361,6 +365,8 @@ impl Connection {
     /// The CLOSE of a connection that we closed, on one path after the other: to where.
     fn put_close_packets(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Tuple> {
         let State::Closing(closing) = &mut self.state else { return None };
+        // The end comes whether or not there is a path to tell it on.
+        closing.until.get_or_insert(now + closing.period);
         if core::mem::take(&mut closing.owed) {
             closing.untold = self.paths.usable();
         }
@@ -375,7 +381,6 @@ impl Connection {
 
     fn put_close_packet(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
-        closing.until.get_or_insert(now + closing.period);
         let start = out.len();
         let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
         let size = usize::from(self.paths[at].mtu().base()).min(allowance);

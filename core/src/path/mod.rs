@@ -183,8 +183,8 @@ impl Path {
     }
 
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
-    pub(crate) const fn is_suspect(&self) -> bool {
-        self.liveness.is_suspect() || self.moving.is_some()
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.liveness.is_suspect() || self.moving.as_ref().is_some_and(|moving| moving.is_asking())
     }
 
     /// Whether an id of the peer's is used for it.

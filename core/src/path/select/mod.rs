@@ -69,6 +69,9 @@ pub trait PathSelector: fmt::Debug + Send + Sync {
     /// `paths` are those that may carry data, in the order of their ids, at most 16. `current` is the one in use; `None`
     /// where that has gone.
     ///
+    /// Where `current` is `None` and the answer names no path, none carries data; if that lasts for three seconds the
+    /// connection ends ([`CloseReason::NoPath`](crate::CloseReason::NoPath)).
+    ///
     /// The answer is a wish. One that only promises a gain has to last for a moment before it is followed, so policies
     /// need not remember anything to keep from going to and fro.
     fn select(&self, current: Option<&PathView>, paths: &[PathView]) -> Choice;

@@ -16,8 +16,9 @@ impl PathSelector for LowestLatency {
     }
 }
 
-/// As [`BiasedRtt`](super::BiasedRtt), but among primary paths alone. A connection that has none stays where it is, so who
-/// must never use a relay must not dial one either.
+/// As [`BiasedRtt`](super::BiasedRtt), but among primary paths alone. A connection that loses its last one ends if none comes
+/// within three seconds. One that was dialled over a relay stays there until it has a primary path, so who must never use a relay
+/// must not dial one either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DirectOnly;
 
