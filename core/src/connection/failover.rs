@@ -116,8 +116,7 @@ impl Connection {
 
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
     pub(super) fn is_suspect(&self, at: PathSlot) -> bool {
-        let path = &self.paths[at];
-        path.liveness.is_suspect() || path.moving.as_ref().is_some_and(|moving| moving.is_asking())
+        self.paths[at].is_suspect()
     }
 
     /// A path as the policy sees it.

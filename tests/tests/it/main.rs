@@ -35,6 +35,7 @@ mod path_open;
 mod path_outage;
 mod path_remote;
 mod path_scheduling;
+mod path_stats;
 mod path_upkeep;
 mod path_web;
 mod puppet;
