@@ -28,6 +28,7 @@ mod path_dial;
 mod path_events;
 mod path_failover;
 mod path_limiter;
+mod path_mappings;
 mod path_move;
 mod path_move_rules;
 mod path_nat;
