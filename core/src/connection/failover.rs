@@ -125,6 +125,12 @@ impl Connection {
         self.paths[at].is_suspect()
     }
 
+    /// Whether a path that carries no data has not answered what it was asked last. Payload says nothing of it, and it is the
+    /// wrong one to go to in need: data would wait there for as long as patience lasts.
+    fn is_mute(&self, at: PathSlot) -> bool {
+        !self.paths.carries(at) && self.paths[at].loss.backoff() > 0
+    }
+
     /// A path as the policy sees it.
     pub(super) fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
         let path = &self.paths[at];
@@ -133,7 +139,7 @@ impl Connection {
         PathView {
             rtt: without_own_queue(&path.rtt, path.in_flight, &congestion),
             is_measured: path.rtt.is_measured(),
-            suspect: self.is_suspect(at),
+            suspect: self.is_suspect(at) || self.is_mute(at),
             backup: path.is_backup(),
             loss_permille: congestion.background_loss_permille,
             bandwidth: congestion.bandwidth,
