@@ -32,6 +32,7 @@ mod path_move;
 mod path_move_rules;
 mod path_nat;
 mod path_open;
+mod path_random;
 mod path_remote;
 mod path_scheduling;
 mod path_web;
