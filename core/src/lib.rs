@@ -53,7 +53,7 @@ pub use crypto::{
     CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
 };
 pub use endpoint::{
-    ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, NetworkChange, Peer,
+    ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, LocalSocket, NetworkChange, Peer,
 };
 pub use error::{
     AcceptError, AddressError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError,

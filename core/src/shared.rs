@@ -1,9 +1,6 @@
 //! What all connections of an endpoint share, lent to each for the length of a call.
 
-use core::net::SocketAddr;
-
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
@@ -13,7 +10,7 @@ use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{Identity, QotpIdentity};
-use crate::endpoint::{ConnectionHandle, EventQueue};
+use crate::endpoint::{ConnectionHandle, EventQueue, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
 use crate::remote::RemoteMap;
@@ -43,8 +40,8 @@ pub(crate) struct Shared {
     pub(crate) remotes: RemoteMap,
     /// What dials may send to addresses that nobody vouches for.
     pub(crate) rations: Rations,
-    /// Our own addresses, as far as the embedder has told.
-    pub(crate) own_addresses: Vec<SocketAddr>,
+    /// What packets leave through and come in by, as far as the embedder has told.
+    pub(crate) sockets: Sockets,
     /// Connections with writers that found no memory.
     pub(crate) starving: VecDeque<ConnectionHandle>,
     /// Incoming attempts that are not confirmed yet.

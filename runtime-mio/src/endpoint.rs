@@ -12,7 +12,7 @@ use dunlin_core::{
 };
 use dunlin_udp::{
     BindOptions, Clock, DatagramSocket, Left, Receiver, Transmitter, TransportStats, Transports, UdpSocket,
-    choose_sockets, engine, socket_for,
+    choose_sockets, engine, local_sockets, socket_for,
 };
 use mio::{Registry, Token};
 
@@ -86,10 +86,11 @@ impl Endpoint {
     ) -> Result<Self, BindError> {
         let local: Vec<SocketAddr> = sockets.iter().map(DatagramSocket::local_addr).collect();
         let mut engine = engine(config, identity, &transports).map_err(BindError::Random)?;
-        engine.set_own_addresses(&local);
+        let clock = Clock::start();
+        engine.set_sockets(clock.now(), &local_sockets(&local));
         Ok(Self {
             engine,
-            clock: Clock::start(),
+            clock,
             local,
             transmitter: Transmitter::new(sockets.len()).with_transports(transports.clone()),
             sockets: Some(Sockets::new(sockets, transports).map_err(BindError::Poll)?),
@@ -251,7 +252,7 @@ impl Endpoint {
         let local = udp.local_addr();
         open.ok_or(io::ErrorKind::NotConnected)?.replace_first(udp)?;
         self.local[0] = local;
-        self.engine.set_own_addresses(&self.local);
+        self.engine.set_sockets(self.clock.now(), &local_sockets(&self.local));
         // What could not be sent is tried again before the next wait.
         self.left = Left::Perhaps;
         self.network_changed();

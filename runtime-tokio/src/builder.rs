@@ -10,6 +10,7 @@ use std::thread;
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard, TransportId};
 use dunlin_udp::{
     BindOptions, Clock, CustomTransport, SocketGroup, SocketGroups, Transports, UdpSocket, engine,
+    local_sockets,
 };
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
@@ -173,7 +174,7 @@ impl Builder {
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
             let mut engine = self.engine(shard, &identity, &transports[0])?;
-            engine.set_own_addresses(&local);
+            engine.set_sockets(clock.now(), &local_sockets(&local));
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;

@@ -8,7 +8,7 @@ use dunlin_core::{
     AddressError, AddressSource, Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr,
     NetworkChange, Peer, PublicKey, QotpIdentity, QotpPublicKey, RemoteInfo, TransportAddr, Tuple,
 };
-use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets, socket_for};
+use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets, local_sockets, socket_for};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -246,10 +246,10 @@ impl Endpoint {
             return Err(RebindError::Closed);
         }
         self.local()[0] = sockets.local_addr();
-        let local = self.local_addrs();
+        let local = local_sockets(&self.local_addrs());
         for (shared, socket) in shards.iter().zip(sockets) {
             let mut locked = shared.lock();
-            locked.engine.set_own_addresses(&local);
+            locked.engine.set_sockets(shared.clock.now(), &local);
             locked.rebind(socket);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use dunlin_core::{ConnectOptions, TransportAddr};
+use dunlin_core::{ConnectOptions, LocalSocket, TransportAddr};
 
 use crate::bind::BindOptions;
 use crate::error::BindError;
@@ -71,19 +71,19 @@ pub fn choose_sockets(options: &mut ConnectOptions, bound: &[SocketAddr]) {
     options.choose_sockets(|remote| socket_for(bound, remote));
 }
 
-/// The number of the first socket of those that are `bound` to these addresses that reaches `remote`: that speaks its family,
-/// and does not only speak to this machine if the peer is elsewhere. If there is none it is the first, where the system will
-/// say why. What has no IP address is reached through none of them.
+/// The sockets that are `bound` to these addresses, as [`Endpoint::set_sockets`](dunlin_core::Endpoint::set_sockets) wants to
+/// know them: their numbers are their places.
+#[must_use]
+pub fn local_sockets(bound: &[SocketAddr]) -> Vec<LocalSocket> {
+    (0..).zip(bound).map(|(number, bound)| LocalSocket::new(number, *bound)).collect()
+}
+
+/// The number of the first socket of those that are `bound` to these addresses that reaches `remote`
+/// ([`LocalSocket::reaches`]). If there is none it is the first, where the system will say why.
 #[must_use]
 pub fn socket_for(bound: &[SocketAddr], remote: &TransportAddr) -> u16 {
-    let TransportAddr::Ip(remote) = remote else { return 0 };
-    let remote = remote.ip().to_canonical();
-    let reaches = |local: &SocketAddr| {
-        let both = local.is_ipv6() && local.ip().is_unspecified();
-        (both || local.is_ipv4() == remote.is_ipv4()) && (remote.is_loopback() || !local.ip().is_loopback())
-    };
-    let number = bound.iter().position(reaches);
-    number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+    let reaching = local_sockets(bound).into_iter().find(|socket| socket.reaches(remote));
+    reaching.map_or(0, |socket| socket.number)
 }
 
 #[cfg(test)]

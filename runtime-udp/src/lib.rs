@@ -65,7 +65,7 @@ pub use buffers::{BufferSizes, SmallBuffers};
 pub use error::BindError;
 #[cfg(any(test, feature = "fake"))]
 pub use fake::{FakeSocket, SentTrain};
-pub use groups::{SocketGroups, choose_sockets, socket_for};
+pub use groups::{SocketGroups, choose_sockets, local_sockets, socket_for};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;

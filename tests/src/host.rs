@@ -1,11 +1,11 @@
 //! An endpoint in a simulated world, with an application that reacts to its events.
 
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
 
 use dunlin_core::{
-    Arrival, CloseReason, ConnectionHandle, DropReason, Ecn, Endpoint, Event, Instant, LocalAddr, TrainLimit,
-    TransportAddr,
+    Arrival, CloseReason, ConnectionHandle, DropReason, Ecn, Endpoint, Event, Instant, LocalAddr,
+    LocalSocket, TrainLimit, TransportAddr,
 };
 
 use crate::node::{Node, Transmit};
@@ -153,6 +153,17 @@ impl Host {
         for (_, handle, _) in &self.events {
             assert!(self.endpoint.connection(*handle).is_none() && self.endpoint.incoming(*handle).is_none());
         }
+    }
+
+    /// Tells the engine of its sockets. The port of one that has all addresses is not known here.
+    pub fn tell_sockets(&mut self, now: Instant) {
+        let bound = self.sockets.iter().map(|socket| match socket {
+            Socket::At(bound) => *bound,
+            Socket::Any => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        });
+        let sockets: Vec<_> =
+            (0..).zip(bound).map(|(number, bound)| LocalSocket::new(number, bound)).collect();
+        self.endpoint.set_sockets(now, &sockets);
     }
 
     /// Datagrams dropped for `reason` so far.

@@ -40,7 +40,7 @@ impl Connection {
         let mut newest = None;
         let mut any = false;
         let mut payload = false;
-        let several = !self.paths.is_single();
+        let watched = self.watches_payload();
         let mut newly_ect = 0;
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
@@ -59,7 +59,9 @@ impl Connection {
                 }
                 let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
-                payload |= several && self.was_payload(at, acked.packet());
+                // What was not in flight may have gone elsewhere.
+                let was_in_flight = !matches!(acked, Acked::Unawaited(_));
+                payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {

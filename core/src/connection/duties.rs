@@ -162,8 +162,8 @@ impl Connection {
             self.take_owed(at, &to);
         }
         let len = self.put_errand_packet(at, cx, now, &errand, out);
-        // Without room for it, or an id to send it to, it counts as lost: the challenge is repeated some time, and so is the
-        // peer's.
+        // Without room for it, an id to send it to, or the right to, it counts as lost: the challenge is repeated some time, and
+        // so is the peer's.
         let wait = self.opening_wait();
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
         let sent = len.unwrap_or(0);
@@ -217,7 +217,7 @@ impl Connection {
     }
 
     /// The paths whose acknowledgements go on others: those that are over, and those on which nothing may be sent now.
-    fn orphans(&self) -> impl Iterator<Item = PathSlot> + '_ {
+    pub(super) fn orphans(&self) -> impl Iterator<Item = PathSlot> + '_ {
         let mute = self.paths.usable().iter().filter(|at| self.muted(*at).is_some());
         self.paths.closed().iter().chain(mute).filter(|at| self.paths[*at].received.is_waiting())
     }
@@ -293,8 +293,7 @@ impl Connection {
         if self.paths.is_single() || !self.paths.usable().is_empty() {
             return None;
         }
-        let told = self.paths.next_abandon()?;
-        let at = self.paths.find(told.path)?;
+        let at = self.paths.next_to_end()?;
         let (start, allowance) = (out.len(), self.paths[at].validation.allowance());
         if allowance < CHALLENGE_SIZE as u64 || self.is_too_far_ahead(at) {
             return None;

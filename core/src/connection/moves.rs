@@ -71,6 +71,10 @@ impl Connection {
     /// A packet was applied. If it came from where the path is, that is all there is to it.
     pub(super) fn follow(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard, said: &Said) {
         let path = &self.paths[at];
+        // What the packet says may have ended the path.
+        if matches!(path.standing, Standing::Closed { .. }) {
+            return;
+        }
         let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
         if usual && heard.from.remote == path.remote && heard.from.local == path.heard_on {
             return;
@@ -149,8 +153,10 @@ impl Connection {
     /// The time of a move may be over.
     pub(super) fn end_move_if_over(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
         let over = self.paths[at].moving.take_if(|moving| moving.over() <= now);
-        if let Some(MoveStep::Go(to)) = over.map(|moving| moving.end()) {
-            self.go(at, cx, to);
+        match over.map(|moving| moving.end()) {
+            Some(MoveStep::Go(to)) => self.go(at, cx, to),
+            Some(MoveStep::Stay) => self.reselect(cx),
+            None => {}
         }
     }
 

@@ -24,12 +24,12 @@ use super::state::State;
 /// What another path takes at least, in bytes: it is not opened where there is no room for it.
 const PATH_COST: usize = 4 << 10;
 /// The wait for the answer to the first challenge of a path is between these, and twice the longest round trip that is
-/// known: a path that is there answers, and one that is not is given up after 31 times as long.
+/// known: a path that is there answers, and one that is not is given up after 3 to 9 s.
 const OPENING_WAIT: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
 impl Connection {
     /// Paths that may be open at once.
-    fn max_paths(&self) -> usize {
+    pub(super) fn max_paths(&self) -> usize {
         usize::from(self.peer.max_paths)
     }
 
@@ -47,8 +47,9 @@ impl Connection {
             state if state.is_open() => return Err(PathError::NotConnected),
             _ => return Err(PathError::Closed),
         }
-        let unnamed = LocalAddr { ip: None, ..self.paths[self.paths.selected()].local };
         let remote = remote.canonical();
+        let usual = self.paths[self.paths.selected()].local.socket;
+        let unnamed = LocalAddr { socket: cx.sockets.towards(&remote, usual), ip: None };
         let ends = Tuple { local: local.unwrap_or(unnamed).towards(&remote), remote };
         if !ends.remote.is_sendable() {
             return Err(PathError::Address);
@@ -191,17 +192,17 @@ impl Connection {
             }
         }
         let theirs = matches!(why, PathClosed::Peer(_));
-        let stats = self.paths[at].stats();
+        let (stats, view) = (self.paths[at].stats(), self.view_of(cx, at));
         self.paths.close(at, now, why.code(), theirs, period);
         self.part_from(cx, &stats, was_usable, why);
         if was_usable || stats.id.opener() == self.role {
             self.on_path_closed(cx, stats, why);
         }
         if self.paths.usable().is_empty() {
-            let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
-            self.paths.set_homeless(now + unmeasured * TIMEOUTS);
+            self.become_homeless(now);
         }
         self.reselect(cx);
+        self.note_closed(&view, now, why);
     }
 
     /// The peer abandons a path.
@@ -277,6 +278,9 @@ impl Connection {
             return;
         }
         match self.paths[at].standing {
+            Standing::Opening { .. } if self.is_still_sought(at) => {
+                self.paths[at].validation = Validation::start_own(now, cx.rng.bytes());
+            }
             Standing::Opening { .. } => self.end_path(at, cx, now, PathClosed::NoAnswer),
             Standing::Usable => self.end_path(at, cx, now, PathClosed::Idle),
             Standing::Closed { .. } => self.paths.forget(at),
@@ -308,6 +312,12 @@ impl Connection {
         let selected = &self.paths[self.paths.selected()];
         let busy = selected.in_flight > 0 || selected.vigil.deadline().is_some();
         Some(path.pulse.silent_for(if busy { KEEP_ALIVE_BUSY } else { KEEP_ALIVE }))
+    }
+
+    /// There is no path to send data on: for so long there may be none, and then the connection ends.
+    pub(super) fn become_homeless(&mut self, now: Instant) {
+        let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
+        self.paths.set_homeless(now + unmeasured * TIMEOUTS);
     }
 
     /// There was no path for too long.

@@ -230,6 +230,7 @@ impl Connection {
             Frame::Padding | Frame::Ping | Frame::Reserved => {}
             Frame::Ack(ref ack) => self.on_ack(at, cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
+                self.note_payload(now);
                 let memory = &mut cx.memory(&mut self.account);
                 if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
                     self.update_windows(cx, id);
@@ -258,7 +259,10 @@ impl Connection {
             }
             Frame::PathStatus(ref change) => self.on_path_status(cx, change)?,
             Frame::PathAbandon(ref abandon) => self.on_abandon(cx, now, abandon)?,
-            Frame::Datagram(data) => self.on_datagram(cx, data)?,
+            Frame::Datagram(data) => {
+                self.note_payload(now);
+                self.on_datagram(cx, data)?;
+            }
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),
         }

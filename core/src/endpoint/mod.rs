@@ -8,6 +8,7 @@ mod network;
 mod qotp;
 mod remotes;
 mod slots;
+mod sockets;
 mod timers;
 
 use core::fmt;
@@ -47,6 +48,8 @@ use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
 use slots::Slots;
+pub use sockets::LocalSocket;
+pub(crate) use sockets::Sockets;
 use timers::TimerQueue;
 
 /// Connections whose timers one call of `handle_timeout` serves; it stays due for the rest.
@@ -94,7 +97,7 @@ impl Endpoint {
             key_log: KeyLog::new(config.key_log),
             remotes: RemoteMap::new(inits),
             rations: Rations::default(),
-            own_addresses: Vec::new(),
+            sockets: Sockets::default(),
             ids: Ids::new(ids, config.shard),
             reset_key: reset_key(&identity, config.shard),
             config,

@@ -1,22 +1,17 @@
 //! What the endpoint knows of its peers: asked for, told, and made use of in a dial.
 
-use core::net::SocketAddr;
-
 use alloc::vec::Vec;
 
 use crate::crypto::PublicKey;
 use crate::error::AddressError;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::remote::fanout::{Fanout, Guess, MAX_WAYS};
-use crate::remote::scope::{is_own, is_public};
+use crate::remote::scope::is_public;
 use crate::remote::{AddressSource, Known, RemoteInfo, Standing};
 use crate::shared::Shared;
 use crate::time::Instant;
 
-use super::{ConnectOptions, Endpoint};
-
-/// Own addresses that are looked at in a dial.
-const MAX_OWN_ADDRESSES: usize = 64;
+use super::{ConnectOptions, Endpoint, Entry};
 
 impl Endpoint {
     /// What is known of a peer, over all its connections and for a minute after the last one: at which addresses it may be,
@@ -26,7 +21,8 @@ impl Endpoint {
         self.shared.remotes.info(peer)
     }
 
-    /// Says that a peer is at an address. It is dialled with the next dial of this peer, beside the ones that are named there.
+    /// Says that a peer is at an address. It is dialled with the next dial of this peer, beside the ones that are named there,
+    /// and connections that we have dialled may use it for another path ([`Config::automatic_paths`](crate::Config::automatic_paths)).
     ///
     /// What is known of a peer that has no connection is forgotten after a minute in which it is neither dialled nor told of,
     /// and of more than 4,096 such peers those go first that have waited longest. Of a peer's addresses about 30 are kept, and
@@ -46,24 +42,28 @@ impl Endpoint {
         if !to.remote.is_sendable() {
             return Err(AddressError::Address);
         }
-        let told = remotes.tell(now, budget, peer, &to, source);
-        if told { Ok(()) } else { Err(AddressError::NoRoom) }
+        if !remotes.tell(now, budget, peer, &to, source) {
+            return Err(AddressError::NoRoom);
+        }
+        for slot in self.shared.remotes.curious(peer) {
+            self.tell_of_ways(now, slot);
+        }
+        Ok(())
+    }
+
+    /// A connection is told that there are other ways to its peer than before.
+    fn tell_of_ways(&mut self, now: Instant, slot: u32) {
+        if let Some(Entry::Connection(connection)) = self.slots.at_mut(slot) {
+            connection.on_new_ways(&self.shared, now);
+            connection.finish_verb(&mut self.shared);
+            self.ready.push(slot);
+        }
     }
 
     /// Says that a peer is not at an address any more. `false` if that was not known of it, or if a path is there: then it is
     /// only forgotten that anybody said so.
     pub fn remove_address(&mut self, peer: &PublicKey, remote: &TransportAddr) -> bool {
         self.shared.remotes.untell(&mut self.shared.budget, peer, &remote.canonical())
-    }
-
-    /// Says under which addresses this endpoint receives, so that no dial is sent there; of more than 64 the first. One with
-    /// an unspecified IP address stands for the loopback addresses.
-    ///
-    /// What leads back here is never the peer, and dials of one's own addresses are what wrong entries in directories make.
-    /// With [`Config::allow_self`](crate::Config::allow_self) they are dialled all the same.
-    pub fn set_own_addresses(&mut self, addresses: &[SocketAddr]) {
-        let own = addresses.iter().take(MAX_OWN_ADDRESSES);
-        self.shared.own_addresses = own.copied().collect();
     }
 
     /// The addresses that a dial may try, the best first; `None` if there is none. What `options` say of the holder of `key` is
@@ -74,9 +74,9 @@ impl Endpoint {
         key: Option<&PublicKey>,
         options: &ConnectOptions,
     ) -> Option<Fanout> {
-        let Shared { config, own_addresses, rations, remotes, budget, .. } = &mut self.shared;
-        let own: &[SocketAddr] = if config.allow_self { &[] } else { own_addresses };
-        let possible = |to: &Tuple| to.remote.is_sendable() && !is_own(own, &to.remote);
+        let Shared { config, sockets, rations, remotes, budget, .. } = &mut self.shared;
+        let is_self = |to: &TransportAddr| !config.allow_self && sockets.is_own(to);
+        let possible = |to: &Tuple| to.remote.is_sendable() && !is_self(&to.remote);
         let first = Tuple { local: options.local, remote: options.remote };
         let named = core::iter::once(first).chain(options.others.iter().copied());
         let named: Vec<Tuple> = named.take(MAX_WAYS).map(canonical).filter(possible).collect();

@@ -76,6 +76,9 @@ pub enum PathClosed {
     NoAnswer,
     /// The peer was not heard there for too long.
     Idle,
+    /// It was opened by itself, and there is no use for it any more
+    /// ([`Config::automatic_paths`](crate::Config::automatic_paths)).
+    Unneeded,
     /// The connection ended.
     ConnectionClosed,
 }
@@ -84,7 +87,7 @@ impl PathClosed {
     /// What the peer is told.
     pub(crate) const fn code(self) -> ErrorCode {
         ErrorCode(match self {
-            Self::Local | Self::Peer(_) | Self::ConnectionClosed => 0,
+            Self::Local | Self::Peer(_) | Self::Unneeded | Self::ConnectionClosed => 0,
             Self::Idle => 1,
             Self::NoAnswer => 4,
         })

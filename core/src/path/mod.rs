@@ -13,6 +13,7 @@ pub(crate) mod selection;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod upkeep;
 pub(crate) mod validate;
 pub(crate) mod vigil;
 

@@ -129,7 +129,8 @@ impl Retired {
                 self.theirs = true;
                 self.until = self.until.max(now + period);
             }
-        } else if is_theirs && self.next_life(now).is_some_and(|life| life.generation == generation) {
+        } else if is_theirs && self.theirs && generation == self.life.generation.saturating_add(1) {
+            // Who is through with the next life is through with this one, whatever we still wait for.
             let life = Life { generation, ..self.life };
             *self = Self::new(now, life, self.code, true, period);
         }

@@ -217,6 +217,9 @@ impl Paths {
         if let Some(more) = &mut self.more {
             debug_assert!(paths.without(more.usable).is_empty(), "{paths:?} are not all usable");
             (more.selected, more.carrying) = (main, paths);
+            if !paths.is_empty() {
+                more.homeless = None;
+            }
         }
     }
 
@@ -228,6 +231,11 @@ impl Paths {
     /// The same, to change it.
     pub(crate) fn selection_mut(&mut self) -> Option<&mut Selection> {
         self.more.as_mut().map(|more| &mut more.selection)
+    }
+
+    /// The same, made for the occasion if there never was a choice.
+    pub(crate) fn selection_or_new(&mut self) -> &mut Selection {
+        &mut self.more.get_or_insert_with(|| Box::new(More::new())).selection
     }
 
     /// A path that does not carry data is served: the next turn is the next one's.
@@ -319,6 +327,12 @@ impl Paths {
         self.more.as_ref()?.retired.iter().find_map(Retired::owed)
     }
 
+    /// The next path whose end the peer is to be told of, and that is still there.
+    pub(crate) fn next_to_end(&self) -> Option<PathSlot> {
+        let owed = self.more.as_ref()?.retired.iter().filter_map(Retired::owed);
+        owed.filter_map(|abandon| self.find(abandon.path)).next()
+    }
+
     /// Takes down what is to be remembered of an id.
     pub(crate) fn retire(&mut self, retired: Retired) {
         let more = self.more.get_or_insert_with(|| Box::new(More::new()));
@@ -348,7 +362,6 @@ impl Paths {
     pub(crate) fn on_usable(&mut self, at: PathSlot) {
         if let Some(more) = &mut self.more {
             more.usable.insert(at);
-            more.homeless = None;
         }
         self[at].standing = Standing::Usable;
     }
@@ -430,7 +443,7 @@ impl Paths {
         one_lives.then(|| self[at].pulse.silent_for(limit).max(more.awake + limit))
     }
 
-    /// No path is left: the connection ends at `until` unless there is one by then.
+    /// No path carries data: the connection ends at `until` unless there is one by then.
     pub(crate) fn set_homeless(&mut self, until: Instant) {
         if let Some(more) = &mut self.more {
             more.homeless.get_or_insert(until);

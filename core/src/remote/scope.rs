@@ -1,7 +1,7 @@
 //! Which addresses may be dialled, and which of those only if the application means them (docs/PROTOCOL.md, "The first
 //! flight").
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use crate::path::addr::TransportAddr;
 
@@ -20,15 +20,6 @@ pub(crate) fn is_public(addr: &TransportAddr) -> bool {
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     };
     !local && (addr.port() >= FIRST_FREE_PORT || addr.port() == HTTPS)
-}
-
-/// Whether `addr` is one of our `own`, of which one without an IP stands for this machine.
-pub(crate) fn is_own(own: &[SocketAddr], addr: &TransportAddr) -> bool {
-    let TransportAddr::Ip(addr) = addr else { return false };
-    own.iter().any(|own| {
-        own.port() == addr.port()
-            && (own.ip() == addr.ip() || own.ip().is_unspecified() && addr.ip().is_loopback())
-    })
 }
 
 #[cfg(test)]
@@ -55,17 +46,6 @@ mod tests {
             "[2001:db8::1]:123",
         ] {
             assert!(!is_public(&addr(private)), "{private}");
-        }
-    }
-
-    #[test]
-    fn path_our_own_addresses_are_known() {
-        let own = ["192.0.2.1:4433", "0.0.0.0:9", "[::1]:7"].map(|addr| addr.parse().unwrap());
-        for ours in ["192.0.2.1:4433", "127.0.0.1:9", "[::1]:9", "[::1]:7"] {
-            assert!(is_own(&own, &addr(ours)), "{ours}");
-        }
-        for other in ["192.0.2.1:4434", "192.0.2.2:4433", "192.0.2.1:9", "127.0.0.1:7"] {
-            assert!(!is_own(&own, &addr(other)), "{other}");
         }
     }
 }

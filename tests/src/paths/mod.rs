@@ -4,7 +4,7 @@ mod topology;
 
 use core::net::SocketAddr;
 
-use dunlin_core::Config;
+use dunlin_core::{Config, Instant};
 
 pub use topology::{End, Topology, Toward};
 
@@ -16,8 +16,8 @@ use topology::outside_of;
 
 /// A dialler and an answerer with several interfaces each.
 ///
-/// Each interface has a socket bound to its address, and the engine knows it by the interface's number; a test may give
-/// [`Host::sockets`] anew before it dials, for example one [`Socket::Any`] with all addresses. What dials,
+/// Each interface has a socket bound to its address, and the engine is told of it, by the interface's number; a test may give
+/// [`Host::sockets`] anew before it dials, for example one [`Socket::Any`] with all addresses, and tell that. What dials,
 /// runs and ends is the [`pair`](Self::pair): it dials the answerer's interface 0 unless its `server_addr` is set.
 ///
 /// ```
@@ -84,6 +84,7 @@ impl Web {
         let mut world = World::new(seed, LinkConfig { down: true, ..LinkConfig::default() });
         let host = |mut host: Host, addresses: &[SocketAddr]| {
             host.sockets = addresses.iter().copied().map(Socket::At).collect();
+            host.tell_sockets(Instant::ZERO);
             host
         };
         let client = host(Host::new(endpoint(client, 1, seed), client_app), clients);

@@ -63,10 +63,16 @@ impl Duo {
         client_app: impl App + 'static,
         server_app: impl App + 'static,
     ) -> Self {
+        // Paths come and go when the test says so.
+        let by_hand = |mut config: Config| {
+            config.automatic_paths = false;
+            config
+        };
+        let [client, server] = [client, server].map(by_hand);
         Self::over(Web::with(seed, topology, client, server, client_app, server_app))
     }
 
-    /// The same over a web that is there.
+    /// The same over a web that is there, with settings as they are.
     pub(crate) fn over(mut web: Web) -> Self {
         let (client, server) = web.pair.connect();
         let cursors = [

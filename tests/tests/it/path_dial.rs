@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use dunlin_core::{
-    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Duration, Event, NetworkChange, PathEvent,
-    Peer, TransportAddr,
+    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Duration, Event, Instant, LocalSocket,
+    NetworkChange, PathEvent, Peer, TransportAddr,
 };
 use dunlin_sim::{
     ALPN, AcceptAll, End, Filter, LinkConfig, Loss, Ppm, Received, Receiver, Sender, Topology, Toward, Web,
@@ -197,8 +197,8 @@ fn forbidden_addresses_need_a_name() {
         let mut web = Web::new(1, &spread(&[quick()]));
         let client = web.pair.client;
         let own_socket: SocketAddr = "0.0.0.0:1000".parse().unwrap();
-        let own_addresses = [web.address(End::Client(0)), own_socket];
-        web.pair.world.node_mut(client).endpoint.set_own_addresses(&own_addresses);
+        let sockets = [web.address(End::Client(0)), own_socket].map(|bound| LocalSocket::new(0, bound));
+        web.pair.world.node_mut(client).endpoint.set_sockets(Instant::ZERO, &sockets);
         web.down(End::Client(0));
         let peer = web.address(End::Server(0));
         let everything = never.iter().chain(&named_only).chain(&fine).chain(&own).map(parse);
@@ -343,7 +343,11 @@ fn a_candidate_that_drops_data_is_left_while_unconfirmed() {
 /// Once the peer was heard, an address is not left for another by the rules of the first flight.
 #[test]
 fn a_confirmed_path_stays_where_it_is() {
-    let (mut web, seen) = upload(1, &[delayed(10), delayed(20)], 10_000_000);
+    let (receiver, seen) = Receiver::new();
+    let mut settings = patient();
+    settings.automatic_paths = false;
+    let links = [delayed(10), delayed(20)];
+    let mut web = Web::with(1, &spread(&links), settings, config(), Sender::new(1, 10_000_000), receiver);
     let options = all(&web, 2);
     let client = dial(&mut web, options);
     web.pair.world.run_for(ms(300));

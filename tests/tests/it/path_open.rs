@@ -58,6 +58,17 @@ fn path_opened_by_either_side() {
 }
 
 #[test]
+fn path_to_the_other_family_leaves_through_a_socket_that_speaks_it() {
+    let mut duo = Duo::new(1, &parallel(2).v6(End::Client(1)).v6(End::Server(1)));
+    let v6 = duo.web.address(End::Server(1));
+    let opened = duo.on(Side::Client, |connection| connection.open_path(v6, None)).unwrap();
+    duo.run(ms(500));
+    let path = duo.path(Side::Client, opened).unwrap();
+    assert_eq!((path.state, path.local.socket), (PathState::Open, 1));
+    duo.finish();
+}
+
+#[test]
 fn path_data_follows_the_one_that_is_selected() {
     let (receiver, received) = Receiver::new();
     let mut duo = Duo::with(1, &lines(2), config(), config(), Sender::new(1, 30_000_000), receiver);

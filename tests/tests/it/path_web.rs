@@ -22,10 +22,12 @@ fn narrow(mbit: u32) -> LinkConfig {
     LinkConfig { rate: Some(Rate::mbit(mbit)), queue: QueueLimit::Bytes(100_000), ..quick() }
 }
 
-/// A web with `bytes` from the dialler to the answerer, and what will have arrived.
+/// A web with `bytes` from the dialler to the answerer, and what will have arrived. The dialler keeps to its path.
 fn upload(seed: u64, topology: &Topology, bytes: u64) -> (Web, Rc<RefCell<Received>>) {
     let (receiver, seen) = Receiver::new();
-    let web = Web::with(seed, topology, config(), config(), Sender::new(1, bytes), receiver);
+    let mut settings = config();
+    settings.automatic_paths = false;
+    let web = Web::with(seed, topology, settings, config(), Sender::new(1, bytes), receiver);
     (web, seen)
 }
 
@@ -81,7 +83,9 @@ fn path_one_socket_may_have_both_families() {
         let (mut web, seen) = upload(1, &topology, 100_000);
         for (node, shared) in [web.pair.client, web.pair.server].into_iter().zip(shared) {
             if shared {
-                web.pair.world.node_mut(node).sockets = vec![Socket::Any];
+                let host = web.pair.world.node_mut(node);
+                host.sockets = vec![Socket::Any];
+                host.tell_sockets(Instant::ZERO);
             }
         }
         web.pair.server_addr = web.address(End::Server(server));
@@ -243,7 +247,9 @@ fn path_an_interface_gets_another_address() {
     for socket in [Socket::Any, Socket::At("10.1.0.1:1000".parse().unwrap())] {
         let (mut web, _) = upload(1, &Topology::fan(&[narrow(20)]), 100_000_000);
         let client = web.pair.client;
-        web.pair.world.node_mut(client).sockets = vec![socket];
+        let host = web.pair.world.node_mut(client);
+        host.sockets = vec![socket];
+        host.tell_sockets(Instant::ZERO);
         web.pair.connect();
         web.pair.world.run_for(ms(500));
         let old = web.address(End::Client(0));

@@ -22,7 +22,7 @@ impl Connection<'_> {
     }
 
     /// Opens another path, to an address at which the peer may be, from one of ours if it is given (else from the socket of
-    /// the path in use, and the address that the system chooses).
+    /// the path in use, or another one that reaches it, and the address that the system chooses).
     ///
     /// The peer is asked there, five times within 31 times twice the longest known round trip (of 100 ms at least, and 1 s
     /// at most); when it has answered there is [`PathEvent::Opened`], else [`PathEvent::Closed`]. Nothing is sent there

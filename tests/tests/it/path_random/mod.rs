@@ -35,6 +35,8 @@ enum Feature {
     EightPaths,
     /// All paths at once, and fresh keys every few packets.
     Spread,
+    /// As many, and the dialler opens and closes some by itself.
+    Kept,
 }
 
 impl Table {
@@ -78,9 +80,10 @@ impl Feature {
         settings.idle_timeout = None;
         // What is held is then no question of how much was sent.
         settings.limits.max_window = settings.limits.initial_window;
+        settings.automatic_paths = self == Self::Kept;
         match self {
             Self::OnePath => settings.max_paths = 1,
-            Self::EightPaths => {}
+            Self::EightPaths | Self::Kept => {}
             Self::Spread => {
                 settings.selector = Arc::new(Spread);
                 settings.rotate_keys_after = Some(20);
@@ -106,7 +109,12 @@ fn table() -> impl Strategy<Value = Table> {
 }
 
 fn feature() -> impl Strategy<Value = Feature> {
-    prop_oneof![1 => Just(Feature::OnePath), 3 => Just(Feature::EightPaths), 2 => Just(Feature::Spread)]
+    prop_oneof![
+        1 => Just(Feature::OnePath),
+        3 => Just(Feature::EightPaths),
+        2 => Just(Feature::Spread),
+        2 => Just(Feature::Kept),
+    ]
 }
 
 proptest! {
