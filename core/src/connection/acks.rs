@@ -144,6 +144,7 @@ impl Connection {
             }
             Acked::Spurious(_) => {
                 self.stats.spurious_losses += 1;
+                path.counts.on_spurious_loss();
                 let age = now - packet.sent;
                 path.loss.on_spurious(now, behind, age, &path.rtt);
                 path.bbr.on_spurious_loss(now, packet.size, &packet.info);
@@ -286,6 +287,7 @@ impl Connection {
         let (number, _) = path.sent.oldest()?;
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+        path.counts.on_lost();
         self.stats.packets_lost += 1;
         let mut others = Others::new();
         for item in path.sent.items(&packet) {

@@ -172,6 +172,7 @@ impl Connection {
         }
         if to.remote == path.remote {
             path.validation.on_sent(sent);
+            path.counts.on_sent(sent, sent);
         }
         if let Some(moving) = &mut path.moving {
             moving.on_sent_elsewhere(&to.remote, now, pto, sent, challenge.is_some());

@@ -80,9 +80,8 @@ impl Connection {
         if carrying.is_empty() {
             self.become_homeless(cx.now);
         }
-        if carrying == self.paths.carrying()
-            && (carrying.is_empty() || self.paths.carries(self.paths.selected()))
-        {
+        let is_main_in = carrying.is_empty() || carrying.contains(self.paths.selected());
+        if carrying == self.paths.carrying() && is_main_in {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {
@@ -117,8 +116,7 @@ impl Connection {
 
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
     pub(super) fn is_suspect(&self, at: PathSlot) -> bool {
-        let path = &self.paths[at];
-        path.liveness.is_suspect() || path.moving.as_ref().is_some_and(|moving| moving.is_asking())
+        self.paths[at].is_suspect()
     }
 
     /// A path as the policy sees it.

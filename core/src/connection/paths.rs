@@ -198,9 +198,6 @@ impl Connection {
         if was_usable || stats.id.opener() == self.role {
             self.on_path_closed(cx, stats, why);
         }
-        if self.paths.usable().is_empty() {
-            self.become_homeless(now);
-        }
         self.reselect(cx);
         self.note_closed(&view, now, why);
     }

@@ -134,6 +134,7 @@ impl Connection {
         self.stats.bytes_received += bytes as u64;
         self.idle.on_received(now);
         self.paths.on_heard(at, now, IDLE / 2);
+        self.paths[at].counts.on_received(bytes);
         if arrival.remote == self.paths[at].remote {
             self.paths[at].validation.on_received(bytes);
         }

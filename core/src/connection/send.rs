@@ -98,6 +98,11 @@ impl Connection {
         let mut segment_size = 0;
         let mut ecn = None;
         self.starved = false;
+        if !self.paths.carries(at) {
+            // What PINGs deliver says nothing of what the path can.
+            let path = &mut self.paths[at];
+            path.bbr.on_app_limited(path.in_flight);
+        }
         let room = self.room_to_send(at, cx);
         let probe = self.put_mtu_probe(at, cx, now, limit, budget, out);
         if probe.is_some() {

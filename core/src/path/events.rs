@@ -60,7 +60,7 @@ pub enum PathEvent {
         /// The last that was known of it.
         stats: Box<PathStats>,
     },
-    /// So many events came and went unread. What is true now is in [`Connection::path`](crate::Connection::path).
+    /// So many events came and went unread. What is true now is in [`Connection::paths`](crate::Connection::paths).
     Lagged(u64),
 }
 

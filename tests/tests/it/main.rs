@@ -36,6 +36,7 @@ mod path_outage;
 mod path_random;
 mod path_remote;
 mod path_scheduling;
+mod path_stats;
 mod path_upkeep;
 mod path_web;
 mod puppet;
