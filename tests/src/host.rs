@@ -81,6 +81,8 @@ pub struct Host {
     /// Trains that were lost because there is no socket as the engine named it, because that socket does not have the
     /// address that it named, or because no socket reaches such a destination.
     pub astray: u64,
+    /// Its machine is suspended: what arrives is lost, and nothing is due.
+    pub asleep: bool,
 }
 
 impl Host {
@@ -95,6 +97,7 @@ impl Host {
             traffic: BTreeMap::new(),
             sockets: vec![Socket::Any],
             astray: 0,
+            asleep: false,
         }
     }
 
@@ -204,7 +207,7 @@ impl Node for Host {
         ecn: Option<Ecn>,
         datagram: &mut [u8],
     ) {
-        let Some(socket) = self.socket_at(local) else { return };
+        let Some(socket) = self.socket_at(local).filter(|_| !self.asleep) else { return };
         self.traffic.entry(remote).or_default().0 += datagram.len() as u64;
         let local = LocalAddr { socket, ip: Some(local.ip()) };
         let ecn = (self.ecn)(ecn);
@@ -212,6 +215,9 @@ impl Node for Host {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        if self.asleep {
+            return;
+        }
         self.endpoint.handle_timeout(now);
         if self.app.timeout().is_some_and(|at| at <= now) {
             self.app.on_timeout(now, &mut self.endpoint);
@@ -220,6 +226,9 @@ impl Node for Host {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        if self.asleep {
+            return None;
+        }
         self.react(now);
         loop {
             let transmit = self.endpoint.poll_transmit(now, self.train, out);
@@ -238,6 +247,9 @@ impl Node for Host {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
+        if self.asleep {
+            return None;
+        }
         [self.endpoint.poll_timeout(), self.app.timeout()].into_iter().flatten().min()
     }
 }

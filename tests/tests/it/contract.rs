@@ -95,7 +95,7 @@ fn actions(count: usize) -> impl Strategy<Value = Vec<Action>> {
 }
 
 /// So many cases, the same in every run; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for others.
-fn cases(cases: u32) -> ProptestConfig {
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let set = |variable| std::env::var_os(variable).is_some();
     let default = ProptestConfig::default();
     ProptestConfig {

@@ -27,6 +27,15 @@ pub(crate) enum Side {
     Server,
 }
 
+impl Side {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
 pub(crate) const BOTH: [Side; 2] = [Side::Client, Side::Server];
 
 /// A dialler with so many interfaces, each 20 ms from the answerer's one.
@@ -60,7 +69,11 @@ impl Duo {
             config
         };
         let [client, server] = [client, server].map(by_hand);
-        let mut web = Web::with(seed, topology, client, server, client_app, server_app);
+        Self::over(Web::with(seed, topology, client, server, client_app, server_app))
+    }
+
+    /// The same over a web that is there, with settings as they are.
+    pub(crate) fn over(mut web: Web) -> Self {
         let (client, server) = web.pair.connect();
         let cursors = [
             web.pair.on_client(client, |connection| connection.subscribe_paths()),

@@ -34,6 +34,7 @@ mod path_move_rules;
 mod path_nat;
 mod path_open;
 mod path_outage;
+mod path_random;
 mod path_remote;
 mod path_scheduling;
 mod path_stats;
