@@ -136,6 +136,13 @@ impl Fanout {
         true
     }
 
+    /// Between which ends the connection begins whose reply came with these: there, if the Init was sent there. A reply can be
+    /// passed on by anybody, so otherwise it says nothing of where the peer is.
+    pub(crate) fn beginning(&self, ends: &Tuple) -> Tuple {
+        let asked = self.ways.iter().any(|way| way.to.remote == ends.remote && way.sent > 0);
+        if asked { *ends } else { self.best() }
+    }
+
     /// The round trip of the reply that came with these ends, if it is known which copy it answers (Karn): the one that
     /// went there, or the only one.
     pub(crate) fn round_trip(&self, now: Instant, ends: &Tuple) -> Option<Duration> {
