@@ -31,6 +31,7 @@ mod path_limiter;
 mod path_move;
 mod path_move_rules;
 mod path_nat;
+mod path_network;
 mod path_open;
 mod path_remote;
 mod path_scheduling;
