@@ -53,6 +53,13 @@ pub struct Config {
     /// Paths that a connection may have at once; the smaller of both sides' values counts. From 1, with which a connection
     /// still follows its peer to another address, to 16. Default: 8.
     pub max_paths: u8,
+    /// Whether a connection that we dialled opens further paths by itself, and closes them when it has no use for them: one
+    /// to spare after 5 s in which there was something to send or to receive, a better one where there may be one, and any
+    /// that there may be while none of its paths delivers. It knows the peer's addresses from dials and from
+    /// [`Endpoint::add_address`](crate::Endpoint::add_address), and our sockets from
+    /// [`Endpoint::set_sockets`](crate::Endpoint::set_sockets). Where there is but one way to the peer nothing is done.
+    /// Default: true.
+    pub automatic_paths: bool,
     /// Which of its paths a connection's data takes. Default: [`BiasedRtt`](crate::select::BiasedRtt).
     pub selector: Arc<dyn PathSelector>,
     /// Unreliable datagrams.
@@ -91,6 +98,7 @@ impl Default for Config {
             ecn: true,
             max_ack_delay: Duration::from_millis(25),
             max_paths: 8,
+            automatic_paths: true,
             selector: Arc::new(BiasedRtt),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,

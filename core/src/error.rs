@@ -227,8 +227,8 @@ pub enum CloseReason {
     /// Nothing was heard from the peer for the idle timeout.
     #[error("nothing was heard from the peer for the idle timeout")]
     IdleTimeout,
-    /// The peer abandoned the last path, and no other one was opened in time.
-    #[error("the peer abandoned the last path, and there was no other one in time")]
+    /// The peer abandoned the last path, or the policy wants none of those that are left, and no other one was there in time.
+    #[error("the last path is gone, and there was no other one in time")]
     NoPath,
     /// The dial was not answered: nobody there, or somebody with another key, who stays silent.
     #[error("no answer: nobody is there, or its key is another one")]

@@ -159,9 +159,10 @@ pub use dunlin_core::{
     Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr, DatagramConfig,
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
     KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
-    PathError, PathEvent, PathId, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity, PublicKey,
-    QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, StreamId, Suite, TransportAddr,
-    TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion, WriteError,
+    PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, StreamId, Suite,
+    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
+    WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

@@ -1,17 +1,18 @@
 //! An established connection.
 
+mod paths;
+
 use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_core::{
     CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, LimiterStats,
-    PathStats, PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
+    PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
 };
 
 use crate::error::{DatagramError, ExportError, OpenError};
 use crate::link::Link;
-use crate::path_events::PathEvents;
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
 use crate::state::Locked;
@@ -193,16 +194,6 @@ impl Connection {
         }
     }
 
-    /// The path in use, or the last one if the connection has ended; `None` if that is not known any more.
-    #[must_use]
-    pub fn path(&self) -> Option<PathStats> {
-        let mut locked = self.link.lock();
-        match self.link.end(&mut locked).map(|end| end.last) {
-            Some(last) => last.map(|last| last.path),
-            None => locked.connection(self.link.handle).0.map(|connection| connection.path()),
-        }
-    }
-
     /// What keeps it from sending more, and for how long it has been what; as it was in the end if the connection has
     /// ended, `None` if that is not known any more.
     #[must_use]
@@ -213,12 +204,6 @@ impl Connection {
             Some(last) => last.map(|last| last.limiter),
             None => locked.connection(self.link.handle).0.map(|connection| connection.limiter()),
         }
-    }
-
-    /// What happens to the path from now on. Each of these hears everything.
-    #[must_use]
-    pub fn path_events(&self) -> PathEvents {
-        PathEvents::new(&self.link)
     }
 
     /// What is spoken: [`WireVersion::Native`], unless QOTP was dialled or its acceptance was switched on.

@@ -181,9 +181,9 @@ pub use dunlin_core::{
     AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
     ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
-    Overflow, PathClosed, PathEvent, PathId, PathState, PathStats, PathStatus, Peer, PublicKey, QotpConfig,
-    QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, StreamId, Suite, TransportAddr, TransportError,
-    TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
+    Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState, PathStats, PathStatus, Peer,
+    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, StreamId, Suite,
+    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

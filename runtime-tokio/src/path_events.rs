@@ -43,12 +43,14 @@ impl PathEvents {
         Self { link: Arc::clone(link), cursor }
     }
 
-    /// The next event; `None` when the connection has ended and all was told, [`PathEvent::Closed`] last.
+    /// The next event; `None` when the connection has ended and all was told, a [`PathEvent::Closed`] for each path last.
     ///
-    /// Eight events wait to be heard. Who is further behind is told how many it has missed ([`PathEvent::Lagged`]), and
-    /// that alone: others have a count of their own. What is true is in [`Connection::path`].
+    /// The last eight events wait to be heard. Who is further behind is told how many it has missed
+    /// ([`PathEvent::Lagged`]), and then those; others have a count of their own. What is true is in [`Connection::paths`].
     ///
-    /// [`Connection::path`]: crate::Connection::path
+    /// It may be dropped at any time: the event waits for the next call.
+    ///
+    /// [`Connection::paths`]: crate::Connection::paths
     pub async fn next(&mut self) -> Option<PathEvent> {
         let link = Arc::clone(&self.link);
         loop {

@@ -92,6 +92,11 @@ impl RemoteCids {
         News::Spare
     }
 
+    /// Whether there is an id to use.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.spare.is_empty()
+    }
+
     /// The next id to use.
     pub(crate) fn take(&mut self) -> Option<RemoteCid> {
         if self.spare.is_empty() { None } else { Some(self.spare.remove(0)) }

@@ -40,7 +40,7 @@ impl Connection {
         let mut newest = None;
         let mut any = false;
         let mut payload = false;
-        let several = !self.paths.is_single();
+        let watched = self.watches_payload();
         let mut newly_ect = 0;
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
@@ -59,7 +59,9 @@ impl Connection {
                 }
                 let Some(acked) = self.paths[at].sent.ack(number) else { break };
                 any = true;
-                payload |= several && self.was_payload(at, acked.packet());
+                // What was not in flight may have gone elsewhere.
+                let was_in_flight = !matches!(acked, Acked::Unawaited(_));
+                payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
                 newly_ect += u64::from(acked.packet().ect);
                 if number == ack.largest.get() {
@@ -87,6 +89,10 @@ impl Connection {
         // What comes another way does not show that this one leads back.
         if payload && on == at {
             self.on_payload_acked(at, cx, now);
+        }
+        if on == at && self.paths[at].sent.outstanding() == 0 {
+            // Behind the last payload something small may have been on its way.
+            self.paths[at].liveness.on_settled();
         }
         Ok(())
     }
@@ -138,6 +144,7 @@ impl Connection {
             }
             Acked::Spurious(_) => {
                 self.stats.spurious_losses += 1;
+                path.counts.on_spurious_loss();
                 let age = now - packet.sent;
                 path.loss.on_spurious(now, behind, age, &path.rtt);
                 path.bbr.on_spurious_loss(now, packet.size, &packet.info);
@@ -149,7 +156,7 @@ impl Connection {
     /// Credits what a newly acknowledged packet carried to its owners.
     fn credit_items(&mut self, at: PathSlot, cx: &mut Shared, packet: &SentPacket) {
         if let Some(secured) = self.state.secured_mut() {
-            secured.sealer.on_acked(packet.phase);
+            secured.sealer.on_acked(packet.phase, packet.sent);
         }
         let memory = &mut cx.memory(&mut self.account);
         let path = &mut self.paths[at];
@@ -179,6 +186,9 @@ impl Connection {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
                     retired.on_acked(now, generation, period);
+                    if retired.life().generation == generation {
+                        self.paths.on_end_known(path, now, period);
+                    }
                 }
             }
             Item::PathStatus { path, generation, sequence } => {
@@ -277,6 +287,7 @@ impl Connection {
         let (number, _) = path.sent.oldest()?;
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
+        path.counts.on_lost();
         self.stats.packets_lost += 1;
         let mut others = Others::new();
         for item in path.sent.items(&packet) {

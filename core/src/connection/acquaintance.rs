@@ -5,6 +5,7 @@ use crate::error::CloseReason;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::stats::PathStats;
+use crate::path::table::FIRST;
 use crate::remote::{AddressFailure, RemoteId};
 use crate::shared::Shared;
 
@@ -14,7 +15,7 @@ use super::state::State;
 /// What the endpoint knows of the peer of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acquaintance {
-    id: RemoteId,
+    pub(super) id: RemoteId,
     /// The connection has paths.
     met: bool,
 }
@@ -23,7 +24,11 @@ impl Connection {
     /// Whose connection it is, or is to be.
     pub(crate) fn seek(&mut self, cx: &mut Shared, key: &PublicKey) {
         if self.acquaintance.is_none() {
-            self.acquaintance = Some(Acquaintance { id: cx.remotes.join(cx.now, key), met: false });
+            let id = cx.remotes.join(cx.now, key);
+            self.acquaintance = Some(Acquaintance { id, met: false });
+            if self.keeps_paths(cx) {
+                cx.remotes.attend(id, self.handle.slot);
+            }
         }
     }
 
@@ -70,9 +75,14 @@ impl Connection {
     /// The connection has ended.
     pub(super) fn part(&mut self, cx: &mut Shared, reason: &CloseReason) {
         let Some(Acquaintance { id, met }) = self.acquaintance.take() else { return };
+        self.upkeep = None;
+        cx.remotes.ignore(id, self.handle.slot);
         let silent = matches!(reason, CloseReason::IdleTimeout).then_some(AddressFailure::Silent);
         for at in self.paths.usable().iter().filter(|_| met) {
-            cx.remotes.on_closed(cx.now, id, &self.paths[at].remote, silent);
+            // What is sent may be going to the next address of a dial, and the peer was met at the first.
+            let met_at =
+                self.first_flight.as_ref().filter(|_| at == FIRST).map(|flight| flight.first().remote);
+            cx.remotes.on_closed(cx.now, id, &met_at.unwrap_or(self.paths[at].remote), silent);
         }
         cx.remotes.leave(cx.now, &mut cx.budget, id);
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::cids::remote::RemoteCid;
 use crate::path::addr::Tuple;
 use crate::path::moving::SMALLEST_ERRAND;
-use crate::path::standing::{Standing, TIMEOUTS};
+use crate::path::standing::Standing;
 use crate::path::table::{PathSlot, SlotSet};
 use crate::path::validate::OwedResponses;
 use crate::recovery::sent::Item;
@@ -124,10 +124,8 @@ impl Connection {
         let challenge = there
             .filter(|there| there.may_be_asked())
             .and_then(|there| Some((there.to, moving?.there_due(now)?, there.allowance)));
-        let own = || {
-            let allowance = Some(path.validation.allowance()).filter(|bytes| *bytes >= SMALLEST_ERRAND);
-            Some((here, path.validation.challenge_due(now)?, allowance?))
-        };
+        // Where nothing more may be sent it counts as sent, or the path would never be given up.
+        let own = || Some((here, path.validation.challenge_due(now)?, path.validation.allowance()));
         let challenge = if path.is_opening() { own() } else { challenge };
         let allowed = |to: &Tuple, alone: u64| match there {
             _ if to.remote == here.remote => path.validation.allowance(),
@@ -164,8 +162,8 @@ impl Connection {
             self.take_owed(at, &to);
         }
         let len = self.put_errand_packet(at, cx, now, &errand, out);
-        // Without room for it, or an id to send it to, it counts as lost: the challenge is repeated some time, and so is the
-        // peer's.
+        // Without room for it, an id to send it to, or the right to, it counts as lost: the challenge is repeated some time, and
+        // so is the peer's.
         let wait = self.opening_wait();
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
         let sent = len.unwrap_or(0);
@@ -174,6 +172,7 @@ impl Connection {
         }
         if to.remote == path.remote {
             path.validation.on_sent(sent);
+            path.counts.on_sent(sent, sent);
         }
         if let Some(moving) = &mut path.moving {
             moving.on_sent_elsewhere(&to.remote, now, pto, sent, challenge.is_some());
@@ -192,7 +191,8 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<usize> {
         let room = self.room_to_send(at, cx);
-        if self.paths[at].sent.growth() > room.max(MIN_RECORDS) || self.is_too_far_ahead(at) {
+        let no_room = self.paths[at].sent.growth() > room.max(MIN_RECORDS);
+        if errand.allowance < SMALLEST_ERRAND || no_room || self.is_too_far_ahead(at) {
             return None;
         }
         if !self.take_first_cid(at, now) {
@@ -218,7 +218,7 @@ impl Connection {
     }
 
     /// The paths whose acknowledgements go on others: those that are over, and those on which nothing may be sent now.
-    fn orphans(&self) -> impl Iterator<Item = PathSlot> + '_ {
+    pub(super) fn orphans(&self) -> impl Iterator<Item = PathSlot> + '_ {
         let mute = self.paths.usable().iter().filter(|at| self.muted(*at).is_some());
         self.paths.closed().iter().chain(mute).filter(|at| self.paths[*at].received.is_waiting())
     }
@@ -257,11 +257,13 @@ impl Connection {
     }
 
     /// What is said about paths on one that carries data.
-    pub(super) fn put_words_of_others(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
+    pub(super) fn put_words_of_others(&mut self, at: PathSlot, out: &mut Vec<u8>, end: usize) {
         if !self.paths.carries(at) {
             return;
         }
-        self.put_abandons(at, now, out, end);
+        while let Some(Abandon { path, generation, .. }) = self.put_abandon(out, end) {
+            self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
+        }
         while out.len() + MAX_CONTROL <= end
             && let Some((of, change)) = self.next_status()
         {
@@ -272,16 +274,14 @@ impl Connection {
         }
     }
 
-    fn put_abandons(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>, end: usize) {
-        while out.len() + MAX_CONTROL <= end
-            && let Some(abandon) = self.paths.next_abandon()
-        {
-            put_control(out, &Control::PathAbandon(abandon));
-            let Abandon { path, generation, .. } = abandon;
-            let period = self.largest_pto() * TIMEOUTS;
-            self.paths.on_abandon_sent(path, now, period);
-            self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
+    /// Tells the peer of the next end of a path.
+    fn put_abandon(&mut self, out: &mut Vec<u8>, end: usize) -> Option<Abandon> {
+        let abandon = self.paths.next_abandon().filter(|_| out.len() + MAX_CONTROL <= end)?;
+        put_control(out, &Control::PathAbandon(abandon));
+        if let Some(retired) = self.paths.retired_mut(abandon.path) {
+            retired.on_sent();
         }
+        Some(abandon)
     }
 
     /// Where no path is left, the peer is told on the one that it has abandoned. Once: there is nowhere to hear from it.
@@ -294,14 +294,14 @@ impl Connection {
         if self.paths.is_single() || !self.paths.usable().is_empty() {
             return None;
         }
-        let told = self.paths.next_abandon()?;
-        let at = self.paths.find(told.path)?;
+        let at = self.paths.next_to_end()?;
         let (start, allowance) = (out.len(), self.paths[at].validation.allowance());
         if allowance < CHALLENGE_SIZE as u64 || self.is_too_far_ahead(at) {
             return None;
         }
         put_header(self.paths[at].remote_id, out);
-        self.put_abandons(at, now, out, start + CHALLENGE_SIZE - TAG);
+        // Nobody waits for an acknowledgement: when there is a path again, all of them are told there.
+        while self.put_abandon(out, start + CHALLENGE_SIZE - TAG).is_some() {}
         out.resize(out.len() + TAG, 0);
         self.seal_apart(at, cx, now, start, out)?;
         self.paths[at].validation.on_sent(out.len() - start);

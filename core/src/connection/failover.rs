@@ -26,10 +26,8 @@ impl Connection {
         if !self.paths.usable().contains(at) {
             return Err(PathError::NotConnected);
         }
-        if let Some(selection) = self.paths.selection_mut() {
-            selection.pinned = Some(id);
-            self.reselect(cx);
-        }
+        self.paths.selection_or_new().pinned = Some(id);
+        self.reselect(cx);
         Ok(())
     }
 
@@ -39,34 +37,37 @@ impl Connection {
             return;
         }
         let now = cx.now;
-        let slots = self.paths.usable();
-        let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, at)).collect();
-        let selected = self.paths.selected();
-        let current = slots.iter().zip(&views).find(|(at, _)| *at == selected).map(|(_, view)| view);
+        let mut slots: SmallVec<[PathSlot; 4]> = self.paths.usable().iter().collect();
+        slots.sort_unstable_by_key(|at| self.paths[*at].id);
+        let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, *at)).collect();
+        // One that is gone may have left its place to another.
+        let selected = Some(self.paths.selected()).filter(|at| self.paths.carries(*at));
+        let viewed = |at: PathSlot| slots.iter().position(|slot| *slot == at).map(|place| &views[place]);
+        let offered = |id| views.iter().position(|view| view.id == id).map(|place| slots[place]);
+        let current = selected.and_then(viewed);
         let Some(selection) = self.paths.selection_mut() else { return };
         selection.on_look(now);
-        let offered = |id| slots.iter().zip(&views).find(move |(_, view)| view.id == id);
         let pinned = selection.pinned.and_then(offered);
         if pinned.is_none() {
             selection.pinned = None;
         }
-        let carrying = if let Some((at, _)) = pinned.filter(|(_, view)| !view.suspect) {
-            SlotSet::of(at)
-        } else {
-            match cx.config.selector.select(current, &views) {
-                Choice::Spread => best(slots, &views),
-                Choice::Use(id) => {
-                    let chosen = offered(id).filter(|(at, _)| *at != selected || current.is_none());
-                    let follow = selection.steady.follow(now, current, chosen.map(|(_, view)| view));
-                    match chosen {
-                        Some((at, _)) if follow => SlotSet::of(at),
-                        _ if current.is_some() => SlotSet::of(selected),
-                        _ => self.paths.carrying(),
+        let trusted = |at: &PathSlot| viewed(*at).is_some_and(|view| !view.suspect);
+        let carrying = match pinned.filter(trusted) {
+            Some(at) => SlotSet::of(at),
+            None => {
+                let chosen = match cx.config.selector.select(current, &views) {
+                    Choice::Spread => None,
+                    Choice::Use(id) => Some(offered(id)),
+                    Choice::Keep => Some(None),
+                };
+                let stay = selected.map_or_else(SlotSet::default, SlotSet::of);
+                match chosen {
+                    None => best(&slots, &views),
+                    Some(to) => {
+                        let to = to.filter(|to| Some(*to) != selected);
+                        let follow = selection.steady.follow(now, current, to.and_then(viewed));
+                        to.filter(|_| follow).map_or(stay, SlotSet::of)
                     }
-                }
-                Choice::Keep => {
-                    selection.steady.follow(now, current, None);
-                    self.paths.carrying()
                 }
             }
         };
@@ -76,7 +77,11 @@ impl Connection {
 
     /// Data takes these paths from now on.
     fn carry(&mut self, cx: &mut Shared, carrying: SlotSet) {
-        if carrying == self.paths.carrying() {
+        if carrying.is_empty() {
+            self.become_homeless(cx.now);
+        }
+        let is_main_in = carrying.is_empty() || carrying.contains(self.paths.selected());
+        if carrying == self.paths.carrying() && is_main_in {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {
@@ -111,11 +116,11 @@ impl Connection {
 
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
     pub(super) fn is_suspect(&self, at: PathSlot) -> bool {
-        self.paths[at].liveness.is_suspect() || self.paths[at].moving.is_some()
+        self.paths[at].is_suspect()
     }
 
     /// A path as the policy sees it.
-    fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
+    pub(super) fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
         let path = &self.paths[at];
         let (congestion, view) = (path.bbr.snapshot(), PathView::new(path.id, path.tuple()));
         let view = cx.config.profile(&path.remote).map_or(view, |profile| view.with_profile(profile));
@@ -131,6 +136,12 @@ impl Connection {
             mtu: path.largest_datagram(),
             ..view
         }
+    }
+
+    /// Whether anybody asks how paths are doing: on the only one there is, and is to be, nobody does.
+    #[inline]
+    pub(super) const fn watches_payload(&self) -> bool {
+        !self.paths.is_single() || self.upkeep.is_some()
     }
 
     /// Whether a packet had payload.
@@ -151,10 +162,15 @@ impl Connection {
 
     /// When the patience with a path is at an end; of no interest while there is no other.
     pub(super) fn patience_deadline(&self, at: PathSlot) -> Option<Instant> {
-        if self.paths.usable().len() < 2 {
+        if !self.has_resort() {
             return None;
         }
         self.paths[at].liveness.deadline(self.patience(at))
+    }
+
+    /// Whether there is another path, or may be.
+    fn has_resort(&self) -> bool {
+        self.paths.usable().len() > 1 || self.upkeep.is_some()
     }
 
     fn patience(&self, at: PathSlot) -> Duration {
@@ -163,7 +179,7 @@ impl Connection {
 
     /// Looks whether the patience with a path is at an end.
     pub(super) fn check_patience(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
-        if self.paths.usable().len() < 2 {
+        if !self.has_resort() {
             return;
         }
         let (patience, liveness) = (self.patience(at), &mut self.paths[at].liveness);
@@ -172,6 +188,7 @@ impl Connection {
             at_an_end = true;
         }
         if at_an_end {
+            self.hurry_upkeep(now);
             self.reselect(cx);
         }
     }
@@ -207,9 +224,9 @@ fn without_own_queue(rtt: &Rtt, in_flight: u64, congestion: &CongestionStats) ->
 }
 
 /// The paths of the best rank.
-fn best(slots: SlotSet, views: &[PathView]) -> SlotSet {
+fn best(slots: &[PathSlot], views: &[PathView]) -> SlotSet {
     let best = views.iter().map(PathView::rank).min();
     let mut set = SlotSet::default();
-    slots.iter().zip(views).filter(|(_, view)| Some(view.rank()) == best).for_each(|(at, _)| set.insert(at));
+    slots.iter().zip(views).filter(|(_, view)| Some(view.rank()) == best).for_each(|(at, _)| set.insert(*at));
     set
 }

@@ -31,6 +31,11 @@ impl FirstFlight {
         Box::new(Self { fanout, first: *ends, reply })
     }
 
+    /// The ends of the reply that came first.
+    pub(super) const fn first(&self) -> &Tuple {
+        &self.first
+    }
+
     /// Our own addresses may be gone: the system is to choose.
     pub(super) fn forget_own(&mut self, sockets: &Sockets) {
         self.first.local = sockets.any_towards(&self.first);

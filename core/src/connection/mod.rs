@@ -24,6 +24,7 @@ mod schedule;
 mod send;
 pub(crate) mod state;
 mod timers;
+mod upkeep;
 pub(crate) mod view;
 
 use alloc::boxed::Box;
@@ -46,6 +47,7 @@ use crate::path::ecn::EcnValidation;
 use crate::path::events::PathLog;
 use crate::path::mtu::Mtu;
 use crate::path::table::{FIRST, PathSlot, Paths};
+use crate::path::upkeep::Upkeep;
 use crate::path::validate::OwedResponses;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
@@ -92,6 +94,8 @@ pub(crate) struct Connection {
     /// The peer's challenges that are not answered yet.
     owed: Option<Box<OwedResponses>>,
     graceful: Option<Box<Graceful>>,
+    /// Looks after the paths, where there are several ways to the peer.
+    upkeep: Option<Box<Upkeep>>,
     /// What the endpoint knows of the peer, if there is a key to know it by.
     acquaintance: Option<Acquaintance>,
     /// What happened to the paths, once somebody has asked.
@@ -216,6 +220,7 @@ impl Connection {
             first_flight: None,
             owed: None,
             graceful: None,
+            upkeep: None,
             acquaintance: None,
             path_log: None,
             half_open: role == Role::Responder,
@@ -304,6 +309,7 @@ impl Connection {
             + self.cids.heap_bytes()
             + self.owed_bytes()
             + self.first_flight_bytes()
+            + self.upkeep_bytes()
             + self.path_log_bytes()
             + self.limiter.heap_bytes()
             + self.streams.heap_bytes()

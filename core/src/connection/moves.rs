@@ -71,6 +71,10 @@ impl Connection {
     /// A packet was applied. If it came from where the path is, that is all there is to it.
     pub(super) fn follow(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard, said: &Said) {
         let path = &self.paths[at];
+        // What the packet says may have ended the path.
+        if matches!(path.standing, Standing::Closed { .. }) {
+            return;
+        }
         let usual = path.moving.is_none() && self.owed.is_none() && said.challenge.is_none();
         if usual && heard.from.remote == path.remote && heard.from.local == path.heard_on {
             return;
@@ -81,6 +85,7 @@ impl Connection {
         if usual && heard.from.matches(&self.paths[at].tuple()) {
             return;
         }
+        self.follow_opening(at, cx, now, heard);
         self.owe(at, heard, said);
         let counts = heard.newest
             && said.substance
@@ -99,6 +104,18 @@ impl Connection {
         self.end_move_if_over(at, cx, now);
         if counts {
             self.begin_move(at, cx, now, heard);
+        }
+    }
+
+    /// The first packet of a path that the peer opens may have come by way of somebody else, who only has to be faster once:
+    /// until the path is usable it is where the peer asks from last.
+    fn follow_opening(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, heard: &Heard) {
+        let path = &mut self.paths[at];
+        let is_theirs = path.is_opening() && path.id.opener() != self.role;
+        if is_theirs && heard.newest && !heard.from.matches(&path.tuple()) {
+            path.set_tuple(heard.from);
+            path.validation = Validation::start(now, cx.rng.bytes(), heard.bytes as u64, 0);
+            path.standing = Standing::Opening { asked: Some(now) };
         }
     }
 
@@ -136,8 +153,10 @@ impl Connection {
     /// The time of a move may be over.
     pub(super) fn end_move_if_over(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) {
         let over = self.paths[at].moving.take_if(|moving| moving.over() <= now);
-        if let Some(MoveStep::Go(to)) = over.map(|moving| moving.end()) {
-            self.go(at, cx, to);
+        match over.map(|moving| moving.end()) {
+            Some(MoveStep::Go(to)) => self.go(at, cx, to),
+            Some(MoveStep::Stay) => self.reselect(cx),
+            None => {}
         }
     }
 

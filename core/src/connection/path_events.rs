@@ -30,6 +30,9 @@ impl Connection {
     pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
         let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
         self.meet_at(cx, &Tuple { local, remote });
+        if id == PathId::ZERO {
+            self.on_new_ways(cx, cx.now);
+        }
         self.record_path(cx, PathEvent::Opened { id, local, remote });
     }
 

@@ -2,7 +2,7 @@
 
 use crate::crypto::packet::Numbered;
 use crate::error::{CloseReason, PathError, TransportError};
-use crate::id::{ConnectionId, PacketNumber, PathId};
+use crate::id::{ConnectionId, PacketNumber, PathId, Role};
 use crate::path::addr::{Arrival, LocalAddr, PathKind, TransportAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::mtu::Mtu;
@@ -24,12 +24,12 @@ use super::state::State;
 /// What another path takes at least, in bytes: it is not opened where there is no room for it.
 const PATH_COST: usize = 4 << 10;
 /// The wait for the answer to the first challenge of a path is between these, and twice the longest round trip that is
-/// known: a path that is there answers, and one that is not is given up after 31 times as long.
+/// known: a path that is there answers, and one that is not is given up after 3 to 9 s.
 const OPENING_WAIT: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
 impl Connection {
     /// Paths that may be open at once.
-    fn max_paths(&self) -> usize {
+    pub(super) fn max_paths(&self) -> usize {
         usize::from(self.peer.max_paths)
     }
 
@@ -192,17 +192,14 @@ impl Connection {
             }
         }
         let theirs = matches!(why, PathClosed::Peer(_));
-        let stats = self.paths[at].stats();
+        let (stats, view) = (self.paths[at].stats(), self.view_of(cx, at));
         self.paths.close(at, now, why.code(), theirs, period);
         self.part_from(cx, &stats, was_usable, why);
         if was_usable || stats.id.opener() == self.role {
             self.on_path_closed(cx, stats, why);
         }
-        if self.paths.usable().is_empty() {
-            let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
-            self.paths.set_homeless(now + unmeasured * TIMEOUTS);
-        }
         self.reselect(cx);
+        self.note_closed(&view, now, why);
     }
 
     /// The peer abandons a path.
@@ -224,6 +221,9 @@ impl Connection {
             }
         } else if let Some(retired) = self.paths.retired_mut(id) {
             retired.on_abandon(now, generation, is_theirs, period);
+            if retired.life().generation == generation {
+                self.paths.on_end_known(id, now, period);
+            }
         } else if !is_theirs {
             // There never was such a path.
             return Err(TransportError::Protocol.into());
@@ -275,6 +275,9 @@ impl Connection {
             return;
         }
         match self.paths[at].standing {
+            Standing::Opening { .. } if self.is_still_sought(at) => {
+                self.paths[at].validation = Validation::start_own(now, cx.rng.bytes());
+            }
             Standing::Opening { .. } => self.end_path(at, cx, now, PathClosed::NoAnswer),
             Standing::Usable => self.end_path(at, cx, now, PathClosed::Idle),
             Standing::Closed { .. } => self.paths.forget(at),
@@ -289,7 +292,8 @@ impl Connection {
             Standing::Usable => {
                 let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
                 let limit = idle.max(self.pto(at) * TIMEOUTS);
-                (self.paths.usable().len() > 1).then(|| path.pulse.silent_for(limit))
+                // One side decides: where each hears the other one on another path, each would keep another.
+                self.paths.idle_at(at, limit).filter(|_| self.role == Role::Initiator)
             }
             Standing::Closed { until } => Some(until),
         }
@@ -305,6 +309,12 @@ impl Connection {
         let selected = &self.paths[self.paths.selected()];
         let busy = selected.in_flight > 0 || selected.vigil.deadline().is_some();
         Some(path.pulse.silent_for(if busy { KEEP_ALIVE_BUSY } else { KEEP_ALIVE }))
+    }
+
+    /// There is no path to send data on: for so long there may be none, and then the connection ends.
+    pub(super) fn become_homeless(&mut self, now: Instant) {
+        let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
+        self.paths.set_homeless(now + unmeasured * TIMEOUTS);
     }
 
     /// There was no path for too long.

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
 use crate::path::moving::MoveStep;
+use crate::path::pulse::IDLE;
 use crate::path::table::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
@@ -132,7 +133,8 @@ impl Connection {
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         self.idle.on_received(now);
-        self.paths[at].pulse.on_received(now);
+        self.paths.on_heard(at, now, IDLE / 2);
+        self.paths[at].counts.on_received(bytes);
         if arrival.remote == self.paths[at].remote {
             self.paths[at].validation.on_received(bytes);
         }
@@ -229,6 +231,7 @@ impl Connection {
             Frame::Padding | Frame::Ping | Frame::Reserved => {}
             Frame::Ack(ref ack) => self.on_ack(at, cx, now, ack)?,
             Frame::Stream { id, offset, data, fin } => {
+                self.note_payload(now);
                 let memory = &mut cx.memory(&mut self.account);
                 if self.streams.on_stream(id, offset, data, fin, memory)? == Credit::Due {
                     self.update_windows(cx, id);
@@ -257,7 +260,10 @@ impl Connection {
             }
             Frame::PathStatus(ref change) => self.on_path_status(cx, change)?,
             Frame::PathAbandon(ref abandon) => self.on_abandon(cx, now, abandon)?,
-            Frame::Datagram(data) => self.on_datagram(cx, data)?,
+            Frame::Datagram(data) => {
+                self.note_payload(now);
+                self.on_datagram(cx, data)?;
+            }
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),
         }

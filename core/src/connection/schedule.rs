@@ -68,7 +68,9 @@ impl Connection {
         limit: TrainLimit,
         out: &mut Vec<u8>,
     ) -> Option<Train> {
+        let start = out.len();
         let (segment_size, ecn) = self.poll_train(at, cx, now, limit, out)?;
+        self.paths[at].counts.on_sent(out.len() - start, segment_size);
         Some(Train { to: self.paths[at].tuple(), segment_size, ecn })
     }
 

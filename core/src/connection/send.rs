@@ -98,6 +98,11 @@ impl Connection {
         let mut segment_size = 0;
         let mut ecn = None;
         self.starved = false;
+        if !self.paths.carries(at) {
+            // What PINGs deliver says nothing of what the path can.
+            let path = &mut self.paths[at];
+            path.bbr.on_app_limited(path.in_flight);
+        }
         let room = self.room_to_send(at, cx);
         let probe = self.put_mtu_probe(at, cx, now, limit, budget, out);
         if probe.is_some() {
@@ -199,7 +204,7 @@ impl Connection {
         }
         let frames = out.len();
         if !self.paths.is_single() {
-            self.put_words_of_others(at, now, out, end);
+            self.put_words_of_others(at, out, end);
         }
         let padded = self.put_path_frames(at, now, plan, out, end);
         if plan.kind != Kind::Quiet {
@@ -245,7 +250,11 @@ impl Connection {
         start: usize,
         out: &mut Vec<u8>,
     ) -> Option<KeyPhase> {
-        let secured = self.state.secured_mut()?;
+        let Some(secured) = self.state.secured_mut() else {
+            // Another path's packet has used the keys up.
+            out.truncate(start);
+            return None;
+        };
         let phase = secured.sealer.phase();
         cx.stats.aead_operations += 1;
         if packet::seal(&mut secured.sealer, self.paths[at].id, number, out.get_mut(start..)?).is_err() {
@@ -330,15 +339,17 @@ impl Connection {
     }
 
     pub(super) fn commit(&mut self, at: PathSlot, now: Instant, built: Built, phase: KeyPhase) {
-        let several = !self.paths.is_single();
+        let watched = self.watches_payload();
+        if self.upkeep.is_some() && self.paths[at].sent.has_open_payload() {
+            self.note_payload(now);
+        }
         let path = &mut self.paths[at];
         let size = built.len as u16;
         let info = if built.in_flight {
             path.loss.on_sent(now);
             path.quiet = 0;
             path.pulse.on_sent(now);
-            // With one path only nobody asks how it is doing.
-            if several && is_payload(built.len, path.sent.has_open_payload()) {
+            if watched && is_payload(built.len, path.sent.has_open_payload()) {
                 path.liveness.on_payload_sent(now);
             }
             let info = path.bbr.on_sent(now, size, path.in_flight);
@@ -359,6 +370,8 @@ impl Connection {
     /// The CLOSE of a connection that we closed, on one path after the other: to where.
     fn put_close_packets(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Tuple> {
         let State::Closing(closing) = &mut self.state else { return None };
+        // The end comes whether or not there is a path to tell it on.
+        closing.until.get_or_insert(now + closing.period);
         if core::mem::take(&mut closing.owed) {
             closing.untold = self.paths.usable();
         }
@@ -373,7 +386,6 @@ impl Connection {
 
     fn put_close_packet(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
-        closing.until.get_or_insert(now + closing.period);
         let start = out.len();
         let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
         let size = usize::from(self.paths[at].mtu().base()).min(allowance);

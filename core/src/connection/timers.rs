@@ -21,6 +21,7 @@ impl Connection {
                     self.closed_timeout(),
                     self.paths.homeless(),
                     self.look_due(),
+                    self.upkeep_due(),
                     self.idle.deadline(self.largest_pto()),
                     self.early.as_ref().and_then(|early| early.lost_at),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
@@ -42,12 +43,12 @@ impl Connection {
     /// The next time at which something is to be done for a path.
     fn path_timeout(&self, at: PathSlot) -> Option<Instant> {
         let (path, outstanding) = (&self.paths[at], self.paths[at].sent.outstanding());
+        if path.is_opening() {
+            // What cannot be sent counts as sent.
+            return path.validation.deadline().into_iter().chain(self.standing_timeout(at)).min();
+        }
         // What is due to be sent waits for the peer where nothing may be sent.
         let silent = self.muted(at).is_some() || self.starved;
-        if path.is_opening() {
-            let asked = path.validation.deadline().filter(|_| !silent);
-            return asked.into_iter().chain(self.standing_timeout(at)).min();
-        }
         let to_send = [
             path.received.deadline(),
             // Where no data goes any more nothing waits for it.
@@ -88,17 +89,15 @@ impl Connection {
         }
     }
 
-    /// When something is to be done about a path that is over.
+    /// When something is to be done about a path that is over, or where nothing may be sent.
     fn closed_timeout(&self) -> Option<Instant> {
         // Its acknowledgements go where data goes.
         let silent = !self.paths.carries(self.paths.selected())
             || self.muted(self.paths.selected()).is_some()
             || self.starved;
-        let due = |at: PathSlot| {
-            let to_send = self.paths[at].received.deadline().filter(|_| !silent);
-            to_send.into_iter().chain(self.standing_timeout(at)).min()
-        };
-        self.paths.closed().iter().filter_map(due).min()
+        let acks = self.orphans().filter_map(|at| self.paths[at].received.deadline()).min();
+        let ends = self.paths.closed().iter().filter_map(|at| self.standing_timeout(at)).min();
+        acks.filter(|_| !silent).into_iter().chain(ends).min()
     }
 
     /// Whether a busier time has left room that a resting connection should give back.
@@ -155,6 +154,9 @@ impl Connection {
         for at in self.paths.closed().iter() {
             self.handle_standing_timeout(at, cx, now);
         }
+        if is_due(self.upkeep_due()) {
+            self.look_after_paths(cx, now);
+        }
         if is_due(self.cids.local.deadline()) {
             self.on_cid_timeout(cx, now);
         }
@@ -181,8 +183,12 @@ impl Connection {
         if is_due(self.paths[at].loss.deadline(self.pto(at), outstanding)) {
             if self.paths[at].loss.waits_for_loss() {
                 self.detect_losses(at, now);
+                if self.paths[at].sent.outstanding() == 0 {
+                    self.paths[at].liveness.on_settled();
+                }
             } else {
                 self.on_probe_timeout(at, now);
+                self.hurry_upkeep(now);
                 self.try_next_answer(at);
             }
         }

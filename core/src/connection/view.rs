@@ -11,7 +11,7 @@ use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
 use crate::crypto::{PublicKey, QotpPublicKey};
 use crate::endpoint::ReadyQueue;
-use crate::error::{DatagramError, OpenError, ReadError, WriteError};
+use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
@@ -278,7 +278,10 @@ impl<'a> Connection<'a> {
     /// Forgets the connection and all it holds, without a word to the peer if it was open. For applications that will
     /// not read what an ended connection still has.
     pub fn forget(mut self) {
-        self.update(|inner, _| inner.state = State::Over);
+        self.update(|inner, cx| {
+            inner.part(cx, &CloseReason::Local { code: ErrorCode(0) });
+            inner.state = State::Over;
+        });
     }
 
     /// See [`crate::fuzzing::seal`].

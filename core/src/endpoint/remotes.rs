@@ -11,7 +11,7 @@ use crate::remote::{AddressSource, Known, RemoteInfo, Standing};
 use crate::shared::Shared;
 use crate::time::Instant;
 
-use super::{ConnectOptions, Endpoint};
+use super::{ConnectOptions, Endpoint, Entry};
 
 impl Endpoint {
     /// What is known of a peer, over all its connections and for a minute after the last one: at which addresses it may be,
@@ -21,7 +21,8 @@ impl Endpoint {
         self.shared.remotes.info(peer)
     }
 
-    /// Says that a peer is at an address. It is dialled with the next dial of this peer, beside the ones that are named there.
+    /// Says that a peer is at an address. It is dialled with the next dial of this peer, beside the ones that are named there,
+    /// and connections that we have dialled may use it for another path ([`Config::automatic_paths`](crate::Config::automatic_paths)).
     ///
     /// What is known of a peer that has no connection is forgotten after a minute in which it is neither dialled nor told of,
     /// and of more than 4,096 such peers those go first that have waited longest. Of a peer's addresses about 30 are kept, and
@@ -41,8 +42,22 @@ impl Endpoint {
         if !to.remote.is_sendable() {
             return Err(AddressError::Address);
         }
-        let told = remotes.tell(now, budget, peer, &to, source);
-        if told { Ok(()) } else { Err(AddressError::NoRoom) }
+        if !remotes.tell(now, budget, peer, &to, source) {
+            return Err(AddressError::NoRoom);
+        }
+        for slot in self.shared.remotes.curious(peer) {
+            self.tell_of_ways(now, slot);
+        }
+        Ok(())
+    }
+
+    /// A connection is told that there are other ways to its peer than before.
+    fn tell_of_ways(&mut self, now: Instant, slot: u32) {
+        if let Some(Entry::Connection(connection)) = self.slots.at_mut(slot) {
+            connection.on_new_ways(&self.shared, now);
+            connection.finish_verb(&mut self.shared);
+            self.ready.push(slot);
+        }
     }
 
     /// Says that a peer is not at an address any more. `false` if that was not known of it, or if a path is there: then it is

@@ -60,7 +60,7 @@ pub enum PathEvent {
         /// The last that was known of it.
         stats: Box<PathStats>,
     },
-    /// So many events came and went unread. What is true now is in [`Connection::path`](crate::Connection::path).
+    /// So many events came and went unread. What is true now is in [`Connection::paths`](crate::Connection::paths).
     Lagged(u64),
 }
 
@@ -82,6 +82,9 @@ pub enum PathClosed {
     /// [`NetworkChange::Addresses`]: crate::NetworkChange::Addresses
     /// [`Endpoint::set_sockets`]: crate::Endpoint::set_sockets
     AddressGone,
+    /// It was opened by itself, and there is no use for it any more
+    /// ([`Config::automatic_paths`](crate::Config::automatic_paths)).
+    Unneeded,
     /// The connection ended.
     ConnectionClosed,
 }
@@ -90,7 +93,7 @@ impl PathClosed {
     /// What the peer is told.
     pub(crate) const fn code(self) -> ErrorCode {
         ErrorCode(match self {
-            Self::Local | Self::Peer(_) | Self::ConnectionClosed => 0,
+            Self::Local | Self::Peer(_) | Self::Unneeded | Self::ConnectionClosed => 0,
             Self::Idle => 1,
             Self::AddressGone => 2,
             Self::NoAnswer => 4,

@@ -70,6 +70,11 @@ impl Liveness {
         *self = Self { waiting: outstanding.then_some(now), last: None, rescued: false };
     }
 
+    /// Nothing is outstanding any more, payload or not: there is nothing to wait for.
+    pub(crate) const fn on_settled(&mut self) {
+        self.waiting = None;
+    }
+
     /// Whether other paths are to be preferred.
     pub(crate) const fn is_suspect(&self) -> bool {
         self.last.is_some()

@@ -13,6 +13,7 @@ pub(crate) mod selection;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod upkeep;
 pub(crate) mod validate;
 pub(crate) mod vigil;
 
@@ -36,6 +37,7 @@ use moving::Move;
 use mtu::Mtu;
 use pulse::Pulse;
 use standing::{Life, Standing, Statuses};
+use stats::Counts;
 use validate::Validation;
 use vigil::Vigil;
 
@@ -106,6 +108,7 @@ pub(crate) struct Path {
     pub(crate) ping_owed: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
+    pub(crate) counts: Counts,
 }
 
 impl Path {
@@ -149,6 +152,7 @@ impl Path {
             liveness: Liveness::new(),
             ping_owed: false,
             quiet: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -176,6 +180,11 @@ impl Path {
     /// Whether the peer has not answered yet.
     pub(crate) const fn is_opening(&self) -> bool {
         matches!(self.standing, Standing::Opening { .. })
+    }
+
+    /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.liveness.is_suspect() || self.moving.as_ref().is_some_and(|moving| moving.is_asking())
     }
 
     /// Whether an id of the peer's is used for it.

@@ -13,7 +13,7 @@
 //! there, but cannot keep the peer's own address from answering, nor the peer from going on there. So where the old address
 //! was heard again when the new one answers, its own answer is waited for, one probe timeout long.
 //!
-//! Every stage ends after three probe timeouts, and leaves the path where it is.
+//! Every stage ends after three probe timeouts. The path is then where the peer has answered, or where it was.
 
 use crate::time::{Duration, Instant};
 use crate::wire::header::{DATA_HEADER, TAG};
@@ -175,6 +175,11 @@ impl Move {
     /// The challenge to send now to where the path is.
     pub(crate) fn here_due(&self, now: Instant) -> Option<[u8; 8]> {
         self.here().and_then(|challenge| challenge.due(now))
+    }
+
+    /// Whether it is not decided where the path goes on.
+    pub(crate) const fn is_asking(&self) -> bool {
+        matches!(self.stage, Stage::Asking)
     }
 
     /// When that is due.

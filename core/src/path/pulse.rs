@@ -18,13 +18,15 @@ pub(crate) const IDLE_RELAY: Duration = Duration::from_secs(30);
 pub(crate) struct Pulse {
     /// The last packet received, or the first ack-eliciting one sent since then.
     since: Instant,
+    /// The last packet received.
+    heard: Instant,
     /// An ack-eliciting packet was sent since the last one was received.
     waiting: bool,
 }
 
 impl Pulse {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { since: now, waiting: false }
+        Self { since: now, heard: now, waiting: false }
     }
 
     pub(crate) const fn on_received(&mut self, now: Instant) {
@@ -41,6 +43,11 @@ impl Pulse {
     /// For how long nothing was heard.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now - self.since
+    }
+
+    /// When it was heard last, or began.
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// When so much time without a word has passed.
@@ -63,6 +70,7 @@ mod tests {
         assert_eq!(pulse.silent_for(IDLE), at(15));
         pulse.on_sent(at(10));
         pulse.on_sent(at(12));
+        assert_eq!(pulse.heard(), at(0));
         assert_eq!(pulse.silent_for(IDLE), at(25), "from the first one on");
         pulse.on_received(at(20));
         assert_eq!((pulse.silent_for(KEEP_ALIVE), pulse.silence(at(22))), (at(25), Duration::from_secs(2)));

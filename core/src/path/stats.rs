@@ -23,6 +23,41 @@ pub enum PathState {
     Closed,
 }
 
+/// What a path has carried. It only grows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    packets_sent: u64,
+    bytes_sent: u64,
+    packets_received: u64,
+    bytes_received: u64,
+    packets_lost: u64,
+    spurious_losses: u64,
+}
+
+impl Counts {
+    /// A train of packets was sent, all of `size` but the last, which may be shorter; of `bytes` in all.
+    pub(crate) fn on_sent(&mut self, bytes: usize, size: usize) {
+        self.packets_sent += bytes.div_ceil(size.max(1)) as u64;
+        self.bytes_sent += bytes as u64;
+    }
+
+    /// An authentic packet came, and was new.
+    pub(crate) const fn on_received(&mut self, bytes: usize) {
+        self.packets_received += 1;
+        self.bytes_received += bytes as u64;
+    }
+
+    /// A packet is taken for lost.
+    pub(crate) const fn on_lost(&mut self) {
+        self.packets_lost += 1;
+    }
+
+    /// One that was has arrived.
+    pub(crate) const fn on_spurious_loss(&mut self) {
+        self.spurious_losses += 1;
+    }
+}
+
 /// A path of a connection and how it is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -41,6 +76,22 @@ pub struct PathStats {
     pub local: LocalAddr,
     /// The peer's address.
     pub remote: TransportAddr,
+    /// What is sent there is not acknowledged in time, or the peer seems to be elsewhere: data avoids it where there is
+    /// another path.
+    pub suspect: bool,
+    /// Packets sent over it. Those of the handshake and of the end, and answers to other addresses, are counted for the
+    /// connection only ([`ConnectionStats`](crate::ConnectionStats)).
+    pub packets_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// Packets received and authentic.
+    pub packets_received: u64,
+    /// Bytes of UDP payload received in authentic packets.
+    pub bytes_received: u64,
+    /// Packets declared lost, or given up because what they carried goes by another path.
+    pub packets_lost: u64,
+    /// Those of them that were acknowledged later.
+    pub spurious_losses: u64,
     /// Round-trip time.
     pub rtt: Rtt,
     /// Size of a full packet of stream data now, in bytes of UDP payload. Below `mtu` while there is reason to doubt that
@@ -82,6 +133,13 @@ impl Path {
             peer_status: self.statuses().peer(),
             local: ends.local,
             remote: ends.remote,
+            suspect: self.is_suspect(),
+            packets_sent: self.counts.packets_sent,
+            bytes_sent: self.counts.bytes_sent,
+            packets_received: self.counts.packets_received,
+            bytes_received: self.counts.bytes_received,
+            packets_lost: self.counts.packets_lost,
+            spurious_losses: self.counts.spurious_losses,
             rtt: self.rtt,
             packet_size: self.packet_size,
             mtu: self.largest_datagram(),

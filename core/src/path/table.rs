@@ -126,6 +126,8 @@ struct More {
     selection: Selection,
     /// When the connection ends for want of a path.
     homeless: Option<Instant>,
+    /// When the peer was heard again after a silence on all paths.
+    awake: Instant,
 }
 
 impl More {
@@ -142,6 +144,7 @@ impl More {
             retired: Vec::new(),
             selection: Selection::new(Instant::ZERO),
             homeless: None,
+            awake: Instant::ZERO,
         }
     }
 }
@@ -214,6 +217,9 @@ impl Paths {
         if let Some(more) = &mut self.more {
             debug_assert!(paths.without(more.usable).is_empty(), "{paths:?} are not all usable");
             (more.selected, more.carrying) = (main, paths);
+            if !paths.is_empty() {
+                more.homeless = None;
+            }
         }
     }
 
@@ -225,6 +231,11 @@ impl Paths {
     /// The same, to change it.
     pub(crate) fn selection_mut(&mut self) -> Option<&mut Selection> {
         self.more.as_mut().map(|more| &mut more.selection)
+    }
+
+    /// The same, made for the occasion if there never was a choice.
+    pub(crate) fn selection_or_new(&mut self) -> &mut Selection {
+        &mut self.more.get_or_insert_with(|| Box::new(More::new())).selection
     }
 
     /// A path that does not carry data is served: the next turn is the next one's.
@@ -316,6 +327,12 @@ impl Paths {
         self.more.as_ref()?.retired.iter().find_map(Retired::owed)
     }
 
+    /// The next path whose end the peer is to be told of, and that is still there.
+    pub(crate) fn next_to_end(&self) -> Option<PathSlot> {
+        let owed = self.more.as_ref()?.retired.iter().filter_map(Retired::owed);
+        owed.filter_map(|abandon| self.find(abandon.path)).next()
+    }
+
     /// Takes down what is to be remembered of an id.
     pub(crate) fn retire(&mut self, retired: Retired) {
         let more = self.more.get_or_insert_with(|| Box::new(More::new()));
@@ -345,13 +362,12 @@ impl Paths {
     pub(crate) fn on_usable(&mut self, at: PathSlot) {
         if let Some(more) = &mut self.more {
             more.usable.insert(at);
-            more.homeless = None;
         }
         self[at].standing = Standing::Usable;
     }
 
     /// A path is over, for a reason that has this code. It is read from for three probe timeouts, `period`, from when the
-    /// peer has said so, or is told.
+    /// peer has said so, or is known to be told: until then it may send nowhere else.
     pub(crate) fn close(
         &mut self,
         at: PathSlot,
@@ -362,7 +378,6 @@ impl Paths {
     ) {
         let life = self[at].life();
         self.retire(Retired::new(now, life, code, theirs, period));
-        // The application may abandon a path long after the latest time that the endpoint was told.
         let until = if theirs { now + period } else { Instant::MAX };
         self[at].standing = Standing::Closed { until };
         let Some(more) = &mut self.more else { return };
@@ -378,11 +393,8 @@ impl Paths {
         }
     }
 
-    /// The peer is told of the end of a path.
-    pub(crate) fn on_abandon_sent(&mut self, id: PathId, now: Instant, period: Duration) {
-        if let Some(retired) = self.retired_mut(id) {
-            retired.on_sent();
-        }
+    /// The peer knows of the end of a path: what it sent before that comes within `period`.
+    pub(crate) fn on_end_known(&mut self, id: PathId, now: Instant, period: Duration) {
         if let Some(at) = self.find(id)
             && let Standing::Closed { until } = &mut self[at].standing
         {
@@ -408,7 +420,30 @@ impl Paths {
         more.others.shrink_to_fit();
     }
 
-    /// No path is left: the connection ends at `until` unless there is one by then.
+    /// The peer was heard on a path. Where it had not been on any of several for `long`, each of them counts as heard.
+    #[inline]
+    pub(crate) fn on_heard(&mut self, at: PathSlot, now: Instant, long: Duration) {
+        // Else it was heard here, which is the rule.
+        if self.more.is_some() && self[at].pulse.heard() + long <= now {
+            let last = self.usable().iter().map(|at| self[at].pulse.heard()).max();
+            if let Some(more) = self.more.as_mut().filter(|_| last.is_some_and(|last| last + long <= now)) {
+                more.awake = now;
+            }
+        }
+        self[at].pulse.on_received(now);
+    }
+
+    /// When a path is idle after such a `limit`, counted from when it was heard, or first asked since then. Never while all
+    /// others are silent, too: then it is the network that is away, or was one of the two machines.
+    pub(crate) fn idle_at(&self, at: PathSlot, limit: Duration) -> Option<Instant> {
+        let more = self.more.as_ref()?;
+        let heard = self[at].pulse.heard() + limit / 2;
+        let mut others = more.usable.without(SlotSet::of(at)).iter();
+        let one_lives = others.any(|other| self[other].pulse.heard() >= heard);
+        one_lives.then(|| self[at].pulse.silent_for(limit).max(more.awake + limit))
+    }
+
+    /// No path carries data: the connection ends at `until` unless there is one by then.
     pub(crate) fn set_homeless(&mut self, until: Instant) {
         if let Some(more) = &mut self.more {
             more.homeless.get_or_insert(until);

@@ -1,6 +1,7 @@
 //! Whether the peer really is at an address, how much may be sent there before that is known, and what the peer is owed
 //! that asks the same (docs/PROTOCOL.md, "Address validation").
 
+use crate::recovery::loss::MAX_PROBE_TIMEOUT;
 use crate::time::{Duration, Instant};
 
 use super::addr::{TransportAddr, Tuple};
@@ -10,6 +11,8 @@ use super::table::PathSlot;
 const AMPLIFICATION: u64 = 3;
 /// Challenges sent to one address before it is left alone.
 const MAX_CHALLENGES: u8 = 5;
+/// The longest wait for an answer: as with probes ([`MAX_PROBE_TIMEOUT`]), a path that comes back is not noticed later.
+const MAX_WAIT: Duration = MAX_PROBE_TIMEOUT;
 /// What somebody who opens a path takes as received from the other end: with it all challenges may go there.
 const OWN_CREDIT: u64 = MAX_CHALLENGES as u64 * 1200 / AMPLIFICATION;
 /// Addresses that may be owed an answer to a challenge at once.
@@ -39,9 +42,9 @@ impl Challenge {
         self.deadline().filter(|due| *due <= now).map(|_| self.data)
     }
 
-    /// It went out; the next one waits for twice as long as this one.
+    /// It went out; the next one waits for twice as long as this one, up to [`MAX_WAIT`].
     pub(crate) fn on_sent(&mut self, now: Instant, pto: Duration) {
-        self.due = now + pto * (1 << self.tries.min(MAX_CHALLENGES));
+        self.due = now + (pto * (1 << self.tries.min(MAX_CHALLENGES))).min(MAX_WAIT);
         self.tries = self.tries.saturating_add(1);
     }
 

@@ -52,9 +52,9 @@ pub enum WhyNot {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum AddressFailure {
-    /// Three copies of a dial's first packet, or more, were not answered.
+    /// Three copies of a dial's first packet, or more, were not answered, or the questions of a path that was opened.
     NoAnswer,
-    /// A connection that used it has ended because nothing was heard any more.
+    /// A path or a connection that used it has ended because nothing was heard any more.
     Silent,
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct RemoteMap {
     free: Vec<u32>,
     /// Those without a connection, and since when.
     resting: BTreeSet<(Instant, RemoteId)>,
+    /// The slots of connections that want to know of new addresses of their peer.
+    curious: BTreeSet<(RemoteId, u32)>,
 }
 
 impl fmt::Debug for RemoteMap {
@@ -110,7 +112,14 @@ impl fmt::Debug for RemoteMap {
 
 impl RemoteMap {
     pub(crate) const fn new(hasher: KeyedState) -> Self {
-        Self { ids: HashTable::new(), hasher, places: Vec::new(), free: Vec::new(), resting: BTreeSet::new() }
+        Self {
+            ids: HashTable::new(),
+            hasher,
+            places: Vec::new(),
+            free: Vec::new(),
+            resting: BTreeSet::new(),
+            curious: BTreeSet::new(),
+        }
     }
 
     /// A connection with the peer begins.
@@ -130,6 +139,22 @@ impl RemoteMap {
         let Some(remote) = at(&mut self.places, id) else { return };
         remote.connections = remote.connections.saturating_sub(1);
         self.rest(now, budget, id);
+    }
+
+    /// A connection with the peer, which is at this slot, wants to know of new addresses.
+    pub(crate) fn attend(&mut self, id: RemoteId, slot: u32) {
+        self.curious.insert((id, slot));
+    }
+
+    /// It does not any more.
+    pub(crate) fn ignore(&mut self, id: RemoteId, slot: u32) {
+        self.curious.remove(&(id, slot));
+    }
+
+    /// The slots of the connections with the peer that want to know of new addresses.
+    pub(crate) fn curious(&self, key: &PublicKey) -> Vec<u32> {
+        let of = |id| self.curious.range((id, 0)..=(id, u32::MAX)).map(|(_, slot)| *slot).collect();
+        self.find(key).map_or_else(Vec::new, of)
     }
 
     /// Somebody says that the peer is at an address. `false` if there is no memory to keep that.
@@ -189,7 +214,12 @@ impl RemoteMap {
 
     /// The addresses for a dial, the best first; of several at which the peer was, the latest.
     pub(crate) fn known(&self, key: &PublicKey) -> Vec<Known> {
-        let remote = self.find(key).and_then(|id| self.places.get(id.0 as usize)?.as_ref());
+        self.find(key).map_or_else(Vec::new, |id| self.known_of(id))
+    }
+
+    /// The same, of one that has a connection.
+    pub(crate) fn known_of(&self, id: RemoteId) -> Vec<Known> {
+        let remote = self.places.get(id.0 as usize).and_then(Option::as_ref);
         let candidates = remote.map_or(&[][..], |remote| &remote.candidates);
         let mut known: Vec<_> = candidates
             .iter()

@@ -35,6 +35,11 @@ impl Rations {
         self.grants.push_back((now, *addr));
         UNVOUCHED_COPIES
     }
+
+    /// Whether a path may be tried to `addr`, at which the peer was never met: as many packets as two dials send.
+    pub(crate) fn grant_path(&mut self, now: Instant, addr: &TransportAddr) -> bool {
+        [(); DIALS].into_iter().all(|()| self.grant(now, addr) > 0)
+    }
 }
 
 #[cfg(test)]

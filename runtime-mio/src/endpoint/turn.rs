@@ -52,8 +52,8 @@ impl Endpoint {
             }
         }
         let sockets = self.sockets.as_ref().ok_or(RunError::Closed)?;
-        sent |= sockets.custom.send(&mut self.transmitter, |connection, size| {
-            self.engine.datagram_too_large(now, connection, size);
+        sent |= sockets.custom.send(&mut self.transmitter, |connection, ends, size| {
+            self.engine.datagram_too_large(now, connection, ends, size);
         });
         Ok(sent || self.transmitter.may_pass())
     }
@@ -68,8 +68,8 @@ impl Endpoint {
             match socket.send(number, &mut self.transmitter).map_err(RunError::Poll)? {
                 Sending::Done => return Ok(true),
                 Sending::Blocked => return Ok(false),
-                Sending::TooLarge { connection, size } => {
-                    self.engine.datagram_too_large(now, connection, size);
+                Sending::TooLarge { connection, ends, size } => {
+                    self.engine.datagram_too_large(now, connection, ends, size);
                 }
             }
         }

@@ -137,8 +137,8 @@ impl Sockets {
                 sent = true;
             }
         }
-        sent |= transmitter.send_custom(cx.waker(), |connection, size| {
-            shared.lock().engine.datagram_too_large(shared.clock.now(), connection, size);
+        sent |= transmitter.send_custom(cx.waker(), |connection, ends, size| {
+            shared.lock().engine.datagram_too_large(shared.clock.now(), connection, ends, size);
         });
         Ok(sent || transmitter.may_pass())
     }
@@ -202,9 +202,9 @@ impl Socket {
                     sending => Ok(sending),
                 });
             match tried {
-                Ok(Sending::TooLarge { connection, size }) => {
+                Ok(Sending::TooLarge { connection, ends, size }) => {
                     let now = shared.clock.now();
-                    shared.lock().engine.datagram_too_large(now, connection, size);
+                    shared.lock().engine.datagram_too_large(now, connection, ends, size);
                 }
                 Ok(Sending::Done | Sending::Blocked) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

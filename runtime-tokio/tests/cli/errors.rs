@@ -14,7 +14,7 @@ fn bad_usage_is_told_in_one_line_with_exit_code_2() {
     let scratch = Scratch::new();
     let file = scratch.file("file", 1);
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["send", "--peer", STRANGER, file], "--to"),
         (&["send", "--to", "nonsense", "--peer", STRANGER, file], "ADDRESS:PORT"),
         (&["send", "--to", "0.0.0.0:1", "--peer", STRANGER, file], "port above 0"),
@@ -23,6 +23,8 @@ fn bad_usage_is_told_in_one_line_with_exit_code_2() {
         (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER], "PATH"),
         (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER, "/no/such/file"], "/no/such/file"),
         (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER, "--key", "/no/key", file], "/no/key"),
+        (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER, "--local", "wlan0", file], "such as 192.0.2.7"),
+        (&["send", "--to", "127.0.0.1:1", "--peer", STRANGER, "--policy", "fastest", file], "rtt, latency"),
         (&["recv", "--listen", "4433", "--key", "k", "--out", "o"], "0.0.0.0:4433"),
         (&["perf", "client", "--to", "h:1", "--peer", STRANGER, "--upload", "--ping"], "--ping"),
         (&["perf", "client", "--to", "h:1", "--peer", STRANGER, "--shards", "0"], "0 is not in 1..=64"),

@@ -6,6 +6,7 @@ mod errors;
 mod keys;
 #[cfg(target_os = "linux")]
 mod path_netns;
+mod paths;
 mod perf;
 mod qotp;
 #[cfg(unix)]

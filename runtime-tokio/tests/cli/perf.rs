@@ -19,8 +19,12 @@ impl Server {
     }
 
     pub(crate) fn start_with(more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", more)
+    }
+
+    pub(crate) fn start_at(listen: &str, more: &[&str]) -> Self {
         let mut child = Command::new(DUNLIN)
-            .args(["perf", "server", "--listen", "127.0.0.1:0"])
+            .args(["perf", "server", "--listen", listen])
             .args(more)
             .stdout(Stdio::piped())
             .spawn()

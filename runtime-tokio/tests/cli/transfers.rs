@@ -32,7 +32,7 @@ fn a_folder_of_a_thousand_files_arrives() {
         assert!(sent["seconds"].is_f64());
         let ends = [&sent["path"]["local"], &sent["path"]["remote"]].map(|end| end.as_str().unwrap());
         assert_eq!(ends, ["127.0.0.1", &receiver_address]);
-        assert_eq!(sent["moves"], serde_json::json!([]), "it has moved nowhere");
+        assert_eq!(sent["switches"], serde_json::json!([]), "it has moved nowhere");
     });
 }
 

@@ -4,8 +4,9 @@ use core::future::Future;
 use core::net::SocketAddr;
 
 use dunlin_core::{
-    CloseReason, Config, ConnectOptions, Duration, ErrorCode, PathStats, Peer, PublicKey, QotpPublicKey,
-    TransportAddr, TransportId, Undelivered, WireVersion,
+    CloseReason, Config, ConnectOptions, Duration, ErrorCode, LocalAddr, PathError, PathEvent, PathId,
+    PathStats, PathStatus, Peer, PublicKey, QotpPublicKey, TransportAddr, TransportId, Undelivered,
+    WireVersion,
 };
 use dunlin_udp::{CustomTransport, TransportStats, UdpSocket};
 
@@ -89,6 +90,7 @@ pub(crate) trait Node {
 pub(crate) trait Link {
     type Send: SendHalf;
     type Recv: RecvHalf;
+    type Listener: Listener;
 
     fn wire(&self) -> WireVersion;
     /// How its path is doing.
@@ -97,6 +99,13 @@ pub(crate) trait Link {
     fn remote(&self) -> TransportAddr {
         self.path().remote
     }
+    /// How all of them are doing.
+    fn paths(&self) -> Vec<PathStats>;
+    fn open_path(&self, remote: TransportAddr, local: LocalAddr) -> Result<PathId, PathError>;
+    fn close_path(&self, id: PathId) -> Result<(), PathError>;
+    fn select_path(&self, id: PathId) -> Result<(), PathError>;
+    fn set_path_status(&self, id: PathId, status: PathStatus) -> Result<(), PathError>;
+    fn path_events(&self) -> Self::Listener;
     async fn open_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
     async fn open_uni(&self) -> Result<Self::Send, Fault>;
     async fn accept_bi(&self) -> Result<(Self::Send, Self::Recv), Fault>;
@@ -108,6 +117,12 @@ pub(crate) trait Link {
     fn close(&self, code: ErrorCode, reason: &[u8]);
     async fn close_graceful(&self, code: ErrorCode, reason: &[u8]) -> Undelivered;
     async fn closed(&self) -> CloseReason;
+}
+
+/// What happens to the paths of a connection.
+pub(crate) trait Listener {
+    /// `None` when the connection has ended and all was told.
+    async fn next(&mut self) -> Option<PathEvent>;
 }
 
 /// The half of a stream that is written to.

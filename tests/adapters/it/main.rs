@@ -58,6 +58,12 @@ over_every_adapter! {
         path_a_dial_leaves_through_the_socket_that_it_names,
         path_sockets_are_used_side_by_side,
         path_another_first_socket_leaves_the_others_alone;
+    several_paths:
+        path_data_goes_on_when_one_of_two_is_closed_in_mid_transfer,
+        path_answers_of_a_socket_for_all_addresses_leave_from_the_one_that_was_asked,
+        path_events_with_lag_tell_how_many_and_the_paths_themselves_what_is,
+        path_that_one_side_calls_a_backup_is_spared_by_both,
+        path_verbs_say_what_is_wrong;
     qotp:
         qotp_carries_streams_in_both_flows,
         native_and_qotp_share_an_endpoint,

@@ -11,16 +11,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
-use dunlin_core::{PathStats, TransportId};
 use dunlin_mio::mio::{self, Events, Token};
 use dunlin_mio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionHandle, DatagramError,
-    Direction, Endpoint, ErrorCode, Event, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError,
-    RunError, StreamId, UdpSocket, Undelivered, WireVersion, WriteError,
+    Direction, Endpoint, ErrorCode, Event, Identity, LocalAddr, OpenError, PathCursor, PathError, PathEvent,
+    PathId, PathLog, PathStats, PathStatus, Peer, PublicKey, QotpPublicKey, ReadError, RunError, StreamId,
+    TransportAddr, TransportId, UdpSocket, Undelivered, WireVersion, WriteError,
 };
 use dunlin_udp::{CustomTransport, TransportStats};
 
-use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
+use crate::adapter::{Adapter, Fault, Link, Listener, Node, RecvHalf, SendHalf, TOO_LONG};
 
 /// A loop of one thread, with all endpoints in one `Poll`.
 pub(crate) struct Mio(Rc<RefCell<Loop>>);
@@ -37,6 +37,8 @@ struct Host {
     incoming: VecDeque<ConnectionHandle>,
     connected: HashSet<ConnectionHandle>,
     closed: HashMap<ConnectionHandle, (CloseReason, Undelivered)>,
+    /// What had happened to the paths of those that have ended, if anybody wanted to know.
+    path_logs: HashMap<ConnectionHandle, PathLog>,
     delivered: HashSet<(ConnectionHandle, StreamId)>,
 }
 
@@ -84,8 +86,11 @@ impl Host {
                 self.delivered.insert((handle, stream));
             }
             Event::Closed(reason) => {
-                let undelivered = self.endpoint.connection(handle).map(|connection| connection.undelivered());
+                let connection = self.endpoint.connection(handle);
+                let log = connection.as_ref().and_then(|connection| connection.path_log());
+                let undelivered = connection.map(|connection| connection.undelivered());
                 self.closed.insert(handle, (reason, undelivered.unwrap_or_default()));
+                self.path_logs.extend(log.map(|log| (handle, log)));
             }
             // The others say that it is worth trying again, which is done anyway.
             _ => {}
@@ -136,6 +141,7 @@ impl Mio {
             incoming: VecDeque::new(),
             connected: HashSet::new(),
             closed: HashMap::new(),
+            path_logs: HashMap::new(),
             delivered: HashSet::new(),
         });
         drop(all);
@@ -286,6 +292,7 @@ impl On {
 impl Link for On {
     type Send = Half;
     type Recv = Half;
+    type Listener = PathEvents;
 
     fn wire(&self) -> WireVersion {
         self.once(|view| view.wire()).expect("it is not forgotten")
@@ -293,6 +300,31 @@ impl Link for On {
 
     fn path(&self) -> PathStats {
         self.once(|view| view.path()).expect("it is not forgotten")
+    }
+
+    fn paths(&self) -> Vec<PathStats> {
+        self.once(|view| view.paths().collect()).expect("it is not forgotten")
+    }
+
+    fn open_path(&self, remote: TransportAddr, local: LocalAddr) -> Result<PathId, PathError> {
+        self.once(|view| view.open_path(remote, Some(local))).expect("it is not forgotten")
+    }
+
+    fn close_path(&self, id: PathId) -> Result<(), PathError> {
+        self.once(|view| view.close_path(id)).expect("it is not forgotten")
+    }
+
+    fn select_path(&self, id: PathId) -> Result<(), PathError> {
+        self.once(|view| view.select_path(id)).expect("it is not forgotten")
+    }
+
+    fn set_path_status(&self, id: PathId, status: PathStatus) -> Result<(), PathError> {
+        self.once(|view| view.set_path_status(id, status)).expect("it is not forgotten")
+    }
+
+    fn path_events(&self) -> PathEvents {
+        let cursor = self.once(|view| view.subscribe_paths()).expect("it is not forgotten");
+        PathEvents { on: self.clone(), cursor }
     }
 
     async fn open_bi(&self) -> Result<(Half, Half), Fault> {
@@ -340,6 +372,24 @@ impl Link for On {
 
     async fn closed(&self) -> CloseReason {
         self.end().await.0
+    }
+}
+
+/// Who has heard how much of what happens to the paths of a connection.
+pub(crate) struct PathEvents {
+    on: On,
+    cursor: PathCursor,
+}
+
+impl Listener for PathEvents {
+    async fn next(&mut self) -> Option<PathEvent> {
+        let Self { on, cursor } = self;
+        on.at
+            .until(|host| match host.path_logs.get(&on.handle) {
+                Some(log) => Some(log.read(cursor)),
+                None => host.endpoint.connection(on.handle)?.path_events(cursor).map(Some),
+            })
+            .await
     }
 }
 

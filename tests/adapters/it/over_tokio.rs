@@ -5,15 +5,17 @@ use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use dunlin_core::{PathStats, TransportId};
+use dunlin_core::{
+    LocalAddr, PathError, PathEvent, PathId, PathStats, PathStatus, TransportAddr, TransportId,
+};
 use dunlin_tokio::{
     CloseReason, Config, ConnectError, ConnectOptions, Connection, ConnectionError, DatagramError, Endpoint,
-    ErrorCode, Identity, OpenError, Peer, PublicKey, QotpPublicKey, ReadError, RecvStream, SendStream,
-    UdpSocket, Undelivered, WireVersion, WriteError,
+    ErrorCode, Identity, OpenError, PathEvents, Peer, PublicKey, QotpPublicKey, ReadError, RecvStream,
+    SendStream, UdpSocket, Undelivered, WireVersion, WriteError,
 };
 use dunlin_udp::{CustomTransport, TransportStats};
 
-use crate::adapter::{Adapter, Fault, Link, Node, RecvHalf, SendHalf, TOO_LONG};
+use crate::adapter::{Adapter, Fault, Link, Listener, Node, RecvHalf, SendHalf, TOO_LONG};
 
 /// A runtime of one thread.
 pub(crate) struct Tokio;
@@ -100,6 +102,7 @@ impl Node for Endpoint {
 impl Link for Connection {
     type Send = SendStream;
     type Recv = RecvStream;
+    type Listener = PathEvents;
 
     fn wire(&self) -> WireVersion {
         Self::wire(self)
@@ -107,6 +110,30 @@ impl Link for Connection {
 
     fn path(&self) -> PathStats {
         Self::path(self).expect("it stands")
+    }
+
+    fn paths(&self) -> Vec<PathStats> {
+        Self::paths(self)
+    }
+
+    fn open_path(&self, remote: TransportAddr, local: LocalAddr) -> Result<PathId, PathError> {
+        Self::open_path(self, remote, Some(local))
+    }
+
+    fn close_path(&self, id: PathId) -> Result<(), PathError> {
+        Self::close_path(self, id)
+    }
+
+    fn select_path(&self, id: PathId) -> Result<(), PathError> {
+        Self::select_path(self, id)
+    }
+
+    fn set_path_status(&self, id: PathId, status: PathStatus) -> Result<(), PathError> {
+        Self::set_path_status(self, id, status)
+    }
+
+    fn path_events(&self) -> PathEvents {
+        Self::path_events(self)
     }
 
     async fn open_bi(&self) -> Result<(SendStream, RecvStream), Fault> {
@@ -150,6 +177,12 @@ impl Link for Connection {
 
     async fn closed(&self) -> CloseReason {
         Self::closed(self).await
+    }
+}
+
+impl Listener for PathEvents {
+    async fn next(&mut self) -> Option<PathEvent> {
+        Self::next(self).await
     }
 }
 

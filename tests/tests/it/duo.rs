@@ -54,6 +54,12 @@ impl Duo {
         client_app: impl App + 'static,
         server_app: impl App + 'static,
     ) -> Self {
+        // Paths come and go when the test says so.
+        let by_hand = |mut config: Config| {
+            config.automatic_paths = false;
+            config
+        };
+        let [client, server] = [client, server].map(by_hand);
         let mut web = Web::with(seed, topology, client, server, client_app, server_app);
         let (client, server) = web.pair.connect();
         let cursors = [

@@ -343,7 +343,11 @@ fn a_candidate_that_drops_data_is_left_while_unconfirmed() {
 /// Once the peer was heard, an address is not left for another by the rules of the first flight.
 #[test]
 fn a_confirmed_path_stays_where_it_is() {
-    let (mut web, seen) = upload(1, &[delayed(10), delayed(20)], 10_000_000);
+    let (receiver, seen) = Receiver::new();
+    let mut settings = patient();
+    settings.automatic_paths = false;
+    let links = [delayed(10), delayed(20)];
+    let mut web = Web::with(1, &spread(&links), settings, config(), Sender::new(1, 10_000_000), receiver);
     let options = all(&web, 2);
     let client = dial(&mut web, options);
     web.pair.world.run_for(ms(300));

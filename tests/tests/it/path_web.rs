@@ -22,10 +22,12 @@ fn narrow(mbit: u32) -> LinkConfig {
     LinkConfig { rate: Some(Rate::mbit(mbit)), queue: QueueLimit::Bytes(100_000), ..quick() }
 }
 
-/// A web with `bytes` from the dialler to the answerer, and what will have arrived.
+/// A web with `bytes` from the dialler to the answerer, and what will have arrived. The dialler keeps to its path.
 fn upload(seed: u64, topology: &Topology, bytes: u64) -> (Web, Rc<RefCell<Received>>) {
     let (receiver, seen) = Receiver::new();
-    let web = Web::with(seed, topology, config(), config(), Sender::new(1, bytes), receiver);
+    let mut settings = config();
+    settings.automatic_paths = false;
+    let web = Web::with(seed, topology, settings, config(), Sender::new(1, bytes), receiver);
     (web, seen)
 }
 

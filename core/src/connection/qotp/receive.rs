@@ -87,6 +87,7 @@ impl Connection {
         self.paths[FIRST].received.mark(number);
         self.stats.packets_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
+        self.paths[FIRST].counts.on_received(datagram.len());
         let missed = self.is_peer_missed(FIRST, now);
         self.idle.on_received(now);
         if arrival.remote == self.paths[FIRST].remote {

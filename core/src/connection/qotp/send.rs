@@ -67,7 +67,9 @@ impl Connection {
             out.extend_from_slice(dial.copy_due(now)?);
             return Some((self.paths[FIRST].local, self.paths[FIRST].remote, out.len() - start));
         }
-        self.poll_qotp_train(cx, now, limit, out)
+        let train = self.poll_qotp_train(cx, now, limit, out)?;
+        self.paths[FIRST].counts.on_sent(out.len() - start, train.2);
+        Some(train)
     }
 
     fn poll_qotp_train(

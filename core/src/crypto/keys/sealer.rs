@@ -77,12 +77,13 @@ impl Sealer {
         self.generation
     }
 
-    /// Notes that a Data packet sealed in `phase` was acknowledged.
+    /// Notes that a Data packet was acknowledged that was `sent` then, sealed in `phase`. An older one than this
+    /// generation may have the same phase: on a path that answers late it is acknowledged four generations on.
     ///
     /// The handshake's packet 0 has no phase and does not count. Any other ack comes in a Data packet that has opened,
     /// so it confirms the handshake too: no rotation before confirmation needs no rule of its own.
-    pub(crate) fn on_acked(&mut self, phase: KeyPhase) {
-        if phase == self.phase() {
+    pub(crate) fn on_acked(&mut self, phase: KeyPhase, sent: Instant) {
+        if phase == self.phase() && sent >= self.entered {
             self.progress = Progress::Acknowledged;
         }
     }

@@ -61,7 +61,7 @@ impl Link {
         for _ in 0..10 {
             self.seal(0).unwrap();
         }
-        self.sealer.on_acked(self.sealer.phase());
+        self.sealer.on_acked(self.sealer.phase(), at(millis).now);
         assert!(self.sealer.rotate_if_due(at(millis)));
     }
 }
@@ -157,7 +157,7 @@ fn a_sender_rotates_when_it_must_and_may() {
             link.seal(0).unwrap();
         }
         if acked {
-            link.sealer.on_acked(KeyPhase::of(0));
+            link.sealer.on_acked(KeyPhase::of(0), at(0).now);
         }
         assert_eq!(link.sealer.rotate_if_due(at(millis)), expected, "{packets} {acked} {millis}");
         assert_eq!(link.sealer.rotations(), u64::from(expected));
@@ -172,11 +172,25 @@ fn acks_of_other_phases_do_not_count() {
     for _ in 0..10 {
         link.seal(0).unwrap();
     }
-    link.sealer.on_acked(KeyPhase::of(0));
-    link.sealer.on_acked(KeyPhase::of(2));
+    link.sealer.on_acked(KeyPhase::of(0), at(1_000).now);
+    link.sealer.on_acked(KeyPhase::of(2), at(1_000).now);
     assert!(!link.sealer.rotate_if_due(at(5_000)));
-    link.sealer.on_acked(KeyPhase::of(1));
+    link.sealer.on_acked(KeyPhase::of(1), at(1_000).now);
     assert!(link.sealer.rotate_if_due(at(5_000)));
+}
+
+/// A path that answers late: its packet has the same phase as those of now, and none of them has arrived.
+#[test]
+fn acks_of_four_generations_ago_do_not_count() {
+    let mut link = Link::new(Suite::Aes256Gcm, SMALL);
+    (1..=4).for_each(|generation| link.rotate(generation * 1_000));
+    for _ in 0..10 {
+        link.seal(0).unwrap();
+    }
+    link.sealer.on_acked(KeyPhase::of(0), at(500).now);
+    assert!(!link.sealer.rotate_if_due(at(9_000)));
+    link.sealer.on_acked(KeyPhase::of(0), at(4_000).now);
+    assert!(link.sealer.rotate_if_due(at(9_000)));
 }
 
 #[test]
@@ -186,7 +200,7 @@ fn no_key_seals_beyond_its_limit() {
     assert!((0..20).all(|i| link.seal(i % 2).is_ok()));
     assert_eq!(link.seal(0), Err(SealError::LimitReached));
     assert_eq!(link.seal(1), Err(SealError::LimitReached));
-    link.sealer.on_acked(KeyPhase::of(0));
+    link.sealer.on_acked(KeyPhase::of(0), at(0).now);
     assert!(link.sealer.rotate_if_due(at(1)));
     assert!(link.seal(0).is_ok());
 }

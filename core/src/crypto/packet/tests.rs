@@ -70,7 +70,7 @@ fn golden_packets() {
             let (numbered, payload) = opened(&mut opener, &packet, NUMBER.get() - 1).unwrap();
             assert_eq!((numbered.number, numbered.path.get()), (NUMBER, 5));
             assert_eq!(payload, b"\x01payload");
-            sealer.on_acked(sealer.phase());
+            sealer.on_acked(sealer.phase(), TIMING.now);
             assert!(sealer.rotate_if_due(Timing { pto: Duration::ZERO, ..TIMING }));
         }
     }

@@ -7,8 +7,6 @@
 //! | [`DirectOnly`] | as the default, but never a relay |
 //! | [`Spread`] | all good paths at once, for more throughput than one of them has |
 //!
-//! No connection asks a policy yet: data stays on its path as long as that is there.
-//!
 //! A policy of one's own is a type with one function.
 //!
 //! ```
@@ -71,9 +69,19 @@ pub trait PathSelector: fmt::Debug + Send + Sync {
     /// `paths` are those that may carry data, in the order of their ids, at most 16. `current` is the one in use; `None`
     /// where that has gone.
     ///
+    /// Where `current` is `None` and the answer names no path, none carries data; if that lasts for three seconds the
+    /// connection ends ([`CloseReason::NoPath`](crate::CloseReason::NoPath)).
+    ///
     /// The answer is a wish. One that only promises a gain has to last for a moment before it is followed, so policies
     /// need not remember anything to keep from going to and fro.
     fn select(&self, current: Option<&PathView>, paths: &[PathView]) -> Choice;
+
+    /// How many paths to keep open beside those that data takes, where the peer can be reached in so many ways
+    /// ([`Config::automatic_paths`](crate::Config::automatic_paths)). Default: one, to change over to at once. Beyond the
+    /// first only such are opened as leave through a socket of their own.
+    fn spares(&self) -> usize {
+        1
+    }
 }
 
 /// What a policy wants.
@@ -160,7 +168,7 @@ impl PathView {
     }
 
     /// The round-trip time with the bias, in nanoseconds; it may be below zero.
-    const fn biased_rtt(&self) -> i128 {
+    pub(crate) const fn biased_rtt(&self) -> i128 {
         // No `Duration` has more than 2^94 ns.
         self.rtt.as_nanos() as i128 + self.bias.0 as i128
     }

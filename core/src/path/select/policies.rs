@@ -1,5 +1,7 @@
 //! Policies for those who know what they want.
 
+use crate::path::table::MAX_PATHS;
+
 use super::{Choice, PathSelector, PathView, Tier, rtt};
 
 /// The path with the shortest round trip, without biases, and relays as good as any: for games and calls. A path that is
@@ -14,8 +16,9 @@ impl PathSelector for LowestLatency {
     }
 }
 
-/// As [`BiasedRtt`](super::BiasedRtt), but among primary paths alone. A connection that has none stays where it is, so who
-/// must never use a relay must not dial one either.
+/// As [`BiasedRtt`](super::BiasedRtt), but among primary paths alone. A connection that loses its last one ends if none comes
+/// within three seconds. One that was dialled over a relay stays there until it has a primary path, so who must never use a relay
+/// must not dial one either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DirectOnly;
 
@@ -43,5 +46,9 @@ impl PathSelector for Spread {
         } else {
             rtt::select(current, paths.iter())
         }
+    }
+
+    fn spares(&self) -> usize {
+        usize::from(MAX_PATHS)
     }
 }

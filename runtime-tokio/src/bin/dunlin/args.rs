@@ -1,11 +1,13 @@
 //! The command line.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use core::time::Duration;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dunlin_tokio::dunlin_core::select::{BiasedRtt, DirectOnly, LowestLatency, PathSelector, Spread};
 use dunlin_tokio::dunlin_core::{self, Shard};
 use dunlin_tokio::{AeadPolicy, PublicKey};
 
@@ -65,6 +67,41 @@ pub(crate) enum Wire {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct PathArgs {
+    /// An address of this machine to send from, with or without a port; may be given up to 16 times: one connection uses
+    /// all of them [default: what the system chooses]
+    #[arg(long, value_name = "ADDR", value_parser = local)]
+    pub(crate) local: Vec<SocketAddr>,
+    /// What decides which of several paths data takes from here
+    #[arg(long, value_enum, default_value_t = Policy::Rtt)]
+    pub(crate) policy: Policy,
+}
+
+/// The policies by their names here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Policy {
+    /// The shortest round trip, with 3 ms in favour of IPv6
+    Rtt,
+    /// The shortest round trip
+    Latency,
+    /// The shortest round trip, and never a relay
+    Direct,
+    /// All good paths at once
+    Spread,
+}
+
+impl From<Policy> for Arc<dyn PathSelector> {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Rtt => Arc::new(BiasedRtt),
+            Policy::Latency => Arc::new(LowestLatency),
+            Policy::Direct => Arc::new(DirectOnly),
+            Policy::Spread => Arc::new(Spread),
+        }
+    }
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct DecryptArgs {
     /// The key file that --keylog wrote, here or at the other end
     #[arg(long, value_name = "FILE")]
@@ -121,8 +158,8 @@ pub(crate) struct RecvArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SendArgs {
-    /// Address and port of the receiver; may be given several times if it has several addresses: the first to answer is
-    /// used
+    /// Address and port of the receiver; may be given several times if it has several addresses: one connection uses all
+    /// that answer
     #[arg(long, value_name = "ADDR", required = true)]
     pub(crate) to: Vec<Remote>,
     /// The receiver's public key, which it prints; may be left out in QOTP
@@ -141,9 +178,11 @@ pub(crate) struct SendArgs {
     pub(crate) wire: WireArgs,
     #[command(flatten)]
     pub(crate) keylog: KeyLogArgs,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
     /// Files and folders
     #[arg(value_name = "PATH", required = true)]
-    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -176,7 +215,8 @@ pub(crate) struct PerfServerArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PerfClientArgs {
-    /// Address and port of the server; may be given several times if it has several addresses: the first to answer is used
+    /// Address and port of the server; may be given several times if it has several addresses: one connection uses all that
+    /// answer
     #[arg(long, value_name = "ADDR", required = true)]
     pub(crate) to: Vec<Remote>,
     /// The server's public key, which it prints; may be left out in QOTP
@@ -205,6 +245,8 @@ pub(crate) struct PerfClientArgs {
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) paths: PathArgs,
     #[command(flatten)]
     pub(crate) wire: WireArgs,
     #[command(flatten)]
@@ -323,6 +365,14 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+fn local(text: &str) -> Result<SocketAddr, String> {
+    let address =
+        text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)).or_else(|_| text.parse::<SocketAddr>());
+    address.map_err(|_| {
+        "write an address of this machine, such as 192.0.2.7 or 2001:db8::7, with or without a port".into()
+    })
+}
+
 fn public_key(text: &str) -> Result<PublicKey, String> {
     text.parse().map_err(|error| format!("{error}; `dunlin key FILE` prints one"))
 }
@@ -390,6 +440,22 @@ mod tests {
         }
         for text in ["", "0", "M", "1X", "-1", "1.5G", "99999999999T", "1MM"] {
             assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn path_local_addresses_may_have_a_port() {
+        let cases = [
+            ("192.0.2.7", "192.0.2.7:0"),
+            ("192.0.2.7:4433", "192.0.2.7:4433"),
+            ("2001:db8::7", "[2001:db8::7]:0"),
+            ("[2001:db8::7]:4433", "[2001:db8::7]:4433"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(local(text), Ok(wanted.parse().unwrap()), "{text}");
+        }
+        for text in ["", "eth0", "192.0.2", "[2001:db8::7]", "192.0.2.7:"] {
+            assert!(local(text).is_err(), "{text}");
         }
     }
 

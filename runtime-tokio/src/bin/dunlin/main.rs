@@ -9,7 +9,7 @@
 //! | `decrypt` | `decrypt`: captures, read with a key log |
 //! | `folder`, `keyfile`, `keylog` | the file system, key files, key logs |
 //! | `net`, `qotp`, `signal` | endpoints and dialling, the other wire, being stopped |
-//! | `progress`, `report`, `moves`, `text`, `failure` | what people and programs get to see |
+//! | `progress`, `report`, `paths`, `gap`, `text`, `failure` | what people and programs get to see |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -17,10 +17,11 @@ mod commands;
 mod decrypt;
 mod failure;
 mod folder;
+mod gap;
 mod keyfile;
 mod keylog;
-mod moves;
 mod net;
+mod paths;
 mod perf;
 mod progress;
 mod qotp;

@@ -5,11 +5,11 @@ use core::pin::pin;
 use core::time::Duration;
 use std::sync::Once;
 
-use dunlin_tokio::dunlin_udp::{self, BindOptions};
+use dunlin_tokio::dunlin_udp::{self, BindOptions, local_sockets};
 use dunlin_tokio::{
     AeadPolicy, BindError, CRYPTO_BACKEND, CloseReason, Config, ConnectError, ConnectOptions, Connecting,
-    Connection, ConnectionError, Endpoint, ErrorCode, Identity, Peer, PublicKey, QotpPublicKey, SocketGroup,
-    Suite, TransportError, WireVersion,
+    Connection, ConnectionError, Endpoint, ErrorCode, Identity, LocalAddr, Peer, PublicKey, QotpPublicKey,
+    SocketGroup, Suite, TransportError, WireVersion,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -84,11 +84,13 @@ pub(crate) fn bind(
     keylog: Option<KeyLogFile>,
 ) -> Result<Endpoint, Failure> {
     let sockets = SocketGroup::bind(address, &BindOptions::default(), shards.into());
-    start(sockets, config, identity, keylog)
+    start(sockets, &[], config, identity, keylog)
 }
 
-/// An endpoint that dials: any port, all families that the system has. It accepts nobody.
+/// An endpoint that dials, from these addresses; without any, from any port, in all families that the system has. It accepts
+/// nobody.
 pub(crate) fn dialler(
+    local: &[SocketAddr],
     shards: u8,
     mut config: Config,
     identity: Identity,
@@ -96,8 +98,13 @@ pub(crate) fn dialler(
 ) -> Result<Endpoint, Failure> {
     config.alpns.clear();
     config.qotp.accept = false;
-    let sockets = SocketGroup::bind_any(0, &BindOptions::default(), shards.into());
-    start(sockets, config, identity, keylog)
+    let (options, shards) = (BindOptions::default(), shards.into());
+    match local {
+        [] => start(SocketGroup::bind_any(0, &options, shards), &[], config, identity, keylog),
+        [first, others @ ..] => {
+            start(SocketGroup::bind(*first, &options, shards), others, config, identity, keylog)
+        }
+    }
 }
 
 /// Tells, once, what the system has not given.
@@ -113,11 +120,15 @@ fn warn_of_limits(sockets: &SocketGroup) {
 
 fn start(
     sockets: Result<SocketGroup, dunlin_udp::BindError>,
+    also_on: &[SocketAddr],
     config: Config,
     identity: Identity,
     keylog: Option<KeyLogFile>,
 ) -> Result<Endpoint, Failure> {
     let mut builder = Endpoint::builder().config(config);
+    for address in also_on {
+        builder = builder.also_on(*address);
+    }
     if let Some(mut file) = keylog {
         builder = builder.key_log(move |entry| file.write(&entry));
     }
@@ -182,7 +193,7 @@ async fn resolve(to: &[Remote]) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
-/// Dials `target` at all addresses of `to`. It takes at most [`DIAL`].
+/// Dials `target` at all addresses of `to`, and uses them all where it can. It takes at most [`DIAL`].
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     to: &[Remote],
@@ -191,8 +202,30 @@ pub(crate) async fn dial(
 ) -> Result<Connection, Failure> {
     let (addresses, name) = (resolve(to).await?, Remote::names(to));
     match target {
-        Target::Native(peer) => dial_native(endpoint, &name, &addresses, peer, alpn).await,
+        Target::Native(peer) => {
+            let connection = dial_native(endpoint, &name, &addresses, peer, alpn).await?;
+            open_paths(endpoint, &connection, &addresses);
+            Ok(connection)
+        }
         Target::Qotp(peer) => dial_qotp(endpoint, &name, &addresses, peer).await,
+    }
+}
+
+/// Opens a path from each of our sockets to each address of the peer that it reaches, as many as both sides allow; first
+/// those that have no end in common.
+fn open_paths(endpoint: &Endpoint, connection: &Connection, addresses: &[SocketAddr]) {
+    let sockets = local_sockets(&endpoint.local_addrs());
+    for shift in 0..addresses.len() {
+        for socket in &sockets {
+            let to = addresses[(usize::from(socket.number) + shift) % addresses.len()];
+            let from = LocalAddr { socket: socket.number, ip: None };
+            if !socket.reaches(&to.into()) {
+                continue;
+            }
+            if let Err(error) = connection.open_path(to, Some(from)) {
+                tracing::debug!(from = %socket.bound, %to, %error, "no path");
+            }
+        }
     }
 }
 
@@ -229,7 +262,7 @@ async fn dial_native(
         pin!(dialled.map_err(|error| Failure::failed(format!("cannot connect to {name}: {error}")))?);
     let mut who = pin!(async {
         sleep(WHO_IS_THERE).await;
-        who_is_there(addresses, alpn).await
+        who_is_there(endpoint, addresses, alpn).await
     });
     let mut found = None;
     let answered = loop {
@@ -302,10 +335,13 @@ async fn first_answer(
     Err(last)
 }
 
-/// Dials without a key, under a name that means nothing, only to see who answers. Nothing is sent and nobody trusted.
-async fn who_is_there(addresses: &[SocketAddr], alpn: &[u8]) -> Found {
-    let endpoint = throwaway()
-        .and_then(|identity| dialler(ONE_SHARD, config(alpn, 1200, AeadPolicy::Auto), identity, None));
+/// Dials without a key, under a name that means nothing, from where `endpoint` is, only to see who answers. Nothing is sent
+/// and nobody trusted.
+async fn who_is_there(endpoint: &Endpoint, addresses: &[SocketAddr], alpn: &[u8]) -> Found {
+    let mut local = endpoint.local_addrs();
+    local.iter_mut().for_each(|local| local.set_port(0));
+    let config = config(alpn, 1200, AeadPolicy::Auto);
+    let endpoint = throwaway().and_then(|identity| dialler(&local, ONE_SHARD, config, identity, None));
     let Ok(endpoint) = endpoint else { return Found::Nobody };
     let Ok(dial) = endpoint.connect_with(Peer::Unknown, to_all(addresses, alpn)) else {
         return Found::Nobody;

@@ -114,7 +114,7 @@ impl View {
             files => format!("  {} of {files} files", count.files_done),
         };
         let (done, total) = (text::bytes(count.done), text::bytes(count.total));
-        let rest = format!("{done} of {total}{files}  {rate}  {}", link.rtt_text());
+        let rest = format!("{done} of {total}{files}  {rate}  {}", link.via_text());
         match &self.bar {
             Some(bar) => {
                 bar.update(|state| {

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use dunlin_tokio::{ConnectionStats, Gate, LimiterStats, PathStats, Tuple};
+use dunlin_tokio::{ConnectionStats, Gate, LimiterStats, PathKind, PathStats, TransportAddr};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::moves::ends_json;
+use crate::paths::{ends, ends_json};
 use crate::text;
 use crate::transfer::Summary;
 
@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) stats: ConnectionStats,
     /// The path, if there still was one.
     pub(crate) path: Option<PathStats>,
+    /// How many there were to choose from.
+    pub(crate) paths: usize,
     /// What it waited for before it could send more.
     pub(crate) limiter: Option<LimiterStats>,
 }
@@ -24,7 +26,8 @@ pub(crate) struct Link {
 impl Link {
     /// As `connection` is now.
     pub(crate) fn of(connection: &dunlin_tokio::Connection) -> Self {
-        Self { stats: connection.stats(), path: connection.path(), limiter: connection.limiter() }
+        let paths = connection.paths().len();
+        Self { stats: connection.stats(), path: connection.path(), paths, limiter: connection.limiter() }
     }
 
     /// All of them together as far as a report counts; the path and its limiter are the first one's.
@@ -51,15 +54,23 @@ impl Link {
         if self.stats.packets_sent == 0 { 0.0 } else { lost as f64 / self.stats.packets_sent as f64 }
     }
 
-    /// `rtt 85 us`, or nothing while it is not known.
-    pub(crate) fn rtt_text(&self) -> String {
-        self.rtt().map_or_else(String::new, |rtt| format!("rtt {}", text::time(rtt)))
+    /// `via 192.0.2.7 (v4) 21.0 ms`: where the peer is, and our own end too if there are several paths. Nothing if there is
+    /// no path, and no time while it is not known.
+    pub(crate) fn via_text(&self) -> String {
+        let Some(path) = self.path else { return String::new() };
+        let (there, kind) = match path.remote {
+            TransportAddr::Ip(there) => (there.ip().to_string(), kind(path.remote.kind())),
+            other => (other.to_string(), kind(other.kind())),
+        };
+        let here =
+            path.local.ip.filter(|_| self.paths > 1).map_or_else(String::new, |ip| format!("{ip} to "));
+        let rtt = self.rtt().map_or_else(String::new, |rtt| format!(" {}", text::time(rtt)));
+        format!("via {here}{there} ({kind}){rtt}")
     }
 
     /// The ends of the path for programs.
     pub(crate) fn path_json(&self) -> Value {
-        let ends = self.path.map(|path| Tuple { local: path.local, remote: path.remote });
-        ends.as_ref().map_or(Value::Null, ends_json)
+        self.path.as_ref().map(ends).as_ref().map_or(Value::Null, ends_json)
     }
 
     /// What this side waited for before it could send more, longest first: `the pacer 81 %, the application 18 %`.
@@ -92,6 +103,16 @@ impl Link {
             self.stats.packets_sent,
             text::bytes(self.stats.bytes_retransmitted)
         )
+    }
+}
+
+/// What carries a path, in short.
+const fn kind(kind: PathKind) -> &'static str {
+    match kind {
+        PathKind::Ipv4 => "v4",
+        PathKind::Ipv6 => "v6",
+        PathKind::Relay => "relay",
+        _ => "custom",
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod dialling;
 pub(crate) mod ends;
 pub(crate) mod paths;
 pub(crate) mod qotp;
+pub(crate) mod several_paths;
 pub(crate) mod streams;
 
 use core::net::SocketAddr;

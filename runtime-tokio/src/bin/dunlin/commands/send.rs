@@ -11,8 +11,8 @@ use crate::args::{Aead, Remote, SendArgs};
 use crate::failure::{Failure, Reported};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
-use crate::moves::Moves;
 use crate::net::{self, CLOSING, code};
+use crate::paths::Paths;
 use crate::progress::Show;
 use crate::qotp::{Speaks, Target};
 use crate::report::{Link, Report, Way};
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
         return Err(Failure::usage("--peer is the key in --key itself: give the receiver's public key"));
     }
     let show = Show::new(args.json);
-    let source = gather(args.paths).await?;
+    let source = gather(args.files).await?;
     for line in source.left_out.iter().take(NAMED) {
         show.note(&format!("dunlin: {line}"));
     }
@@ -46,28 +46,32 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     if source.entries.is_empty() {
         return Err(Failure::usage("there is nothing to send in what was named"));
     }
-    let config = speaks.config(transfer::ALPN, args.packet_size, Aead::Auto)?;
+    let mut config = speaks.config(transfer::ALPN, args.packet_size, Aead::Auto)?;
+    config.selector = args.paths.policy.into();
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::dialler(net::ONE_SHARD, config, identity, keylog)?;
+    let endpoint = net::dialler(&args.paths.local, net::ONE_SHARD, config, identity, keylog)?;
     speaks.equip(&endpoint);
     let connection = tokio::select! {
         connection = net::dial(&endpoint, &args.to, target, transfer::ALPN) => connection?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was sent")),
     };
     let above = show.clone();
-    let moves = Moves::watch(slice::from_ref(&connection), move |line| above.note(line));
+    let tell = move |line: &str| above.note(line);
+    let paths = Paths::watch(slice::from_ref(&connection), None::<fn() -> u64>, tell);
     let report = transfer_over(&connection, &Remote::names(&args.to), source, &show).await;
     match &report.outcome {
         Ok(_) => drop(connection.close_graceful(CLOSING, code::of(code::DONE), b"").await),
         Err(_) => close_failed(&connection, &report).await,
     }
     net::shut(endpoint, code::DONE, "").await;
+    let paths = paths.end().await;
     if args.json {
         let mut json = report.json();
-        json["moves"] = moves.json();
+        paths.put_into(&mut json);
         println!("{json}");
     } else if report.outcome.is_ok() {
         show.print(&report.text());
+        paths.line().iter().for_each(|line| show.print(line));
     }
     Ok(report.result())
 }

@@ -12,8 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::args::{Mode, PerfClientArgs, Remote};
 use crate::failure::{Failure, Reported};
 use crate::keylog::KeyLogFile;
-use crate::moves::Moves;
 use crate::net::{self, CLOSING, code};
+use crate::paths::Paths;
 use crate::qotp::{Speaks, Target};
 use crate::report::Link;
 use crate::signal;
@@ -40,17 +40,20 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     }
     let speaks = Speaks::of(&args.wire)?;
     let target = speaks.target(args.peer.as_deref())?;
-    let config = speaks.config(ALPN, args.packet_size, args.aead)?;
+    let mut config = speaks.config(ALPN, args.packet_size, args.aead)?;
+    config.selector = args.paths.policy.into();
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::dialler(args.shards, config, net::throwaway()?, keylog)?;
+    let endpoint = net::dialler(&args.paths.local, args.shards, config, net::throwaway()?, keylog)?;
     speaks.equip(&endpoint);
     let name = &Remote::names(&args.to);
     let connections = tokio::select! {
         connections = dial_all(&endpoint, &args, target) => connections?,
         () = signal::stopped() => return Err(Failure::failed("stopped before anything was measured")),
     };
-    let moves = Moves::watch(&connections, |line| eprintln!("{line}"));
     let load = Arc::new(Load::new());
+    // Of an upload the server tells only now and then what has come.
+    let arrived = (mode != Mode::Upload).then(|| Arc::clone(&load)).map(|load| move || load.amount());
+    let paths = Paths::watch(&connections, arrived, |line| eprintln!("{line}"));
     let begun = Instant::now();
     let outcome = tokio::select! {
         outcome = measure(&connections, &args, mode, &load) => {
@@ -79,12 +82,14 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     }
     closing.join_all().await;
     net::shut(endpoint, code::DONE, "").await;
+    let paths = paths.end().await;
     if args.json {
         let mut json = summary.json();
-        json["moves"] = moves.json();
+        paths.put_into(&mut json);
         println!("{json}");
     } else {
         println!("{}", summary.text());
+        paths.line().iter().for_each(|line| println!("{line}"));
     }
     Ok(summary.outcome)
 }
@@ -161,7 +166,7 @@ impl Lines {
         let (passed, fresh, fresh_lost) = (now - self.last, amount - self.before, lost - self.lost);
         (self.last, self.before, self.lost) = (now, amount, lost);
         let second = (now - self.begun).as_secs_f64().round();
-        let rest = format!("{}  lost {fresh_lost}", link.rtt_text());
+        let rest = format!("{}  lost {fresh_lost}", link.via_text());
         match mode {
             Mode::Upload | Mode::Download => format!("{second:>4} s  {}  {rest}", text::rate(fresh, passed)),
             Mode::Ping => {
