@@ -19,13 +19,18 @@ impl Connection {
         self.paths[FIRST].local = local;
     }
 
-    /// The network has changed: what waits for an answer goes again at once. Says whether there is anything to send.
+    /// The network has changed: what waits for an answer goes again at once. Says whether there may be anything to
+    /// do.
     ///
     /// Round-trip time and congestion control keep what they know, unless an end of the path is gone. If the path is the
     /// same, that is what it is worth; if it is another one, its probes will show.
     pub(crate) fn on_network_changed(&mut self, cx: &mut Shared, now: Instant, report: Report) -> bool {
         let alone = self.paths.open().len() == 1;
-        let left = report.concerns_ends() && self.leave_what_is_gone(cx, now, report);
+        let mut busy = report.concerns_ends() && self.leave_what_is_gone(cx, now, report);
+        if report.is_news() && matches!(self.state, State::Established(_)) {
+            self.on_new_ways(cx, now);
+            busy |= self.upkeep.is_some();
+        }
         // A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to,
         // and of several paths each has the address that makes it another one.
         if report.is_elsewhere() && alone && self.role == Role::Initiator {
@@ -39,13 +44,13 @@ impl Connection {
                 for at in self.paths.usable().iter().filter(|_| report.is_elsewhere()) {
                     self.paths[at].cid_stale = true;
                 }
-                self.probe_at_once() | left
+                self.probe_at_once() | busy
             }
             State::Qotp(qotp) if report.hurries() => {
                 qotp.forgive_silence();
                 self.probe_at_once()
             }
-            State::Untrusted(_) | State::Established(_) | State::Qotp(_) => left,
+            State::Untrusted(_) | State::Established(_) | State::Qotp(_) => busy,
             // These only answer.
             State::Confirming(_)
             | State::Closing(_)

@@ -62,6 +62,11 @@ impl Report {
         self.something || self.addresses
     }
 
+    /// Whether anything is other than it was, or may be.
+    pub(crate) const fn is_news(self) -> bool {
+        self.is_elsewhere() || self.sockets
+    }
+
     /// Whether ends of paths may be gone.
     pub(crate) const fn concerns_ends(self) -> bool {
         self.addresses || self.sockets

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use dunlin_core::{
-    Arrival, Config, ConnectOptions, ConnectionHandle, CustomAddr, Duration, Endpoint, ErrorCode, Event,
-    Instant, LocalAddr, LocalSocket, NetworkChange, PathClosed, PathEvent, PathId, PathState, Peer,
-    TrainLimit, TransportAddr, TransportId, TransportProfile,
+    Config, ConnectOptions, Duration, Endpoint, ErrorCode, Event, LocalSocket, NetworkChange, PathClosed,
+    PathEvent, PathId, PathState, Peer,
 };
 use dunlin_sim::{
-    ALPN, AcceptAll, End, LinkConfig, QueueLimit, Rate, Received, Sender, Socket, Topology, config, seeds,
+    ALPN, AcceptAll, End, LinkConfig, QueueLimit, Rate, Received, Receiver, Sender, Socket, Topology, Web,
+    config, seeds,
 };
 
 use crate::common::{DATA, Seen, kind, line, ms, record};
@@ -339,14 +339,8 @@ fn path_reports_in_every_state_do_no_harm() {
     for step in 0..12 {
         for list in &lists {
             let settings: Config = config();
-            let mut web = dunlin_sim::Web::with(
-                1,
-                &parallel(1),
-                settings.clone(),
-                settings,
-                Sender::new(1, 3000),
-                AcceptAll,
-            );
+            let mut web =
+                Web::with(1, &parallel(1), settings.clone(), settings, Sender::new(1, 3000), AcceptAll);
             let peer = Peer::Key(web.pair.server_key());
             let (now, remote) = (web.pair.now(), web.address(End::Server(0)));
             let client = web.pair.world.node_mut(web.pair.client);
@@ -373,9 +367,42 @@ fn path_reports_in_every_state_do_no_harm() {
     }
 }
 
+/// What a connection opens by itself leaves through sockets whose address is there, and a new one is made use of.
+#[test]
+fn path_to_spare_is_opened_when_another_address_comes() {
+    let (receiver, _) = Receiver::new();
+    let mut web = Web::with(
+        1,
+        &Topology::fan(&[narrow(), narrow()]),
+        config(),
+        config(),
+        Sender::new(1, 1 << 30),
+        receiver,
+    );
+    web.unplug(End::Client(1));
+    web.tell_network(End::Client(1));
+    let (client, _) = web.pair.connect();
+    web.pair.world.run_for(Duration::from_secs(10));
+    let sockets = |web: &mut Web| {
+        web.pair.on_client(client, |connection| {
+            connection.paths().map(|path| path.local.socket).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(sockets(&mut web), [0], "there is one way only");
+    web.plug(End::Client(1));
+    web.tell_network(End::Client(1));
+    web.pair.world.run_for(Duration::from_secs(10));
+    assert_eq!(sockets(&mut web), [0, 1]);
+    web.unplug(End::Client(0));
+    web.tell_network(End::Client(0));
+    web.pair.world.run_for(ms(500));
+    assert_eq!(sockets(&mut web), [1]);
+    web.pair.finish();
+}
+
 #[test]
 fn path_no_dial_goes_to_an_address_that_the_host_has() {
-    let mut web = dunlin_sim::Web::new(1, &parallel(1));
+    let mut web = Web::new(1, &parallel(1));
     web.host_mut(End::Client(0)).sockets = vec![Socket::Any];
     let own: SocketAddr = "10.1.0.1:1000".parse().unwrap();
     let now = web.pair.now();
@@ -385,93 +412,4 @@ fn path_no_dial_goes_to_an_address_that_the_host_has() {
     assert_eq!(dial(own), Err(dunlin_core::ConnectError::Address));
     assert!(dial("10.1.0.1:1001".parse().unwrap()).is_ok());
     web.pair.finish();
-}
-
-/// Two engines that reach each other by IP and over a custom transport, without delay.
-struct Two {
-    ends: [Endpoint; 2],
-    now: Instant,
-}
-
-impl Two {
-    fn new(profile: TransportProfile) -> Self {
-        let mut settings = config();
-        settings.transports.insert(TransportId::new(7), profile);
-        let ends = [1, 2].map(|secret| dunlin_sim::endpoint(settings.clone(), secret, 1));
-        Self { ends, now: Instant::ZERO }
-    }
-
-    fn ip(end: usize) -> TransportAddr {
-        SocketAddr::from(([10, 0, 0, end as u8], 1000)).into()
-    }
-
-    fn custom(end: usize) -> TransportAddr {
-        TransportAddr::Custom {
-            transport: TransportId::new(7),
-            address: CustomAddr::new(&[end as u8]).unwrap(),
-        }
-    }
-
-    fn run(&mut self, span: Duration) -> Vec<(ConnectionHandle, Event)> {
-        let (end, mut events, mut train) = (self.now + span, Vec::new(), Vec::new());
-        while self.now < end {
-            for from in 0..2 {
-                self.ends[from].handle_timeout(self.now);
-                while let Some(transmit) =
-                    self.ends[from].poll_transmit(self.now, TrainLimit::SINGLE, &mut train)
-                {
-                    let by_ip = matches!(transmit.remote, TransportAddr::Ip(_));
-                    let (remote, ip) = if by_ip {
-                        (Self::ip(from), Some([10, 0, 0, 1 - from as u8].into()))
-                    } else {
-                        (Self::custom(from), None)
-                    };
-                    let local = LocalAddr { socket: 0, ip };
-                    self.ends[1 - from].handle_datagram(
-                        self.now,
-                        Arrival { local, remote, ecn: None },
-                        &mut train,
-                    );
-                    train.clear();
-                }
-                while let Some((handle, event)) = self.ends[from].poll_event() {
-                    dunlin_sim::accept_incoming(self.now, &mut self.ends[from], handle, &event);
-                    events.push((handle, event));
-                }
-            }
-            self.now += ms(1);
-        }
-        events
-    }
-}
-
-/// A path over a custom transport does not depend on addresses, unless its profile says so.
-#[test]
-fn path_over_a_custom_transport_goes_on_as_its_profile_says() {
-    for survives in [true, false] {
-        let mut profile = TransportProfile::new(1200);
-        profile.survives_network_change = survives;
-        let mut two = Two::new(profile);
-        let peer = Peer::Key(*two.ends[1].public_key());
-        let own = |last: u8| NetworkChange::Addresses(vec![[10, 0, 0, 0].into(), [10, 5, 5, last].into()]);
-        two.ends[0].network_changed(two.now, own(1));
-        let client = two.ends[0].connect(two.now, peer, ConnectOptions::new(Two::ip(1), ALPN)).unwrap();
-        two.run(ms(2000));
-        let connection = |two: &mut Two| two.ends[0].connection(client).unwrap().paths().collect::<Vec<_>>();
-        two.ends[0].connection(client).unwrap().open_path(Two::custom(1), None).unwrap();
-        two.run(ms(1000));
-        assert!(connection(&mut two).iter().all(|path| path.state == PathState::Open));
-        two.ends[0].network_changed(two.now, own(1));
-        two.run(ms(500));
-        assert_eq!(connection(&mut two).len(), 2, "nothing has changed");
-        two.ends[0].network_changed(two.now, own(2));
-        two.run(ms(500));
-        let kinds: Vec<_> = connection(&mut two).iter().map(|path| path.remote).collect();
-        let expected = if survives { vec![Two::ip(1), Two::custom(1)] } else { vec![Two::ip(1)] };
-        assert_eq!(kinds, expected, "survives: {survives}");
-        // The last one goes on in any case.
-        two.ends[0].network_changed(two.now, NetworkChange::Addresses(Vec::new()));
-        two.run(ms(500));
-        assert_eq!(connection(&mut two).len(), 1);
-    }
 }
