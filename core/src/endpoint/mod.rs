@@ -44,6 +44,7 @@ pub(crate) use events::EventQueue;
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub use network::NetworkChange;
+pub(crate) use network::Report;
 use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;

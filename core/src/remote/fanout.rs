@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::endpoint::Sockets;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::time::{Duration, Instant};
 
@@ -119,12 +120,11 @@ impl Fanout {
             way.next = way.next.min(start);
             way.wait = FIRST_WAIT;
         }
-        self.forget_own();
     }
 
     /// Our own addresses may be gone: the system is to choose.
-    pub(crate) fn forget_own(&mut self) {
-        self.ways.iter_mut().for_each(|way| way.to.local.ip = None);
+    pub(crate) fn forget_own(&mut self, sockets: &Sockets) {
+        self.ways.iter_mut().for_each(|way| way.to.local = sockets.any_towards(&way.to));
     }
 
     /// A reply that opened came with these ends. Says whether the Init was sent there; if so, these are what is known of it

@@ -32,6 +32,8 @@ mod path_mappings;
 mod path_move;
 mod path_move_rules;
 mod path_nat;
+mod path_network;
+mod path_network_custom;
 mod path_open;
 mod path_outage;
 mod path_random;
