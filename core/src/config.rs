@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
-use crate::path::table::MAX_PATHS;
+use crate::path::slots::MAX_PATHS;
 use crate::shard::Shard;
 use crate::time::Duration;
 use crate::wire::header::MIN_INIT;

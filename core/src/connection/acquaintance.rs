@@ -4,8 +4,8 @@ use crate::crypto::PublicKey;
 use crate::error::CloseReason;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::path::events::PathClosed;
+use crate::path::slots::FIRST;
 use crate::path::stats::PathStats;
-use crate::path::table::FIRST;
 use crate::remote::{AddressFailure, RemoteId};
 use crate::shared::Shared;
 

@@ -6,7 +6,7 @@ use crate::cids::EXTRA;
 use crate::cids::remote::{News, RemoteCid};
 use crate::error::TransportError;
 use crate::id::ConnectionId;
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
 use crate::time::Instant;

@@ -8,7 +8,7 @@ use crate::error::PathError;
 use crate::id::PathId;
 use crate::path::liveness;
 use crate::path::select::{Choice, PathView};
-use crate::path::table::{PathSlot, SlotSet};
+use crate::path::slots::{PathSlot, SlotSet};
 use crate::recovery::rtt::Rtt;
 use crate::recovery::sent::SentPacket;
 use crate::shared::Shared;

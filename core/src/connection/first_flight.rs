@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use crate::crypto::digest::digest;
 use crate::endpoint::Sockets;
 use crate::path::addr::{Arrival, Tuple};
-use crate::path::table::{FIRST, PathSlot};
+use crate::path::slots::{FIRST, PathSlot};
 use crate::remote::fanout::Fanout;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};

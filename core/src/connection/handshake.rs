@@ -10,7 +10,7 @@ use crate::handshake::initiator::Target;
 use crate::handshake::{Message, negotiate, read_payload};
 use crate::id::PacketNumber;
 use crate::path::addr::Arrival;
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::recovery::received::Received;
 use crate::recovery::sent::SentPackets;
 use crate::shared::Shared;

@@ -1,7 +1,7 @@
 //! What keeps the connection from sending more.
 
 use crate::limiter::Gate;
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::time::Instant;
 
 use super::Connection;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::path::addr::{Ecn, TrainLimit, Tuple};
 use crate::path::mtu::Wanted;
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::shared::Shared;
 use crate::time::Instant;
 use crate::wire::frame::{Control, put_control};

@@ -6,7 +6,7 @@ use crate::endpoint::{Report, Sockets};
 use crate::id::Role;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::events::PathClosed;
-use crate::path::table::{FIRST, PathSlot, SlotSet};
+use crate::path::slots::{FIRST, PathSlot, SlotSet};
 use crate::shared::Shared;
 use crate::time::Instant;
 

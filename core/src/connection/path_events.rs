@@ -7,8 +7,8 @@ use crate::event::Event;
 use crate::id::PathId;
 use crate::path::addr::Tuple;
 use crate::path::events::{PathClosed, PathCursor, PathEvent, PathLog};
+use crate::path::slots::PathSlot;
 use crate::path::stats::PathStats;
-use crate::path::table::PathSlot;
 use crate::shared::Shared;
 use crate::wire::frame::PathStatus;
 

@@ -1,6 +1,6 @@
 //! What may the next packet be? Decided here, purely; `send` builds it.
 
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::time::Instant;
 
 use super::Connection;

@@ -6,7 +6,7 @@ use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
 use crate::crypto::packet;
 use crate::id::{PacketNumber, PathId};
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::time::Instant;
 use crate::wire::header::{DATA_HEADER, TAG};
 

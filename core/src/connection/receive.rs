@@ -10,7 +10,7 @@ use crate::id::{ConnectionId, PacketNumber};
 use crate::path::addr::{Arrival, Ecn};
 use crate::path::moving::MoveStep;
 use crate::path::pulse::IDLE;
-use crate::path::table::{FIRST, PathSlot};
+use crate::path::slots::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};

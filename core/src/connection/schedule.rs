@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Tuple};
-use crate::path::table::{FIRST, PathSlot, SlotSet};
+use crate::path::slots::{FIRST, PathSlot, SlotSet};
 use crate::shared::Shared;
 use crate::time::Instant;
 

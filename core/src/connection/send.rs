@@ -10,7 +10,7 @@ use crate::id::{ConnectionId, PacketNumber, WireVersion};
 use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Transmit, Tuple};
 use crate::path::liveness::is_payload;
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;

@@ -19,7 +19,7 @@ use crate::crypto::keys::{Exporter, Opener, Sealer};
 use crate::handshake::initiator::{Dialling, Target};
 use crate::id::ErrorCode;
 use crate::path::addr::{LocalAddr, TransportAddr};
-use crate::path::table::SlotSet;
+use crate::path::slots::SlotSet;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::CloseKind;
 

@@ -1,7 +1,7 @@
 //! What a connection waits for, and what happens when the time has come.
 
 use crate::error::CloseReason;
-use crate::path::table::PathSlot;
+use crate::path::slots::PathSlot;
 use crate::shared::Shared;
 use crate::time::Instant;
 

@@ -9,7 +9,7 @@ use crate::id::{Role, WireVersion};
 use crate::path::addr::{LocalAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::select::PathView;
-use crate::path::table::{PathSlot, SlotSet};
+use crate::path::slots::{PathSlot, SlotSet};
 use crate::path::upkeep::{Seen, Upkeep};
 use crate::remote::scope::is_public;
 use crate::remote::{Known, Standing};
@@ -92,8 +92,8 @@ impl Connection {
             }
         }
         for id in steps.close {
-            let not_last = |at: &PathSlot| self.paths.usable().without(SlotSet::of(*at)).is_empty();
-            if let Some(at) = self.paths.find(id).filter(|at| !not_last(at)) {
+            let is_last = |at: &PathSlot| self.paths.usable().without(SlotSet::of(*at)).is_empty();
+            if let Some(at) = self.paths.find(id).filter(|at| !is_last(at)) {
                 self.end_path(at, cx, now, PathClosed::Unneeded);
             }
         }

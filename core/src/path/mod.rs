@@ -10,6 +10,7 @@ pub(crate) mod mtu;
 pub(crate) mod pulse;
 pub mod select;
 pub(crate) mod selection;
+pub(crate) mod slots;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -5,7 +5,7 @@ use crate::recovery::loss::MAX_PROBE_TIMEOUT;
 use crate::time::{Duration, Instant};
 
 use super::addr::{TransportAddr, Tuple};
-use super::table::PathSlot;
+use super::slots::PathSlot;
 
 /// Bytes that may be sent for each received before the address is validated (RFC 9000 section 8).
 const AMPLIFICATION: u64 = 3;
@@ -239,7 +239,7 @@ impl OwedResponses {
 mod tests {
     use super::*;
     use crate::path::addr::LocalAddr;
-    use crate::path::table::FIRST;
+    use crate::path::slots::FIRST;
 
     #[test]
     fn an_unproved_address_gets_three_times_what_it_sent() {

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
 use crate::key_log::QotpPackets;
 use crate::path::addr::{Arrival, LocalAddr, TransportAddr, Tuple};
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
 use crate::recovery::sent::{Item, SentPackets};

@@ -7,7 +7,7 @@ use crate::connection::state::State;
 use crate::crypto::qotp::packet::{Sequence, open};
 use crate::id::{PacketNumber, StreamId};
 use crate::path::addr::Arrival;
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::sent::Acked;
 use crate::shared::Shared;

@@ -12,7 +12,7 @@ use crate::error::CloseReason;
 use crate::id::{ConnectionId, PacketNumber, Role};
 use crate::limiter::Gate;
 use crate::path::addr::{LocalAddr, TrainLimit, TransportAddr};
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::shared::Shared;
 use crate::time::Instant;
 use crate::wire::header::TAG;

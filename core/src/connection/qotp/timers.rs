@@ -2,7 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::CloseReason;
-use crate::path::table::FIRST;
+use crate::path::slots::FIRST;
 use crate::shared::Shared;
 use crate::time::Instant;
 

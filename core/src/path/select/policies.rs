@@ -1,6 +1,6 @@
 //! Policies for those who know what they want.
 
-use crate::path::table::MAX_PATHS;
+use crate::path::slots::MAX_PATHS;
 
 use super::{Choice, PathSelector, PathView, Tier, rtt};
 
