@@ -1,5 +1,6 @@
 //! What a transfer amounted to: a few lines for people, or one JSON object for programs.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
 use dunlin_tokio::{ConnectionStats, Gate, LimiterStats, PathKind, PathStats, TransportAddr};
@@ -17,8 +18,8 @@ pub(crate) struct Link {
     pub(crate) stats: ConnectionStats,
     /// The path, if there still was one.
     pub(crate) path: Option<PathStats>,
-    /// How many there were to choose from.
-    pub(crate) paths: usize,
+    /// Its end here, if others of its paths have another one.
+    pub(crate) own: Option<IpAddr>,
     /// What it waited for before it could send more.
     pub(crate) limiter: Option<LimiterStats>,
 }
@@ -26,8 +27,11 @@ pub(crate) struct Link {
 impl Link {
     /// As `connection` is now.
     pub(crate) fn of(connection: &dunlin_tokio::Connection) -> Self {
-        let paths = connection.paths().len();
-        Self { stats: connection.stats(), path: connection.path(), paths, limiter: connection.limiter() }
+        let path = connection.path();
+        let own = path.and_then(|path| path.local.ip);
+        let is_other = |other: &PathStats| other.local.ip.is_some() && other.local.ip != own;
+        let own = own.filter(|_| connection.paths().iter().any(is_other));
+        Self { stats: connection.stats(), path, own, limiter: connection.limiter() }
     }
 
     /// All of them together as far as a report counts; the path and its limiter are the first one's.
@@ -54,18 +58,17 @@ impl Link {
         if self.stats.packets_sent == 0 { 0.0 } else { lost as f64 / self.stats.packets_sent as f64 }
     }
 
-    /// `via 192.0.2.7 (v4) 21.0 ms`: where the peer is, and our own end too if there are several paths. Nothing if there is
-    /// no path, and no time while it is not known.
+    /// `via 192.0.2.7 (v4) 21.0 ms`: what tells the path from others, our address if there are several, else the peer's.
+    /// Nothing if there is no path, and no time while it is not known.
     pub(crate) fn via_text(&self) -> String {
         let Some(path) = self.path else { return String::new() };
-        let (there, kind) = match path.remote {
-            TransportAddr::Ip(there) => (there.ip().to_string(), kind(path.remote.kind())),
-            other => (other.to_string(), kind(other.kind())),
+        let place = match (self.own, path.remote) {
+            (Some(own), _) => own.to_string(),
+            (None, TransportAddr::Ip(remote)) => remote.ip().to_string(),
+            (None, remote) => remote.to_string(),
         };
-        let here =
-            path.local.ip.filter(|_| self.paths > 1).map_or_else(String::new, |ip| format!("{ip} to "));
         let rtt = self.rtt().map_or_else(String::new, |rtt| format!(" {}", text::time(rtt)));
-        format!("via {here}{there} ({kind}){rtt}")
+        format!("via {place} ({}){rtt}", kind(path.remote.kind()))
     }
 
     /// The ends of the path for programs.
