@@ -204,13 +204,17 @@ pub struct TransportProfile {
     pub tier: Tier,
     /// What is added to a round-trip time before its paths are compared with others. Default: nothing.
     pub bias: Bias,
+    /// Whether its paths are none the worse for another address of the host's: a serial line's, or those of a transport that
+    /// connects anew by itself. Where not, they are given up when one comes or goes, but for the last one
+    /// ([`NetworkChange::Addresses`](crate::NetworkChange::Addresses)). Default: yes.
+    pub survives_network_change: bool,
 }
 
 impl TransportProfile {
     /// A transport that carries datagrams of up to so many bytes; all else is as it is by default.
     #[must_use]
     pub const fn new(max_datagram: u16) -> Self {
-        Self { max_datagram, tier: Tier::Primary, bias: Bias::NONE }
+        Self { max_datagram, tier: Tier::Primary, bias: Bias::NONE, survives_network_change: true }
     }
 }
 

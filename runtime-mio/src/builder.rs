@@ -84,8 +84,9 @@ impl Builder {
         self
     }
 
-    /// Whether each endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
-    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    /// Whether each endpoint watches the system's addresses, and does by itself what [`Endpoint::network_changed`] does when they
+    /// change, and more, for it knows which are gone ([`NetworkChange::Addresses`](dunlin_core::NetworkChange::Addresses)):
+    /// [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
     ///
     /// An endpoint that is bound to a loopback address never watches, nor does any where the system does not tell. Where the
     /// system has pipes, word of a change ends a wait; elsewhere it is heard in the next turn of the loop.

@@ -4,7 +4,7 @@ use core::ops::Range;
 use core::task::Waker;
 use std::io;
 
-use dunlin_core::ConnectionHandle;
+use dunlin_core::{ConnectionHandle, Tuple};
 use dunlin_udp::{Left, Receiver, Transmitter, Transports};
 use mio::{Registry, Token};
 
@@ -35,7 +35,7 @@ impl Custom {
     pub(crate) fn send(
         &self,
         transmitter: &mut Transmitter,
-        too_large: impl FnMut(ConnectionHandle, usize),
+        too_large: impl FnMut(ConnectionHandle, Tuple, usize),
     ) -> bool {
         transmitter.send_custom(&self.waker, too_large)
     }

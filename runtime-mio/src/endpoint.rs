@@ -252,11 +252,18 @@ impl Endpoint {
         let local = udp.local_addr();
         open.ok_or(io::ErrorKind::NotConnected)?.replace_first(udp)?;
         self.local[0] = local;
-        self.engine.set_sockets(self.clock.now(), &local_sockets(&self.local));
+        self.tell_sockets();
         // What could not be sent is tried again before the next wait.
         self.left = Left::Perhaps;
         self.network_changed();
         Ok(())
+    }
+
+    /// Tells the engine which sockets there are.
+    fn tell_sockets(&mut self) {
+        let mut open = local_sockets(&self.local);
+        open.retain(|socket| self.sockets.as_ref().is_some_and(|sockets| sockets.has(socket.number.into())));
+        self.engine.set_sockets(self.clock.now(), &open);
     }
 
     /// The engine, with all its counters.

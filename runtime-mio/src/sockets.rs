@@ -76,6 +76,11 @@ impl Sockets {
         self.all.get_mut(number)?.as_mut()
     }
 
+    /// Whether it has not failed.
+    pub(crate) fn has(&self, number: usize) -> bool {
+        self.all.get(number).is_some_and(Option::is_some)
+    }
+
     /// Those that have not failed.
     pub(crate) fn open(&self) -> impl Iterator<Item = &UdpSocket> {
         self.all.iter().flatten().map(|socket| &socket.udp)

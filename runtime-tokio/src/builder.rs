@@ -10,7 +10,6 @@ use std::thread;
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard, TransportId};
 use dunlin_udp::{
     BindOptions, Clock, CustomTransport, SocketGroup, SocketGroups, Transports, UdpSocket, engine,
-    local_sockets,
 };
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
@@ -123,8 +122,9 @@ impl Builder {
         self
     }
 
-    /// Whether the endpoint watches the system's addresses, and does what [`Endpoint::network_changed`] does when they
-    /// change: [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
+    /// Whether the endpoint watches the system's addresses, and does by itself what [`Endpoint::network_changed`] does when they
+    /// change, and more, for it knows which are gone ([`NetworkChange::Addresses`](dunlin_core::NetworkChange::Addresses)):
+    /// [`dunlin_udp::Watch`], one thread for all endpoints of the process. Default: `true`.
     ///
     /// An endpoint that is bound to a loopback address never watches. Where the system does not tell, the endpoint warns of
     /// it in the log and goes without.
@@ -173,8 +173,7 @@ impl Builder {
         let transports = Transports::among(sockets.shards(), mem::take(&mut self.transports))?;
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
-            let mut engine = self.engine(shard, &identity, &transports[0])?;
-            engine.set_sockets(clock.now(), &local_sockets(&local));
+            let engine = self.engine(shard, &identity, &transports[0])?;
             Ok(Arc::new(Shared::new(engine, clock, &incoming)))
         });
         let shards: Arc<[Arc<Shared>]> = shards.collect::<Result<_, BindError>>()?;

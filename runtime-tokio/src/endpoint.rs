@@ -8,7 +8,7 @@ use dunlin_core::{
     AddressError, AddressSource, Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr,
     NetworkChange, Peer, PublicKey, QotpIdentity, QotpPublicKey, RemoteInfo, TransportAddr, Tuple,
 };
-use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets, local_sockets, socket_for};
+use dunlin_udp::{SocketGroup, SocketStats, TransportStats, choose_sockets, socket_for};
 use tokio::sync::Notify;
 
 use crate::builder::Builder;
@@ -222,7 +222,7 @@ impl Endpoint {
     /// The socket stays as it is; [`Endpoint::rebind`] puts another one in its place. Connections outlive an outage that is
     /// shorter than [`Config::idle_timeout`], and peers follow to another address when they hear from there.
     pub fn network_changed(&self) {
-        network_changed(&self.inner.shards);
+        network_changed(&self.inner.shards, &NetworkChange::Unspecified);
     }
 
     /// Puts another socket, or group of sockets, in the place of the one that there is, or of the first
@@ -246,11 +246,8 @@ impl Endpoint {
             return Err(RebindError::Closed);
         }
         self.local()[0] = sockets.local_addr();
-        let local = local_sockets(&self.local_addrs());
         for (shared, socket) in shards.iter().zip(sockets) {
-            let mut locked = shared.lock();
-            locked.engine.set_sockets(shared.clock.now(), &local);
-            locked.rebind(socket);
+            shared.lock().rebind(socket);
         }
         Ok(())
     }
@@ -338,10 +335,10 @@ impl Endpoint {
 }
 
 /// Tells all shards.
-pub(crate) fn network_changed(shards: &[Arc<Shared>]) {
+pub(crate) fn network_changed(shards: &[Arc<Shared>], change: &NetworkChange) {
     for shared in shards {
         let mut locked = shared.lock();
-        locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+        locked.engine.network_changed(shared.clock.now(), change.clone());
         locked.nudge();
     }
 }

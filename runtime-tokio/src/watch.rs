@@ -15,7 +15,7 @@ pub(crate) fn watch(bound: &[SocketAddr], shards: &Arc<[Arc<Shared>]>) -> Option
         return None;
     }
     let shards = Arc::clone(shards);
-    let watch = Watch::start(move || network_changed(&shards));
+    let watch = Watch::start(move |change| network_changed(&shards, &change));
     watch
         .inspect_err(|error| warn!(%error, "changes of the network go unseen: Endpoint::network_changed tells of them"))
         .ok()

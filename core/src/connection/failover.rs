@@ -19,6 +19,10 @@ use super::Connection;
 /// After how long a path without data is measured again, while there is data to send on another one.
 const SAMPLE: Duration = Duration::from_secs(1);
 
+/// So many full packets go again elsewhere without further ado: whoever waits for what is little is waiting for all of it,
+/// and where it was sent in vain no more is lost than an initial window (RFC 9002 section 7.2).
+const LITTLE: u64 = 10;
+
 impl Connection {
     /// Sends data on a path from now on, whatever the policy says, as long as that delivers.
     pub(super) fn select_path(&mut self, cx: &mut Shared, id: PathId) -> Result<(), PathError> {
@@ -105,7 +109,9 @@ impl Connection {
             return;
         }
         for at in self.paths.usable().without(carrying).iter() {
-            if !self.paths[at].liveness.take_left() {
+            let path = &mut self.paths[at];
+            let little = path.in_flight <= LITTLE * u64::from(path.packet_size);
+            if !path.liveness.take_left(little) {
                 continue;
             }
             while self.withdraw_oldest(at).is_some() {}
@@ -119,6 +125,12 @@ impl Connection {
         self.paths[at].is_suspect()
     }
 
+    /// Whether a path that carries no data has not answered what it was asked last. Payload says nothing of it, and it is the
+    /// wrong one to go to in need: data would wait there for as long as patience lasts.
+    fn is_mute(&self, at: PathSlot) -> bool {
+        !self.paths.carries(at) && self.paths[at].loss.backoff() > 0
+    }
+
     /// A path as the policy sees it.
     pub(super) fn view_of(&self, cx: &Shared, at: PathSlot) -> PathView {
         let path = &self.paths[at];
@@ -127,7 +139,7 @@ impl Connection {
         PathView {
             rtt: without_own_queue(&path.rtt, path.in_flight, &congestion),
             is_measured: path.rtt.is_measured(),
-            suspect: self.is_suspect(at),
+            suspect: self.is_suspect(at) || self.is_mute(at),
             backup: path.is_backup(),
             loss_permille: congestion.background_loss_permille,
             bandwidth: congestion.bandwidth,

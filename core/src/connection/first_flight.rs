@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::crypto::digest::digest;
+use crate::endpoint::Sockets;
 use crate::path::addr::{Arrival, Tuple};
 use crate::path::table::{FIRST, PathSlot};
 use crate::remote::fanout::Fanout;
@@ -36,9 +37,9 @@ impl FirstFlight {
     }
 
     /// Our own addresses may be gone: the system is to choose.
-    pub(super) fn forget_own(&mut self) {
-        self.first.local.ip = None;
-        self.fanout.forget_own();
+    pub(super) fn forget_own(&mut self, sockets: &Sockets) {
+        self.first.local = sockets.any_towards(&self.first);
+        self.fanout.forget_own(sockets);
     }
 }
 

@@ -85,8 +85,8 @@ impl Connection {
             Ok(agreed) => agreed,
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
         };
-        let ends = arrival.tuple();
-        let round_trip = dialling.fanout().round_trip(now, &ends);
+        let round_trip = dialling.fanout().round_trip(now, &arrival.tuple());
+        let ends = dialling.fanout().beginning(&arrival.tuple());
         self.first_flight = copy.map(|reply| FirstFlight::answered(dialling.fanout(), reply, &ends));
         let trusted = dialling.target != Target::Unknown;
         cx.key_log.traffic(self.local_id, remote_id, agreement.suite, &finished);

@@ -167,31 +167,48 @@ impl Connection {
             return;
         }
         self.give_up_flight(at);
-        let max = self.peer.max_udp_payload;
-        let path = &mut self.paths[at];
-        path.set_tuple(to);
-        path.validation = Validation::Valid;
-        path.loss.on_moved();
-        path.liveness = Liveness::new();
-        if !to.is_same_route(&from) {
-            let (base, discovery) = cx.config.sizes_to(&to.remote);
-            let mtu = path.mtu().renewed(base, max, &discovery);
-            path.start_anew(mtu, cx.rng.next_u64());
-        }
-        // The peer has heard nothing for a round trip.
-        path.received.ack_now();
-        self.on_path_moved(at, cx, known);
-        self.reselect(cx);
-    }
-
-    /// What is in flight went to where the peer is not any more, and says nothing about the way to where it is: it goes
-    /// again, and is neither a loss to congestion control nor remembered.
-    fn give_up_flight(&mut self, at: PathSlot) {
-        while self.withdraw_oldest(at).is_some() {}
         let path = &mut self.paths[at];
         while path.sent.is_front_outstanding() == Some(false) {
             path.sent.forget_front();
         }
+        path.set_tuple(to);
+        path.validation = Validation::Valid;
+        if !to.is_same_route(&from) {
+            self.start_anew(at, cx);
+        }
+        self.on_path_moved(at, cx, known);
+        self.reselect(cx);
+    }
+
+    /// Our own end of the last path is gone: it goes on from another one. The peer follows when it hears from there.
+    pub(super) fn go_on_from_elsewhere(&mut self, at: PathSlot, cx: &mut Shared) {
+        self.give_up_flight(at);
+        self.leave_end(at, &cx.sockets);
+        self.start_anew(at, cx);
+        let path = &mut self.paths[at];
+        // It may have arrived, and the acknowledgements found nobody at home.
+        path.sent.leave_lost();
+        (path.ping_owed, path.cid_stale) = (true, true);
+        self.reselect(cx);
+    }
+
+    /// What is in flight went to where the peer is not any more, or came from where we are not, and says nothing about the way
+    /// from now on: it goes again, and is no loss to congestion control.
+    fn give_up_flight(&mut self, at: PathSlot) {
+        while self.withdraw_oldest(at).is_some() {}
+        let path = &mut self.paths[at];
+        path.loss.on_moved();
+        path.liveness = Liveness::new();
+        // The peer has heard nothing for a round trip.
+        path.received.ack_now();
+    }
+
+    /// Nothing is known of the way that a path takes from now on.
+    fn start_anew(&mut self, at: PathSlot, cx: &mut Shared) {
+        let path = &mut self.paths[at];
+        let (base, discovery) = cx.config.sizes_to(&path.remote);
+        let mtu = path.mtu().renewed(base, self.peer.max_udp_payload, &discovery);
+        path.start_anew(mtu, cx.rng.next_u64());
     }
 
     /// When the move of a path is over, or an address that is not the path's is to be asked once more.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::path::addr::{Ecn, TrainLimit};
+use crate::path::addr::{Ecn, TrainLimit, Tuple};
 use crate::path::mtu::Wanted;
 use crate::path::table::PathSlot;
 use crate::shared::Shared;
@@ -90,11 +90,11 @@ impl Connection {
         self.paths[at].ping_owed |= self.paths[at].tell_mtu(|mtu| mtu.is_unanswered(now));
     }
 
-    /// The own system did not take a datagram of `size` bytes: see
+    /// The own system did not take a datagram of `size` bytes between these ends: see
     /// [`Endpoint::datagram_too_large`](crate::Endpoint::datagram_too_large).
-    pub(crate) fn on_too_large(&mut self, now: Instant, size: usize) {
-        let at = self.paths.selected();
-        if let Ok(size) = u16::try_from(size) {
+    pub(crate) fn on_too_large(&mut self, now: Instant, ends: &Tuple, size: usize) {
+        let at = self.paths.slots().find(|at| self.paths[*at].tuple().matches(ends));
+        if let (Some(at), Ok(size)) = (at, u16::try_from(size)) {
             self.paths[at].tell_mtu(|mtu| mtu.on_too_large(now, size));
         }
     }

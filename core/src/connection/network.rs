@@ -1,9 +1,13 @@
 //! Not to wait for a timer when there is word from outside: the network was reported to have changed, or the peer is
 //! heard again.
 
+use crate::config::TransportProfile;
+use crate::endpoint::{Report, Sockets};
 use crate::id::Role;
-use crate::path::addr::LocalAddr;
-use crate::path::table::{FIRST, PathSlot};
+use crate::path::addr::{LocalAddr, TransportAddr};
+use crate::path::events::PathClosed;
+use crate::path::table::{FIRST, PathSlot, SlotSet};
+use crate::shared::Shared;
 use crate::time::Instant;
 
 use super::Connection;
@@ -15,43 +19,96 @@ impl Connection {
         self.paths[FIRST].local = local;
     }
 
-    /// The network has changed: what waits for an answer goes again at once. Says whether there is anything to send.
+    /// The network has changed: what waits for an answer goes again at once. Says whether there may be anything to
+    /// do.
     ///
-    /// Round-trip time and congestion control keep what they know. If the path is the same, that is what it is worth; if it
-    /// is another one, its probes will show.
-    ///
-    /// A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to.
-    pub(crate) fn on_network_changed(&mut self, now: Instant) -> bool {
-        // Of several paths, each has the address that makes it another one.
-        if self.role == Role::Initiator && self.paths.open().len() == 1 {
-            for at in self.paths.slots() {
-                self.paths[at].local.ip = None;
-                self.paths[at].moving = None;
-            }
-            if let Some(flight) = &mut self.first_flight {
-                flight.forget_own();
-            }
+    /// Round-trip time and congestion control keep what they know, unless an end of the path is gone. If the path is the
+    /// same, that is what it is worth; if it is another one, its probes will show.
+    pub(crate) fn on_network_changed(&mut self, cx: &mut Shared, now: Instant, report: Report) -> bool {
+        let alone = self.paths.open().len() == 1;
+        let mut busy = report.concerns_ends() && self.leave_what_is_gone(cx, now, report);
+        if report.is_news() && matches!(self.state, State::Established(_)) {
+            self.on_new_ways(cx, now);
+            busy |= self.upkeep.is_some();
+        }
+        // A dialler's own address may be gone: the system chooses one anew. An answerer's is the one that its peer sends to,
+        // and of several paths each has the address that makes it another one.
+        if report.is_elsewhere() && alone && self.role == Role::Initiator {
+            self.paths.slots().for_each(|at| self.leave_end(at, &cx.sockets));
         }
         match &mut self.state {
-            State::Dialling(dialling) => dialling.hurry(now),
+            State::Dialling(dialling) => dialling.hurry(now, &cx.sockets),
             State::Qotp(qotp) if qotp.is_dialling() => qotp.hurry_dial(now),
-            State::Untrusted(_) | State::Established(_) => {
+            State::Untrusted(_) | State::Established(_) if report.hurries() => {
                 // Who watches the old network and the new one shall not see the same ids.
-                for at in self.paths.usable().iter() {
+                for at in self.paths.usable().iter().filter(|_| report.is_elsewhere()) {
                     self.paths[at].cid_stale = true;
                 }
-                self.probe_at_once()
+                self.probe_at_once() | busy
             }
-            State::Qotp(qotp) => {
+            State::Qotp(qotp) if report.hurries() => {
                 qotp.forgive_silence();
                 self.probe_at_once()
             }
+            State::Untrusted(_) | State::Established(_) | State::Qotp(_) => busy,
             // These only answer.
             State::Confirming(_)
             | State::Closing(_)
             | State::Lingering(_)
             | State::Draining { .. }
             | State::Over => false,
+        }
+    }
+
+    /// Abandons the paths whose own end is gone, as long as another one is left; the last one goes on from elsewhere. Says
+    /// whether there were any that concern the peer.
+    fn leave_what_is_gone(&mut self, cx: &mut Shared, now: Instant, report: Report) -> bool {
+        let mut gone = SlotSet::default();
+        self.paths.slots().filter(|at| self.is_end_gone(*at, cx, report)).for_each(|at| gone.insert(at));
+        if !matches!(self.state, State::Established(_)) {
+            gone.iter().for_each(|at| self.leave_end(at, &cx.sockets));
+            return false;
+        }
+        let (usable, selected) = (self.paths.usable(), SlotSet::of(self.paths.selected()));
+        let last = if usable.without(gone).is_empty() {
+            // The one in use, if it is one of several.
+            usable.iter().find(|at| selected.contains(*at)).or_else(|| usable.iter().next())
+        } else {
+            None
+        };
+        let any = !gone.is_empty();
+        if let Some(last) = last.filter(|last| gone.contains(*last)) {
+            gone.remove(last);
+            self.go_on_from_elsewhere(last, cx);
+        }
+        // The one in use at the end, so that data goes to one that stays.
+        let others = gone.without(selected);
+        for at in others.iter().chain(gone.without(others).iter()) {
+            self.end_path(at, cx, now, PathClosed::AddressGone);
+        }
+        any
+    }
+
+    /// Whether our end of a path is gone.
+    fn is_end_gone(&self, at: PathSlot, cx: &Shared, report: Report) -> bool {
+        let path = &self.paths[at];
+        match path.remote {
+            TransportAddr::Ip(_) => !cx.sockets.has(path.known_tuple().local),
+            TransportAddr::Relay { .. } => false,
+            TransportAddr::Custom { .. } => {
+                let survives = |profile: &TransportProfile| profile.survives_network_change;
+                report.addresses && !cx.config.profile(&path.remote).is_none_or(survives)
+            }
+        }
+    }
+
+    /// The system is to choose our end of a path.
+    pub(super) fn leave_end(&mut self, at: PathSlot, sockets: &Sockets) {
+        let path = &mut self.paths[at];
+        path.local = sockets.any_towards(&path.tuple());
+        path.moving = None;
+        if let Some(flight) = self.first_flight.as_mut().filter(|_| at == FIRST) {
+            flight.forget_own(sockets);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
 use crate::key_log::{KeyLog, KeyLogEntry};
-use crate::path::addr::{Arrival, TrainLimit, Transmit};
+use crate::path::addr::{Arrival, TrainLimit, Transmit, Tuple};
 use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
@@ -44,6 +44,7 @@ pub(crate) use events::EventQueue;
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub use network::NetworkChange;
+pub(crate) use network::Report;
 use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
@@ -261,13 +262,14 @@ impl Endpoint {
         None
     }
 
-    /// The system refused to send datagrams of `size` bytes (the `segment_size` of their [`Transmit`]) for `handle` because
-    /// they are too large (`EMSGSIZE`): MTU discovery need not find that out. They count as sent and will be found lost.
-    /// Does nothing for a handle that is no connection (any more).
-    pub fn datagram_too_large(&mut self, now: Instant, handle: ConnectionHandle, size: usize) {
-        let now = self.shared.advance(now);
+    /// The system refused to send datagrams of `size` bytes (the `segment_size` of their [`Transmit`]) between these ends for
+    /// `handle` because they are too large (`EMSGSIZE`): MTU discovery of that path need not find it out. They count as sent
+    /// and will be found lost. Does nothing for a handle that is no connection (any more), or where it has no such path.
+    pub fn datagram_too_large(&mut self, now: Instant, handle: ConnectionHandle, ends: Tuple, size: usize) {
+        let (now, remote) = (self.shared.advance(now), ends.remote.canonical());
+        let ends = Tuple { local: ends.local.towards(&remote), remote };
         if let Some(Entry::Connection(connection)) = self.slots.get_mut(handle) {
-            connection.on_too_large(now, size);
+            connection.on_too_large(now, &ends, size);
             connection.finish_verb(&mut self.shared);
             self.ready.push(handle.slot);
         }

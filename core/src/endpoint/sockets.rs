@@ -1,16 +1,20 @@
-//! The host's sockets, as far as the embedder has told: what each of them reaches, and which addresses are our own.
+//! The host's sockets and addresses, as far as the embedder has told: what each socket reaches, which addresses are our own,
+//! and which end of a path is gone.
 
 use core::net::{IpAddr, SocketAddr};
 
 use alloc::vec::Vec;
 
-use crate::path::addr::TransportAddr;
+use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
 use crate::time::Instant;
 
 use super::Endpoint;
+use super::network::Report;
 
 /// Sockets of an endpoint: more than a machine has networks, and few enough to try each in turn.
 const MAX_SOCKETS: usize = 16;
+/// Addresses of a host, and as many that it had: a router's worth, in 17 KiB. Of one that has more, nothing is concluded.
+const MAX_ADDRESSES: usize = 1024;
 
 /// One of the embedder's sockets: what [`Endpoint::set_sockets`] is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,20 +66,78 @@ impl LocalSocket {
     }
 }
 
-/// All of them. None: the embedder has not told.
+/// What a list of the host's addresses says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum News {
+    /// Others than before.
+    Changed,
+    /// What was known.
+    Same,
+    /// There are too many to tell.
+    Unclear,
+}
+
+/// What packets leave through and come in by.
 #[derive(Default, Debug)]
 pub(crate) struct Sockets {
+    /// None: the embedder has not told.
     all: Vec<LocalSocket>,
+    /// The addresses that the host has, in order; none if nobody has told. Loopback ones it has anyway.
+    addresses: Vec<IpAddr>,
+    /// Those that it was said to have and has not any more, in order.
+    gone: Vec<IpAddr>,
 }
 
 impl Sockets {
-    fn set(&mut self, sockets: &[LocalSocket]) {
-        self.all = sockets.iter().take(MAX_SOCKETS).copied().collect();
+    /// Says whether some were known, and these are others.
+    fn set(&mut self, sockets: &[LocalSocket]) -> bool {
+        let told = sockets.iter().take(MAX_SOCKETS).copied().collect();
+        let before = core::mem::replace(&mut self.all, told);
+        !before.is_empty() && before != self.all
+    }
+
+    /// The host has these addresses now.
+    pub(super) fn set_addresses(&mut self, mut told: Vec<IpAddr>) -> News {
+        if told.len() > MAX_ADDRESSES {
+            (self.addresses, self.gone) = (Vec::new(), Vec::new());
+            return News::Unclear;
+        }
+        told.iter_mut().for_each(|ip| *ip = ip.to_canonical());
+        told.sort_unstable();
+        told.dedup();
+        if told == self.addresses {
+            return News::Same;
+        }
+        let before = core::mem::replace(&mut self.addresses, told);
+        let is_lost = |ip: &IpAddr| self.addresses.binary_search(ip).is_err();
+        let lost = before.iter().filter(|ip| is_lost(ip)).count();
+        let earlier = core::mem::take(&mut self.gone);
+        // What went long ago is of interest to nobody any more.
+        let earlier = if earlier.len() + lost > MAX_ADDRESSES { Vec::new() } else { earlier };
+        self.gone = before.into_iter().chain(earlier).filter(is_lost).collect();
+        self.gone.sort_unstable();
+        News::Changed
+    }
+
+    /// Whether a path may go on from there: the socket is one that is told of and can have the address, and the host has not
+    /// lost that. An address that the host was never said to have may be one that its kernel answers for all the same.
+    pub(crate) fn has(&self, local: LocalAddr) -> bool {
+        let told = self.all.iter().find(|socket| socket.number == local.socket);
+        match (told, local.ip) {
+            (None, _) if !self.all.is_empty() => false,
+            (_, None) => true,
+            (None, Some(ip)) => !self.is_gone(ip),
+            (Some(socket), Some(ip)) => socket.may_have(ip) && !self.is_gone(ip),
+        }
+    }
+
+    fn is_gone(&self, ip: IpAddr) -> bool {
+        !ip.is_loopback() && self.gone.binary_search(&ip).is_ok()
     }
 
     /// Those through which packets to `remote` can leave, in the order in which they were told.
     pub(crate) fn reaching(&self, remote: &TransportAddr) -> impl Iterator<Item = &LocalSocket> {
-        self.all.iter().filter(move |socket| socket.reaches(remote))
+        self.all.iter().filter(move |socket| !self.is_gone(socket.ip()) && socket.reaches(remote))
     }
 
     /// The socket to reach `remote` through: the `usual` one if that does, or if nobody knows of a better one.
@@ -85,12 +147,17 @@ impl Sockets {
         if first == usual || reaching.any(|number| number == usual) { usual } else { first }
     }
 
+    /// An own end to go on from towards the other: the system's choice, through the same socket if that reaches it.
+    pub(crate) fn any_towards(&self, ends: &Tuple) -> LocalAddr {
+        LocalAddr { socket: self.towards(&ends.remote, ends.local.socket), ip: None }
+    }
+
     /// Whether packets to this address come back to us. A socket without an IP address has every one of this machine.
     pub(crate) fn is_own(&self, addr: &TransportAddr) -> bool {
         let TransportAddr::Ip(addr) = addr else { return false };
-        let is_here = |socket: &LocalSocket| {
-            socket.ip() == addr.ip() || socket.may_have(addr.ip()) && addr.ip().is_loopback()
-        };
+        let ip = addr.ip();
+        let is_hosts = || ip.is_loopback() || self.addresses.binary_search(&ip).is_ok();
+        let is_here = |socket: &LocalSocket| socket.ip() == ip || socket.may_have(ip) && is_hosts();
         self.all.iter().any(|socket| socket.bound.port() == addr.port() && is_here(socket))
     }
 }
@@ -101,9 +168,15 @@ impl Endpoint {
     /// So no dial goes where this endpoint itself receives: what leads back here is never the peer, and dials of one's own
     /// addresses are what wrong entries in directories make. (With [`Config::allow_self`](crate::Config::allow_self) they are
     /// dialled all the same.)
+    ///
+    /// Paths through a socket that is gone, or bound to another address now, fare like those from an address that is gone
+    /// ([`NetworkChange::Addresses`](super::NetworkChange::Addresses)). [`handle_timeout`](Self::handle_timeout) is due for
+    /// that at once, so that what else is to be said of the network can be said before.
     pub fn set_sockets(&mut self, now: Instant, sockets: &[LocalSocket]) {
         self.shared.advance(now);
-        self.shared.sockets.set(sockets);
+        if self.shared.sockets.set(sockets) {
+            self.round.report(Report { sockets: true, ..Report::default() });
+        }
     }
 }
 
@@ -215,5 +288,66 @@ mod tests {
         let numbers: Vec<u16> =
             sockets.reaching(&addr("198.51.100.1:9")).map(|socket| socket.number).collect();
         assert_eq!(numbers, (5..=20).rev().collect::<Vec<u16>>());
+    }
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn from(socket: u16, ip: &str) -> LocalAddr {
+        LocalAddr { socket, ip: Some(ip.parse().unwrap()) }
+    }
+
+    #[test]
+    fn path_an_address_is_gone_that_was_on_a_list_and_is_no_more() {
+        let mut sockets = Sockets::default();
+        let (own, never) = (from(0, "192.0.2.1"), from(0, "192.0.2.9"));
+        assert_eq!(sockets.set_addresses(ips(&["192.0.2.2", "192.0.2.1"])), News::Changed);
+        assert_eq!(sockets.set_addresses(ips(&["::ffff:192.0.2.1", "192.0.2.2", "192.0.2.1"])), News::Same);
+        assert!(sockets.has(own) && sockets.has(never));
+        assert_eq!(sockets.set_addresses(ips(&["127.0.0.1"])), News::Changed);
+        assert_eq!(sockets.set_addresses(ips(&[])), News::Changed);
+        assert!(!sockets.has(own) && sockets.has(never), "it is remembered over several lists");
+        assert!(sockets.has(from(0, "127.0.0.1")) && sockets.has(LocalAddr::default()));
+        sockets.set_addresses(ips(&["192.0.2.1"]));
+        assert!(sockets.has(own) && !sockets.has(from(0, "192.0.2.2")));
+    }
+
+    #[test]
+    fn path_what_is_known_of_addresses_is_bounded() {
+        let all = |net: u8, count: u16| -> Vec<IpAddr> {
+            (0..count).map(|n| [10, net, (n >> 8) as u8, n as u8].into()).collect()
+        };
+        let mut sockets = Sockets::default();
+        for net in 0..8 {
+            assert_eq!(sockets.set_addresses(all(net, 1024)), News::Changed);
+            assert!(sockets.addresses.len() + sockets.gone.len() <= 2048);
+        }
+        assert!(!sockets.has(from(0, "10.6.0.1")), "those that went last are remembered");
+        assert_eq!(sockets.set_addresses(all(9, 1025)), News::Unclear);
+        assert!(sockets.has(from(0, "10.6.0.1")) && sockets.has(from(0, "10.7.0.1")));
+    }
+
+    #[test]
+    fn path_through_a_socket_that_is_not_there_nothing_goes() {
+        let mut sockets = Sockets::default();
+        let bound = ["192.0.2.1:1", "0.0.0.0:2"].map(|bound| bound.parse().unwrap());
+        assert!(
+            !sockets.set(&[LocalSocket::new(0, bound[0]), LocalSocket::new(1, bound[1])]),
+            "nothing was known"
+        );
+        assert!(sockets.has(from(0, "192.0.2.1")) && sockets.has(from(1, "192.0.2.1")));
+        assert!(!sockets.has(from(0, "192.0.2.2")), "it is bound to another address");
+        assert!(!sockets.has(from(2, "192.0.2.1")) && !sockets.has(LocalAddr { socket: 2, ip: None }));
+        assert!(sockets.set(&[LocalSocket::new(1, bound[1])]));
+        assert!(!sockets.has(from(0, "192.0.2.1")));
+        // Nor through one that is bound to an address that is gone.
+        sockets.set(&[LocalSocket::new(0, bound[0]), LocalSocket::new(1, bound[1])]);
+        let peer = addr("198.51.100.1:9");
+        assert_eq!(sockets.towards(&peer, 0), 0);
+        sockets.set_addresses(ips(&["192.0.2.1", "192.0.2.5"]));
+        sockets.set_addresses(ips(&["192.0.2.5"]));
+        assert_eq!(sockets.towards(&peer, 0), 1);
+        assert!(sockets.is_own(&addr("192.0.2.5:2")) && !sockets.is_own(&addr("192.0.2.6:2")), "the host's");
     }
 }

@@ -11,6 +11,7 @@ use crate::crypto::noise::{
     Pattern, prologue,
 };
 use crate::crypto::{PublicKey, Secret};
+use crate::endpoint::Sockets;
 use crate::id::ConnectionId;
 use crate::path::addr::Tuple;
 use crate::remote::fanout::Fanout;
@@ -151,8 +152,9 @@ impl Dialling {
     }
 
     /// The network has changed: the next copies go at once, and the waits begin anew. Says whether there is anything to send.
-    pub(crate) fn hurry(&mut self, now: Instant) -> bool {
+    pub(crate) fn hurry(&mut self, now: Instant, sockets: &Sockets) -> bool {
         self.fanout.hurry(now);
+        self.fanout.forget_own(sockets);
         matches!(self.flight, Flight::Sent(_))
     }
 

@@ -76,6 +76,12 @@ pub enum PathClosed {
     NoAnswer,
     /// The peer was not heard there for too long.
     Idle,
+    /// The address is gone that it had on this host, or the socket ([`NetworkChange::Addresses`],
+    /// [`Endpoint::set_sockets`]).
+    ///
+    /// [`NetworkChange::Addresses`]: crate::NetworkChange::Addresses
+    /// [`Endpoint::set_sockets`]: crate::Endpoint::set_sockets
+    AddressGone,
     /// It was opened by itself, and there is no use for it any more
     /// ([`Config::automatic_paths`](crate::Config::automatic_paths)).
     Unneeded,
@@ -89,6 +95,7 @@ impl PathClosed {
         ErrorCode(match self {
             Self::Local | Self::Peer(_) | Self::Unneeded | Self::ConnectionClosed => 0,
             Self::Idle => 1,
+            Self::AddressGone => 2,
             Self::NoAnswer => 4,
         })
     }

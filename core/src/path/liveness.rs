@@ -35,7 +35,7 @@ pub(crate) fn patience(pto: Duration, smoothed_rtt: Duration) -> Duration {
 /// The patience is at an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Strike {
-    /// For the first time: new data goes elsewhere, and what probes carry.
+    /// For the first time: new data goes elsewhere, and what is outstanding, if it is little.
     First,
     /// And again: whatever is outstanding goes elsewhere.
     Second,
@@ -85,9 +85,15 @@ impl Liveness {
         self.waiting.is_some()
     }
 
-    /// Whether what is outstanding is to go elsewhere, which is said once: what is sent later is there to bring trust back.
-    pub(crate) fn take_left(&mut self) -> bool {
-        matches!(self.last, Some(Strike::Second)) && !core::mem::replace(&mut self.rescued, true)
+    /// Whether what is outstanding, which is `little` or not, is to go elsewhere. That is said once: what is sent later is
+    /// there to bring trust back.
+    pub(crate) fn take_left(&mut self, little: bool) -> bool {
+        let left = match self.last {
+            None => false,
+            Some(Strike::First) => little,
+            Some(Strike::Second) => true,
+        };
+        left && !core::mem::replace(&mut self.rescued, true)
     }
 
     /// When patience is at an end.
@@ -155,15 +161,17 @@ mod tests {
         let mut path = Liveness::new();
         path.on_payload_sent(at(0));
         path.on_timeout(at(100), PATIENCE);
-        assert!(!path.take_left(), "perhaps only acknowledgements are late");
+        assert!(!path.take_left(false), "perhaps only acknowledgements are late");
+        let mut copy = path;
+        assert!(copy.take_left(true), "what is little can go all the same");
         path.on_timeout(at(200), PATIENCE);
-        assert!(path.take_left() && !path.take_left());
+        assert!(path.take_left(false) && !path.take_left(false));
         path.on_payload_sent(at(300));
-        assert!(!path.take_left(), "that is to show whether it works again");
+        assert!(!path.take_left(false), "that is to show whether it works again");
         path.on_payload_acked(at(400), true);
         path.on_timeout(at(500), PATIENCE);
         path.on_timeout(at(600), PATIENCE);
-        assert!(path.take_left());
+        assert!(path.take_left(false));
     }
 
     #[test]

@@ -82,6 +82,9 @@ enum Fate {
     Skipped,
     Acked,
     Lost,
+    /// Given up, for the path goes another way now, of which an acknowledgement says nothing; but what it carried has
+    /// arrived then.
+    Left,
 }
 
 /// A packet that was sent.
@@ -108,7 +111,7 @@ pub(crate) enum Acked {
     InFlight(SentPacket),
     /// It had been declared lost.
     Spurious(SentPacket),
-    /// It was not ack-eliciting.
+    /// Nothing waited for it: it was not ack-eliciting, or went another way than the path's now.
     Unawaited(SentPacket),
 }
 
@@ -289,7 +292,7 @@ impl SentPackets {
         }
         match self.packets.get((from - self.base) as usize)?.fate {
             Fate::Acked => self.acked.gaps(from..end).next().map(|gap| gap.start),
-            Fate::Outstanding | Fate::Unawaited | Fate::Skipped | Fate::Lost => Some(from),
+            Fate::Outstanding | Fate::Unawaited | Fate::Skipped | Fate::Lost | Fate::Left => Some(from),
         }
     }
 
@@ -321,7 +324,7 @@ impl SentPackets {
                 Some(Acked::InFlight(packet))
             }
             Fate::Lost => Some(Acked::Spurious(packet)),
-            Fate::Unawaited => Some(Acked::Unawaited(packet)),
+            Fate::Unawaited | Fate::Left => Some(Acked::Unawaited(packet)),
             Fate::Acked | Fate::Skipped => None,
         }
     }
@@ -353,6 +356,14 @@ impl SentPackets {
         packet.fate = Fate::Lost;
         self.outstanding -= 1;
         Some(*packet)
+    }
+
+    /// The path goes another way: of what was lost until now it matters no more when, nor how it was marked, but still whether
+    /// it arrived.
+    pub(crate) fn leave_lost(&mut self) {
+        for packet in self.packets.iter_mut().filter(|packet| packet.fate == Fate::Lost) {
+            (packet.fate, packet.ect) = (Fate::Left, false);
+        }
     }
 
     /// Whether the oldest record is of a packet in flight; `None` if there is no record.
@@ -390,8 +401,8 @@ impl SentPackets {
         while let Some(front) = self.packets.front() {
             match front.fate {
                 Fate::Outstanding => break,
-                Fate::Lost if front.sent + memory > now => break,
-                Fate::Lost | Fate::Acked | Fate::Unawaited | Fate::Skipped => {}
+                Fate::Lost | Fate::Left if front.sent + memory > now => break,
+                Fate::Lost | Fate::Left | Fate::Acked | Fate::Unawaited | Fate::Skipped => {}
             }
             self.pop_front();
         }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::endpoint::Sockets;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::time::{Duration, Instant};
 
@@ -119,12 +120,11 @@ impl Fanout {
             way.next = way.next.min(start);
             way.wait = FIRST_WAIT;
         }
-        self.forget_own();
     }
 
     /// Our own addresses may be gone: the system is to choose.
-    pub(crate) fn forget_own(&mut self) {
-        self.ways.iter_mut().for_each(|way| way.to.local.ip = None);
+    pub(crate) fn forget_own(&mut self, sockets: &Sockets) {
+        self.ways.iter_mut().for_each(|way| way.to.local = sockets.any_towards(&way.to));
     }
 
     /// A reply that opened came with these ends. Says whether the Init was sent there; if so, these are what is known of it
@@ -134,6 +134,13 @@ impl Fanout {
         way.to = *ends;
         way.answered = true;
         true
+    }
+
+    /// Between which ends the connection begins whose reply came with these: there, if the Init was sent there. A reply can be
+    /// passed on by anybody, so otherwise it says nothing of where the peer is.
+    pub(crate) fn beginning(&self, ends: &Tuple) -> Tuple {
+        let asked = self.ways.iter().any(|way| way.to.remote == ends.remote && way.sent > 0);
+        if asked { *ends } else { self.best() }
     }
 
     /// The round trip of the reply that came with these ends, if it is known which copy it answers (Karn): the one that

@@ -7,6 +7,8 @@ use dunlin_core::{ConnectionHandle, ErrorCode, Event, Instant};
 use dunlin_udp::{Left, Sending};
 
 use crate::error::RunError;
+#[cfg(feature = "watch")]
+use crate::watch::NetworkWatch;
 
 use super::Endpoint;
 
@@ -21,8 +23,8 @@ impl Endpoint {
     /// [`RunError::Closed`]; [`RunError::Poll`].
     pub fn transmit(&mut self) -> Result<(), RunError> {
         #[cfg(feature = "watch")]
-        if self.watch.as_mut().is_some_and(|watch| watch.alarm.has_rung()) {
-            self.network_changed();
+        if let Some(change) = self.watch.as_mut().and_then(NetworkWatch::take) {
+            self.engine.network_changed(self.clock.now(), change);
         }
         for _ in 0..LOADS_PER_TURN {
             let segments = self.sockets.as_ref().ok_or(RunError::Closed)?.max_gso_segments();
@@ -50,8 +52,8 @@ impl Endpoint {
             }
         }
         let sockets = self.sockets.as_ref().ok_or(RunError::Closed)?;
-        sent |= sockets.custom.send(&mut self.transmitter, |connection, size| {
-            self.engine.datagram_too_large(now, connection, size);
+        sent |= sockets.custom.send(&mut self.transmitter, |connection, ends, size| {
+            self.engine.datagram_too_large(now, connection, ends, size);
         });
         Ok(sent || self.transmitter.may_pass())
     }
@@ -66,8 +68,8 @@ impl Endpoint {
             match socket.send(number, &mut self.transmitter).map_err(RunError::Poll)? {
                 Sending::Done => return Ok(true),
                 Sending::Blocked => return Ok(false),
-                Sending::TooLarge { connection, size } => {
-                    self.engine.datagram_too_large(now, connection, size);
+                Sending::TooLarge { connection, ends, size } => {
+                    self.engine.datagram_too_large(now, connection, ends, size);
                 }
             }
         }
@@ -144,7 +146,10 @@ impl Endpoint {
             Ok(left) => Ok(left),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Left::Nothing),
             Err(error) => match sockets.fail(number, error) {
-                Ok(()) => Ok(Left::Nothing),
+                Ok(()) => {
+                    self.tell_sockets();
+                    Ok(Left::Nothing)
+                }
                 Err(error) => {
                     self.end_all(ErrorCode::default(), b"");
                     self.let_go();

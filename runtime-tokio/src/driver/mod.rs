@@ -119,11 +119,10 @@ impl Driver {
 
 /// Takes another socket over, if there is one.
 fn rebind(shared: &Shared, sockets: &mut Sockets) -> io::Result<()> {
-    let mut locked = shared.lock();
-    let Some(udp) = locked.take_socket() else { return Ok(()) };
-    locked.engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
-    drop(locked);
-    sockets.replace_first(udp, shared)
+    let Some(udp) = shared.lock().take_socket() else { return Ok(()) };
+    sockets.replace_first(udp, shared)?;
+    shared.lock().engine.network_changed(shared.clock.now(), NetworkChange::Unspecified);
+    Ok(())
 }
 
 /// Nothing came and nothing can be sent (if `blocked`, because no socket takes more): is there anything to wait for?

@@ -22,10 +22,10 @@ pub(super) fn receive(
     sockets: &mut Sockets,
     busy: bool,
 ) -> io::Result<bool> {
-    if !sockets.receive(receiver, cx, busy)? {
+    let shared = place.shared();
+    if !sockets.receive(receiver, cx, shared, busy)? {
         return Ok(false);
     }
-    let shared = place.shared();
     let now = shared.clock.now();
     // Hardly ever is there any. They are copied, because no two shards are ever locked at once.
     let mut astray = Vec::new();

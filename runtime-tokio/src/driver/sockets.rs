@@ -4,6 +4,7 @@ use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
 
+use dunlin_core::LocalSocket;
 use dunlin_udp::{DatagramSocket, Left, Receiver, Sending, Transmitter, Transports, UdpSocket};
 use tokio::io::Interest;
 use tracing::warn;
@@ -38,12 +39,23 @@ impl Sockets {
             .map(|(number, udp)| Socket::new(number, udp, shared).map(Some))
             .collect();
         shared.lock().uses_transports(&transports);
-        Ok(Self { all: all?, transports, turn: 0 })
+        let sockets = Self { all: all?, transports, turn: 0 };
+        sockets.tell(shared);
+        Ok(sockets)
+    }
+
+    /// Tells the engine which of them there are.
+    fn tell(&self, shared: &Shared) {
+        let bound = |socket: &Socket| socket.udp.local_addr();
+        let all = (0..).zip(self.all.iter().map(|socket| socket.as_ref().map(bound)));
+        let open: Vec<_> = all.filter_map(|(number, bound)| Some(LocalSocket::new(number, bound?))).collect();
+        shared.lock().engine.set_sockets(shared.clock.now(), &open);
     }
 
     /// Puts another one in the place of the first. Whoever waits to hear of the old one is woken by the new one.
     pub(super) fn replace_first(&mut self, udp: UdpSocket, shared: &Shared) -> io::Result<()> {
         self.all[0] = Some(Socket::new(0, udp, shared)?);
+        self.tell(shared);
         Ok(())
     }
 
@@ -64,6 +76,7 @@ impl Sockets {
         &mut self,
         receiver: &mut Receiver,
         cx: &mut Context<'_>,
+        shared: &Shared,
         busy: bool,
     ) -> io::Result<bool> {
         let custom = self.transports.to_receive();
@@ -83,7 +96,7 @@ impl Sockets {
             let Some(socket) = &self.all[number] else { continue };
             match socket.receive(number as u16, receiver, cx, busy && tried == 0) {
                 Ok(false) => {}
-                Err(error) => self.fail(number, error)?,
+                Err(error) => self.fail(number, error, shared)?,
                 received => return received,
             }
         }
@@ -91,12 +104,13 @@ impl Sockets {
     }
 
     /// One is of no use any more, which is an error if it was the last.
-    fn fail(&mut self, number: usize, error: io::Error) -> io::Result<()> {
+    fn fail(&mut self, number: usize, error: io::Error, shared: &Shared) -> io::Result<()> {
         self.all[number] = None;
         if self.all.iter().all(Option::is_none) {
             return Err(error);
         }
         warn!(%error, number, "a socket failed: the others go on");
+        self.tell(shared);
         Ok(())
     }
 
@@ -123,8 +137,8 @@ impl Sockets {
                 sent = true;
             }
         }
-        sent |= transmitter.send_custom(cx.waker(), |connection, size| {
-            shared.lock().engine.datagram_too_large(shared.clock.now(), connection, size);
+        sent |= transmitter.send_custom(cx.waker(), |connection, ends, size| {
+            shared.lock().engine.datagram_too_large(shared.clock.now(), connection, ends, size);
         });
         Ok(sent || transmitter.may_pass())
     }
@@ -188,9 +202,9 @@ impl Socket {
                     sending => Ok(sending),
                 });
             match tried {
-                Ok(Sending::TooLarge { connection, size }) => {
+                Ok(Sending::TooLarge { connection, ends, size }) => {
                     let now = shared.clock.now();
-                    shared.lock().engine.datagram_too_large(now, connection, size);
+                    shared.lock().engine.datagram_too_large(now, connection, ends, size);
                 }
                 Ok(Sending::Done | Sending::Blocked) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -220,12 +234,12 @@ mod tests {
     }
 
     /// Sends a datagram to one of them, waits for it, and says through which it came.
-    async fn heard(sockets: &mut Sockets, number: usize) -> u16 {
+    async fn heard(sockets: &mut Sockets, shared: &Shared, number: usize) -> u16 {
         let (peer, mut receiver) = (bind(), Receiver::new());
         let destination = sockets.all[number].as_ref().unwrap().udp.local_addr();
         let transmit = Transmit { destination, ecn: None, contents: b"x", segment_size: None, src_ip: None };
         assert_eq!(peer.try_send(&transmit), Outcome::Sent);
-        let received = poll_fn(|cx| match sockets.receive(&mut receiver, cx, false) {
+        let received = poll_fn(|cx| match sockets.receive(&mut receiver, cx, shared, false) {
             Ok(false) => Poll::Pending,
             received => Poll::Ready(received),
         });
@@ -240,20 +254,20 @@ mod tests {
         let engine = Endpoint::new(Config::default(), Identity::from_secret([1; 32]), [1; 32]);
         let shared = Shared::new(engine, Clock::start(), &Arc::new(Notify::new()));
         let mut sockets = Sockets::new(vec![bind(), bind(), bind()], Transports::default(), &shared).unwrap();
-        assert_eq!((heard(&mut sockets, 2).await, heard(&mut sockets, 0).await), (2, 0));
+        assert_eq!((heard(&mut sockets, &shared, 2).await, heard(&mut sockets, &shared, 0).await), (2, 0));
         sockets.all[0].as_ref().unwrap().udp.close();
-        assert_eq!(heard(&mut sockets, 1).await, 1);
+        assert_eq!(heard(&mut sockets, &shared, 1).await, 1);
         while sockets.all[0].is_some() {
-            heard(&mut sockets, 1).await;
+            heard(&mut sockets, &shared, 1).await;
         }
         assert_eq!(shared.lock().socket_stats().count(), 2);
         sockets.replace_first(bind(), &shared).unwrap();
-        assert_eq!((heard(&mut sockets, 0).await, heard(&mut sockets, 2).await), (0, 2));
+        assert_eq!((heard(&mut sockets, &shared, 0).await, heard(&mut sockets, &shared, 2).await), (0, 2));
         for socket in sockets.all.iter().flatten() {
             socket.udp.close();
         }
         let mut receiver = Receiver::new();
-        let end = poll_fn(|cx| match sockets.receive(&mut receiver, cx, false) {
+        let end = poll_fn(|cx| match sockets.receive(&mut receiver, cx, &shared, false) {
             Ok(_) => Poll::Pending,
             Err(end) => Poll::Ready(end),
         });

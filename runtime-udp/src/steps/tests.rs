@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 use std::io;
 
 use dunlin_core::{
-    Arrival, Config, ConnectOptions, ConnectionHandle, Ecn, Endpoint, Event, Identity, Instant, Peer,
-    TrainLimit,
+    Arrival, Config, ConnectOptions, ConnectionHandle, Ecn, Endpoint, Event, Identity, Instant, LocalAddr,
+    Peer, TrainLimit, Tuple,
 };
 use quinn_udp::EcnCodepoint;
 
@@ -153,7 +153,8 @@ fn a_lost_train_is_gone_and_one_that_was_too_large_says_whose_it_was() {
     socket.script_send(Outcome::Lost(LossCause::NoBuffers));
     socket.script_send(Outcome::Lost(LossCause::TooBig));
     assert!(transmitter.load(LATER, &mut engine, socket.max_gso_segments()));
-    assert_eq!(transmitter.send(0, &socket), Sending::TooLarge { connection, size: 1_200 });
+    let ends = Tuple { local: LocalAddr::default(), remote: addr(2).into() };
+    assert_eq!(transmitter.send(0, &socket), Sending::TooLarge { connection, ends, size: 1_200 });
     assert_eq!(transmitter.send(0, &socket), Sending::Done, "nothing to send is no error");
     assert!(transmitter.has_more(), "the engine may take it up with smaller ones");
     assert!(!transmitter.is_loaded(0) && socket.take_sent().is_empty());
@@ -220,7 +221,7 @@ fn losses_among_several_are_their_own_connections() {
     }
     socket.script_send(Outcome::Lost(LossCause::TooBig));
     let mut too_large = Vec::new();
-    while let Sending::TooLarge { connection, size: 1_200 } = transmitter.send(0, &socket) {
+    while let Sending::TooLarge { connection, size: 1_200, .. } = transmitter.send(0, &socket) {
         too_large.push(connection);
     }
     assert_eq!(too_large, [handles[0], handles[4]]);

@@ -3,7 +3,9 @@
 use core::net::SocketAddr;
 use core::task::Waker;
 
-use dunlin_core::{ConnectionHandle, CustomAddr, Endpoint, Instant, TrainLimit, Transmit, TransportAddr};
+use dunlin_core::{
+    ConnectionHandle, CustomAddr, Endpoint, Instant, TrainLimit, Transmit, TransportAddr, Tuple,
+};
 
 use super::lanes::{GATHER, Lane, MESSAGES};
 use crate::socket::DatagramSocket;
@@ -42,6 +44,8 @@ pub enum Sending {
     TooLarge {
         /// Whose they were.
         connection: ConnectionHandle,
+        /// Between which ends.
+        ends: Tuple,
         /// Their size, in bytes.
         size: usize,
     },
@@ -164,7 +168,7 @@ impl Transmitter {
     /// Sends the trains for a socket, or what is left of them.
     pub fn send(&mut self, number: usize, socket: &impl DatagramSocket) -> Sending {
         let Some(lane) = self.lanes.get_mut(number) else { return Sending::Done };
-        let sending = lane.send(socket);
+        let sending = lane.send(number, socket);
         // The engine may take it up with smaller ones.
         self.more |= matches!(sending, Sending::TooLarge { .. });
         sending
@@ -179,7 +183,11 @@ impl Transmitter {
 
     /// Sends what there is for the transports. Of those that take no more, `waker` is woken when they do; what is larger than
     /// one takes is lost, and `too_large` told as [`Endpoint::datagram_too_large`] wants to know. `false`: none took anything.
-    pub fn send_custom(&mut self, waker: &Waker, mut too_large: impl FnMut(ConnectionHandle, usize)) -> bool {
+    pub fn send_custom(
+        &mut self,
+        waker: &Waker,
+        mut too_large: impl FnMut(ConnectionHandle, Tuple, usize),
+    ) -> bool {
         let mut sent = false;
         for (place, lane) in self.custom.iter_mut().enumerate() {
             let Some(line) = self.transports.line(place).filter(|_| lane.is_loaded()) else { continue };
@@ -196,9 +204,9 @@ impl Transmitter {
                         self.transports.wake(waker);
                         known = true;
                     }
-                    Sending::TooLarge { connection, size } => {
+                    Sending::TooLarge { connection, ends, size } => {
                         self.more = true;
-                        too_large(connection, size);
+                        too_large(connection, ends, size);
                     }
                 }
             }

@@ -111,7 +111,7 @@ impl Host {
     /// Sends and receives once, and says whether anything went or came.
     fn turn(&mut self, now: Instant, waker: &Waker) -> bool {
         self.transmitter.load(now, &mut self.engine, 64);
-        let mut busy = self.transmitter.send_custom(waker, |_, size| panic!("{size} bytes"));
+        let mut busy = self.transmitter.send_custom(waker, |_, _, size| panic!("{size} bytes"));
         self.transports.wake(waker);
         for place in self.transports.to_receive() {
             busy |= self.receiver.receive_custom(place, &self.transports).is_ok();
@@ -240,8 +240,9 @@ fn path_custom_transport_gets_nothing_larger_than_it_carries() {
     let dial = host.dial(2, custom(b"x"));
     host.transmitter.load(Instant::ZERO, &mut host.engine, 64);
     let mut told = Vec::new();
-    host.transmitter.send_custom(Waker::noop(), |connection, size| told.push((connection, size)));
-    assert_eq!(told, [(dial, 1_200)]);
+    host.transmitter
+        .send_custom(Waker::noop(), |connection, ends, size| told.push((connection, ends.remote, size)));
+    assert_eq!(told, [(dial, custom(b"x"), 1_200)]);
     assert!(taken.lock().unwrap().is_empty());
     assert_eq!(host.transports.stats().each[&ID].lost_too_big, 1);
 }
@@ -260,7 +261,7 @@ fn path_custom_transport_that_refuses_or_fails_loses_datagrams_and_nothing_else(
     let send = |host: &mut Host| {
         host.dial(2, custom(b"x"));
         host.transmitter.load(Instant::ZERO, &mut host.engine, 64);
-        host.transmitter.send_custom(Waker::noop(), |_, _| panic!());
+        host.transmitter.send_custom(Waker::noop(), |_, _, _| panic!());
         let stats = host.transports.stats().each[&ID];
         (stats.sent, stats.lost, stats.blocked)
     };

@@ -3,13 +3,15 @@
 //! It is dropped by the thread that watches and by no other: on Unix its end waits for that of every child process that
 //! inherited its pipe.
 
+use core::net::IpAddr;
 use core::ops::ControlFlow;
 use core::time::Duration;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
-use netwatcher::{WatchHandle, watch_interfaces_with_callback};
+use dunlin_core::NetworkChange;
+use netwatcher::{WatchHandle, list_interfaces, watch_interfaces_with_callback};
 
 use super::hub::Opened;
 use super::worker::Source;
@@ -66,7 +68,13 @@ impl Source for Netwatcher {
     }
 
     /// Somebody has compared already.
-    fn has_changed(&mut self) -> bool {
-        true
+    fn change(&mut self) -> Option<NetworkChange> {
+        Some(self.addresses().map_or(NetworkChange::Unspecified, NetworkChange::Addresses))
+    }
+
+    fn addresses(&self) -> Option<Vec<IpAddr>> {
+        let interfaces = list_interfaces().ok()?;
+        let all = interfaces.into_values().flat_map(|interface| interface.ips);
+        Some(all.map(|address| address.ip).collect())
     }
 }

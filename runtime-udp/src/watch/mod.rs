@@ -14,6 +14,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use std::io;
 
+use dunlin_core::NetworkChange;
 use hub::Hub;
 
 /// For all who watch in this process.
@@ -40,13 +41,15 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// Has `on_change` called after every change from now on, by the thread that watches: it must be quick. It may be
-    /// called once more while the watch is being dropped.
+    /// Has `on_change` called with the addresses that there are, before this returns, and after every change from now on, by
+    /// the thread that watches: it must be quick, and begin or end no watch. It may be called once more while the watch is
+    /// being dropped. What it is called with is for [`Endpoint::network_changed`](dunlin_core::Endpoint::network_changed);
+    /// where the system does not say which addresses there are, it is [`NetworkChange::Unspecified`].
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::Unsupported`] where nobody is known to tell. It is known of Linux, Windows, Apple's
     /// systems and FreeBSD. (Android tells applications by its own `ConnectivityManager` only.)
-    pub fn start(on_change: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn start(on_change: impl Fn(NetworkChange) + Send + Sync + 'static) -> io::Result<Self> {
         SYSTEM.add(Box::new(on_change))
     }
 

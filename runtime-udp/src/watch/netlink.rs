@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use dunlin_core::NetworkChange;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -62,6 +63,10 @@ fn present() -> io::Result<Vec<Address>> {
     Ok(all)
 }
 
+fn ips(addresses: &[Address]) -> Vec<IpAddr> {
+    addresses.iter().map(|(_, ip)| *ip).collect()
+}
+
 /// Waits for one of them. Whether the first is the one.
 fn wait_for<const N: usize>(sources: [&dyn AsFd; N], time: PollTimeout) -> Result<bool, Errno> {
     let mut polled = sources.map(|source| PollFd::new(source.as_fd(), PollFlags::POLLIN));
@@ -90,15 +95,21 @@ impl Source for Netlink {
         }
     }
 
-    fn has_changed(&mut self) -> bool {
+    fn change(&mut self) -> Option<NetworkChange> {
         // Messages are cut off, for nobody reads them.
         let mut start = [0; 64];
         while matches!(
             recv(self.messages.as_raw_fd(), &mut start, MsgFlags::MSG_DONTWAIT),
             Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS)
         ) {}
-        // Where nobody knows, it may have.
-        present().map_or(true, |now| core::mem::replace(&mut self.seen, now) != self.seen)
+        // Where nobody knows, something may have.
+        let Ok(now) = present() else { return Some(NetworkChange::Unspecified) };
+        let before = core::mem::replace(&mut self.seen, now);
+        (before != self.seen).then(|| NetworkChange::Addresses(ips(&self.seen)))
+    }
+
+    fn addresses(&self) -> Option<Vec<IpAddr>> {
+        Some(ips(&self.seen))
     }
 }
 
@@ -118,6 +129,6 @@ mod tests {
     #[test]
     fn the_loopback_address_is_seen() {
         let loopback = IpAddr::from([127, 0, 0, 1]);
-        assert!(present().unwrap().iter().any(|(_, ip)| *ip == loopback));
+        assert!(open().unwrap().0.addresses().unwrap().contains(&loopback));
     }
 }

@@ -4,7 +4,7 @@ mod topology;
 
 use core::net::SocketAddr;
 
-use dunlin_core::{Config, Instant};
+use dunlin_core::{Config, NetworkChange};
 
 pub use topology::{End, Topology, Toward};
 
@@ -16,8 +16,9 @@ use topology::outside_of;
 
 /// A dialler and an answerer with several interfaces each.
 ///
-/// Each interface has a socket bound to its address, and the engine is told of it, by the interface's number; a test may give
-/// [`Host::sockets`] anew before it dials, for example one [`Socket::Any`] with all addresses, and tell that. What dials,
+/// Each interface has a socket bound to its address, and the engines are told of both, by the interfaces' numbers; a test may
+/// give [`Host::sockets`] anew before it dials, for example one [`Socket::Any`] with all addresses, and
+/// [tell that](Self::tell_network). What dials,
 /// runs and ends is the [`pair`](Self::pair): it dials the answerer's interface 0 unless its `server_addr` is set.
 ///
 /// ```
@@ -84,7 +85,6 @@ impl Web {
         let mut world = World::new(seed, LinkConfig { down: true, ..LinkConfig::default() });
         let host = |mut host: Host, addresses: &[SocketAddr]| {
             host.sockets = addresses.iter().copied().map(Socket::At).collect();
-            host.tell_sockets(Instant::ZERO);
             host
         };
         let client = host(Host::new(endpoint(client, 1, seed), client_app), clients);
@@ -112,6 +112,7 @@ impl Web {
             ways,
         };
         web.join();
+        [End::Client(0), End::Server(0)].into_iter().for_each(|end| web.tell_network(end));
         web
     }
 
@@ -241,6 +242,21 @@ impl Web {
     pub fn plug(&mut self, end: End) {
         let (node, address) = (self.node(end), self.address(end));
         self.pair.world.add_address(node, address);
+    }
+
+    /// The host that has an interface.
+    pub fn host_mut(&mut self, end: End) -> &mut Host {
+        let node = self.node(end);
+        self.pair.world.node_mut(node)
+    }
+
+    /// Tells the engine on this side of an interface which sockets its host has now, and which addresses.
+    pub fn tell_network(&mut self, end: End) {
+        let (now, node) = (self.pair.now(), self.node(end));
+        let addresses = self.pair.world.addresses(node).iter().map(SocketAddr::ip).collect();
+        let host = self.pair.world.node_mut(node);
+        host.tell_sockets(now);
+        host.endpoint.network_changed(now, NetworkChange::Addresses(addresses));
     }
 
     fn node(&self, end: End) -> NodeId {

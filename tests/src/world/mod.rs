@@ -197,6 +197,12 @@ impl<N: Node> World<N> {
         }
     }
 
+    /// The addresses of a node.
+    #[must_use]
+    pub fn addresses(&self, id: NodeId) -> &[SocketAddr] {
+        &self.nodes[id.0].addresses
+    }
+
     /// A node.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &N {

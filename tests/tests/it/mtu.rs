@@ -1,11 +1,12 @@
 //! MTU discovery: what the path carries is found, followed when it changes, and never given up for loss alone.
 
 use core::cell::RefCell;
+use core::net::SocketAddr;
 use std::rc::Rc;
 
 use dunlin_core::{
-    Config, ConnectionHandle, DatagramError, Direction, Duration, Endpoint, Event, Instant, PathStats,
-    TrainLimit,
+    Config, ConnectionHandle, DatagramError, Direction, Duration, Endpoint, Event, Instant, LocalAddr,
+    PathStats, TrainLimit, Tuple,
 };
 use dunlin_sim::{
     AcceptAll, LinkConfig, Loss, Pair, Ppm, Received, Receiver, Sender, accept_incoming, config, seeds,
@@ -382,11 +383,12 @@ fn what_the_own_system_refuses_is_known_at_once() {
         refuse
     });
     let handle = pair.dial();
+    let ends = Tuple { local: LocalAddr::default(), remote: pair.server_addr.into() };
     for _ in 0..3000 {
         pair.world.run_for(ms(1));
         let now = pair.now();
         for size in refused.borrow_mut().drain(..) {
-            pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, size);
+            pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, ends, size);
         }
     }
     let path = pair.on_client(handle, |connection| connection.path());
@@ -396,16 +398,19 @@ fn what_the_own_system_refuses_is_known_at_once() {
     // The interface takes less: data that was under way in larger packets goes again in smaller ones.
     let total = seen.borrow().total();
     let now = pair.now();
-    pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, usize::from(path.mtu));
+    pair.world.node_mut(pair.client).endpoint.datagram_too_large(now, handle, ends, usize::from(path.mtu));
     let after = pair.on_client(handle, |connection| connection.path());
     assert_eq!((after.mtu, after.packet_size), (1200, 1200));
     pair.world.run_for(Duration::from_secs(1));
     assert!(seen.borrow().total() > total + 9_000_000);
+    // What goes elsewhere is another path's.
+    let elsewhere = Tuple { remote: "192.0.2.1:443".parse::<SocketAddr>().unwrap().into(), ..ends };
     // Nonsense changes nothing.
     let before = pair.on_client(handle, |connection| connection.path().mtu);
     let endpoint = &mut pair.world.node_mut(pair.client).endpoint;
     for size in [0, 1200, 60_000, usize::MAX] {
-        endpoint.datagram_too_large(now, handle, size);
+        endpoint.datagram_too_large(now, handle, ends, size);
+        endpoint.datagram_too_large(now, handle, elsewhere, 1300);
     }
     assert_eq!(pair.on_client(handle, |connection| connection.path().mtu), before);
     pair.finish();

@@ -15,7 +15,7 @@ use dunlin_sim::{
 };
 
 use crate::common::{
-    DATA, INIT_KNOWN, INIT_KNOWN_REPLY, Seen, at, kind, ms, patient, quick, record, trusting,
+    DATA, INIT_KNOWN, INIT_KNOWN_REPLY, INIT_REPLY, Seen, at, kind, ms, patient, quick, record, trusting,
 };
 
 fn delayed(millis: u64) -> LinkConfig {
@@ -361,6 +361,29 @@ fn a_confirmed_path_stays_where_it_is() {
     web.up(End::Server(0));
     assert!(web.pair.run_until(Duration::from_secs(20), |_| seen.borrow().finished == 1));
     web.pair.finish();
+}
+
+/// Who sees a reply can pass it on from anywhere, and be faster: the dial goes on where it began, and nobody else gets a byte.
+#[test]
+fn path_begins_where_it_was_dialled_whoever_passes_the_reply_on() {
+    for known in [true, false] {
+        let (mut web, seen) = upload(1, &[delayed(10)], 100_000);
+        let stranger = SocketAddr::from(([203, 0, 113, 7], 7));
+        let client_addr = web.pair.client_addr;
+        web.pair.world.add_tap(move |passing| {
+            if [INIT_KNOWN_REPLY, INIT_REPLY].contains(&kind(passing.bytes)) && passing.from != stranger {
+                let (from, to, bytes) = (stranger, client_addr, passing.bytes.clone());
+                passing.inject(dunlin_sim::Injection { after: ms(1), from, to, ecn: None, bytes });
+            }
+            dunlin_sim::Verdict::Pass
+        });
+        let client = if known { web.pair.dial() } else { web.pair.dial_as(Peer::AnyKey) };
+        assert!(web.pair.run_until(Duration::from_secs(5), |_| seen.borrow().finished == 1));
+        web.pair.world.run_for(Duration::from_secs(1));
+        assert_eq!(remote(&mut web, client), web.address(End::Server(0)));
+        assert_eq!(web.pair.client().traffic.get(&stranger).map_or(0, |traffic| traffic.1), 0);
+        web.pair.finish();
+    }
 }
 
 /// A reply from an address that was not dialled, or with other bytes, is nobody's word that data can go there.

@@ -83,6 +83,26 @@ fn path_that_drops_large_packets_is_left_within_three_probe_timeouts_and_used_ag
     }
 }
 
+/// A path to spare that has failed carries no payload by which it could be found out, only what it is asked now and then.
+#[test]
+fn path_to_spare_that_does_not_answer_is_not_taken_when_the_one_in_use_pauses() {
+    let (pause, silence) = (ms(200), ms(3000));
+    for (seed, sender) in seeds(4).zip(BOTH.into_iter().cycle()) {
+        let (mut duo, received) = flowing(seed, sender, Side::Client, ENDLESS);
+        // What the receiver answers there is lost, and nothing else.
+        duo.web.cut(1, 1, if sender == Side::Client { Toward::Client } else { Toward::Server });
+        duo.run(silence);
+        let from = duo.web.pair.now();
+        Toward::BOTH.iter().for_each(|toward| duo.web.cut(0, 0, *toward));
+        duo.run(pause);
+        Toward::BOTH.iter().for_each(|toward| duo.web.mend(0, 0, *toward));
+        duo.run(ms(2000));
+        let gap = received.borrow().arrivals.longest_gap(from, duo.web.pair.now());
+        assert!(gap < pause * 2, "seed {seed:#x}: {sender:?} sends, for {gap:?} nothing came");
+        assert_eq!(duo.selected(sender), PathId::ZERO);
+    }
+}
+
 #[test]
 fn path_that_has_delivered_everything_is_not_left_when_another_one_opens() {
     for sender in BOTH {

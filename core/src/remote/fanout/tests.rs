@@ -74,6 +74,7 @@ fn path_a_change_of_the_network_is_a_new_first_flight() {
     fanout.ways[3].to.local.ip = Some([192, 0, 2, 9].into());
     sent(&mut fanout, 600);
     fanout.hurry(at(600));
+    fanout.forget_own(&Sockets::default());
     let again = sent(&mut fanout, 1000);
     let expected: Vec<(u64, u16)> = (0..8).map(|n| (600, n)).chain([(625, 8), (650, 9)]).collect();
     assert_eq!(again[..10], expected);

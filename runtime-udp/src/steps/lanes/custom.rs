@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dunlin_core::CustomAddr;
+use dunlin_core::{CustomAddr, LocalAddr, TransportAddr, Tuple};
 
 use crate::stats::{add, count};
 use crate::steps::Sending;
@@ -23,7 +23,9 @@ impl Lane<CustomAddr> {
             if train.segment_size > usize::from(line.profile.max_datagram) {
                 add(&counters.lost_too_big, datagrams);
                 self.gone += 1;
-                return Sending::TooLarge { connection: train.connection, size: train.segment_size };
+                let remote = TransportAddr::Custom { transport: line.id, address: train.destination };
+                let ends = Tuple { local: LocalAddr::default(), remote };
+                return Sending::TooLarge { connection: train.connection, ends, size: train.segment_size };
             }
             let Some(transport) = &mut *transport else {
                 add(&counters.lost, datagrams);

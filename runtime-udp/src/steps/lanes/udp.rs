@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use dunlin_core::Ecn;
+use dunlin_core::{Ecn, LocalAddr, Tuple};
 use quinn_udp::EcnCodepoint;
 use smallvec::SmallVec;
 
@@ -13,8 +13,8 @@ use crate::steps::Sending;
 use super::{Lane, MESSAGES, Train};
 
 impl Lane<SocketAddr> {
-    /// Sends the trains, or what is left of them.
-    pub(in crate::steps) fn send(&mut self, socket: &impl DatagramSocket) -> Sending {
+    /// Sends the trains, or what is left of them, through the socket with this number.
+    pub(in crate::steps) fn send(&mut self, number: usize, socket: &impl DatagramSocket) -> Sending {
         if self.overflowed > 0 {
             socket.count_overflow(core::mem::take(&mut self.overflowed));
         }
@@ -40,7 +40,13 @@ impl Lane<SocketAddr> {
                 }
                 Outcome::Lost(LossCause::TooBig) => {
                     self.gone += 1;
-                    return Sending::TooLarge { connection: train.connection, size: train.segment_size };
+                    let local = LocalAddr { socket: number as u16, ip: train.source };
+                    let ends = Tuple { local, remote: train.destination.into() };
+                    return Sending::TooLarge {
+                        connection: train.connection,
+                        ends,
+                        size: train.segment_size,
+                    };
                 }
                 Outcome::Lost(_) => {}
             }

@@ -2,7 +2,7 @@
 
 use dunlin_core::{
     ConnectError, ConnectOptions, Connection, ConnectionHandle, Direction, Duration, ErrorCode, Instant,
-    NetworkChange, Peer, PublicKey, Role, StreamId, TrainLimit, TransportAddr, fuzzing,
+    LocalSocket, NetworkChange, Peer, PublicKey, Role, StreamId, TrainLimit, TransportAddr, fuzzing,
 };
 use dunlin_sim::ALPN;
 use proptest::prelude::*;
@@ -26,6 +26,9 @@ pub(super) enum Action {
     Poll(usize, Option<Duration>),
     Events(usize),
     NetworkChanged(usize),
+    /// The host has these of a few addresses, and no others.
+    Addresses(usize, u8),
+    Sockets(usize, u8),
     Run(Duration, u8),
 }
 
@@ -249,6 +252,8 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => (side(), wait).prop_map(|(side, wait)| Action::Poll(side, wait)),
         3 => side().prop_map(Action::Events),
         3 => side().prop_map(Action::NetworkChanged),
+        3 => (side(), any::<u8>()).prop_map(|(side, which)| Action::Addresses(side, which)),
+        1 => (side(), any::<u8>()).prop_map(|(side, which)| Action::Sockets(side, which)),
         12 => (1..300u64, 0..60u8).prop_map(|(millis, loss)| Action::Run(Duration::from_millis(millis), loss)),
     ]
 }
@@ -291,6 +296,25 @@ impl Action {
             Self::NetworkChanged(side) => {
                 let now = duo.tell_time(side);
                 duo.sides[side].endpoint.network_changed(now, NetworkChange::Unspecified);
+                duo.note(&duo.sides[side].endpoint.poll_timeout());
+            }
+            Self::Addresses(side, which) => {
+                let now = duo.tell_time(side);
+                let own = duo.sides[side].addr.ip();
+                let there = [own, [10, 1, 1, 1].into(), [10, 2, 2, 2].into()];
+                let there = there.into_iter().enumerate().filter(|(bit, _)| which & 1 << bit != 0);
+                let change = NetworkChange::Addresses(there.map(|(_, ip)| ip).collect());
+                duo.sides[side].endpoint.network_changed(now, change);
+                duo.note(&duo.sides[side].endpoint.poll_timeout());
+            }
+            Self::Sockets(side, which) => {
+                let now = duo.tell_time(side);
+                let bound =
+                    ["0.0.0.0:1", "[::]:1", "10.1.1.1:1", "[::1]:1"].map(|addr| addr.parse().unwrap());
+                let sockets = (0..).zip(bound).filter(|(number, _)| which & 1 << number != 0);
+                let sockets: Vec<_> =
+                    sockets.map(|(number, bound)| LocalSocket::new(number, bound)).collect();
+                duo.sides[side].endpoint.set_sockets(now, &sockets);
                 duo.note(&duo.sides[side].endpoint.poll_timeout());
             }
             Self::Run(span, loss) => {

@@ -4,8 +4,8 @@ use core::fmt::Debug;
 use core::net::SocketAddr;
 
 use dunlin_core::{
-    Arrival, Config, ConnectionHandle, Disposition, Duration, Endpoint, Event, Identity, Instant, StreamId,
-    TrainLimit, Transmit, TransportAddr,
+    Arrival, Config, ConnectionHandle, Disposition, Duration, Endpoint, Event, Identity, Instant, LocalAddr,
+    StreamId, TrainLimit, Transmit, TransportAddr,
 };
 use dunlin_sim::Fingerprint;
 
@@ -193,7 +193,8 @@ impl Duo {
         let side = flight.to;
         let told = self.tell_time(side);
         let mut bytes = flight.bytes;
-        let arrival = Arrival::from_remote(flight.from);
+        let local = LocalAddr { socket: 0, ip: Some(self.sides[flight.to].addr.ip()) };
+        let arrival = Arrival { local, ..Arrival::from_remote(flight.from) };
         let disposition = self.sides[side].endpoint.handle_datagram(told, arrival, &mut bytes);
         self.note(&disposition);
         disposition
