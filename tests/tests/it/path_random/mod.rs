@@ -14,7 +14,8 @@ use proptest::prelude::*;
 
 use crate::common::ms;
 use crate::contract::cases;
-use ops::{Op, ops};
+use crate::duo::Side;
+use ops::{Op, Weather, ops};
 use play::Play;
 
 /// How the two sides are joined.
@@ -115,6 +116,70 @@ fn feature() -> impl Strategy<Value = Feature> {
         2 => Just(Feature::Spread),
         2 => Just(Feature::Kept),
     ]
+}
+
+/// What once found something wrong, cut to what is needed for it.
+#[test]
+fn path_operations_that_failed_once() {
+    use Feature::{EightPaths, Spread};
+    use Op::{Hijack, Open, Pass, Rebind, Shut, Sleep, Way, Write};
+    use Side::{Client, Server};
+    let way = |client, server, toward| ops::Way { client, server, toward };
+    let silent = |client, server, toward| Way(way(client, server, toward), Weather::Silent);
+    let cases: [(Table, Feature, &[Op]); 7] = [
+        // Each side abandons what the other one keeps.
+        (
+            Table::Mesh,
+            EightPaths,
+            &[Open(Server, 1, 0), Pass(ms(51)), Shut(Server, 0), Pass(ms(524)), Shut(Client, 1)],
+        ),
+        // Somebody is faster with the first packet of a path.
+        (Table::Mesh, EightPaths, &[Hijack(Client, 1), Open(Client, 0, 1), Pass(ms(129)), Shut(Client, 0)]),
+        // All paths are silent for as long as makes one of them idle.
+        (Table::Mesh, EightPaths, &[Open(Server, 0, 1), Pass(ms(29)), Sleep(Server, ms(15_000))]),
+        // A path takes the place of the one that was selected.
+        (
+            Table::Holes,
+            Spread,
+            &[Open(Client, 1, 0), Pass(ms(100)), Shut(Client, 0), Pass(ms(17_000)), Open(Client, 0, 0)],
+        ),
+        // The challenges of a path take up what its address may be sent.
+        (
+            Table::Mesh,
+            EightPaths,
+            &[Open(Server, 1, 1), Pass(ms(77)), Rebind(1), Hijack(Client, 3), Shut(Server, 0)],
+        ),
+        // Keys change four times before a path acknowledges.
+        (
+            Table::Holes,
+            Spread,
+            &[
+                silent(1, 1, Toward::Client),
+                Open(Client, 1, 1),
+                Pass(ms(190)),
+                Write(Client, 0, 170_000),
+                Pass(ms(1652)),
+                Write(Client, 0, 36_815),
+                Sleep(Server, ms(1269)),
+            ],
+        ),
+        // One path leads there, another one back.
+        (
+            Table::Mesh,
+            Spread,
+            &[
+                Open(Client, 1, 0),
+                Pass(ms(100)),
+                silent(0, 0, Toward::Client),
+                silent(1, 0, Toward::Server),
+                Write(Client, 0, 2_881),
+                Pass(ms(15_000)),
+            ],
+        ),
+    ];
+    for (table, feature, ops) in cases {
+        run(1, table, feature, ops);
+    }
 }
 
 proptest! {
