@@ -118,10 +118,14 @@ impl Connection {
         delay: Duration,
         before: u64,
     ) {
+        let alone = self.paths.is_single();
         let path = &mut self.paths[at];
         path.loss.on_acked(now, largest, path.sent.skips_before(largest), &path.rtt);
         if let Some(sample) = sample {
             path.rtt.update(sample, delay);
+            if !alone {
+                path.floor.on_sample(now, sample);
+            }
         }
         self.detect_losses(at, now);
         self.judge_mtu_probe(at, now);

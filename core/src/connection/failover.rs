@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 use crate::congestion::CongestionStats;
 use crate::error::PathError;
 use crate::id::PathId;
+use crate::path::Path;
 use crate::path::liveness;
 use crate::path::select::{Choice, PathView};
 use crate::path::slots::{PathSlot, SlotSet};
-use crate::recovery::rtt::Rtt;
 use crate::recovery::sent::SentPacket;
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -137,7 +137,7 @@ impl Connection {
         let (congestion, view) = (path.bbr.snapshot(), PathView::new(path.id, path.tuple()));
         let view = cx.config.profile(&path.remote).map_or(view, |profile| view.with_profile(profile));
         PathView {
-            rtt: without_own_queue(&path.rtt, path.in_flight, &congestion),
+            rtt: without_own_queue(path, &congestion),
             is_measured: path.rtt.is_measured(),
             suspect: self.is_suspect(at) || self.is_mute(at),
             backup: path.is_backup(),
@@ -228,11 +228,12 @@ impl Connection {
 }
 
 /// The round-trip time less what our own packets add to it by their number: that queue would be wherever data went.
-fn without_own_queue(rtt: &Rtt, in_flight: u64, congestion: &CongestionStats) -> Duration {
-    let Some(min) = congestion.min_rtt.filter(|_| congestion.bandwidth > 0) else { return rtt.smoothed() };
-    let nanos = u128::from(in_flight) * 1_000_000_000 / u128::from(congestion.bandwidth);
-    let queue = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_sub(min);
-    rtt.smoothed().saturating_sub(queue).max(min.min(rtt.smoothed()))
+fn without_own_queue(path: &Path, congestion: &CongestionStats) -> Duration {
+    let smoothed = path.rtt.smoothed();
+    let Some(least) = path.floor.get().filter(|_| congestion.bandwidth > 0) else { return smoothed };
+    let nanos = u128::from(path.in_flight) * 1_000_000_000 / u128::from(congestion.bandwidth);
+    let queue = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_sub(least);
+    smoothed.saturating_sub(queue).max(least.min(smoothed))
 }
 
 /// The paths of the best rank.

@@ -1,12 +1,15 @@
 //! Not to wait for a timer when there is word from outside: the network was reported to have changed, or the peer is
 //! heard again.
 
+use smallvec::SmallVec;
+
 use crate::config::TransportProfile;
 use crate::endpoint::{Report, Sockets};
 use crate::id::Role;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::events::PathClosed;
 use crate::path::slots::{FIRST, PathSlot, SlotSet};
+use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -44,7 +47,7 @@ impl Connection {
                 for at in self.paths.usable().iter().filter(|_| report.is_elsewhere()) {
                     self.paths[at].cid_stale = true;
                 }
-                self.probe_at_once() | busy
+                self.probe_at_once() | self.ask_at_once(cx, now) | busy
             }
             State::Qotp(qotp) if report.hurries() => {
                 qotp.forgive_silence();
@@ -110,6 +113,20 @@ impl Connection {
         if let Some(flight) = self.first_flight.as_mut().filter(|_| at == FIRST) {
             flight.forget_own(sockets);
         }
+    }
+
+    /// Where a path is being opened the peer is asked again at once. Says whether there is one.
+    fn ask_at_once(&mut self, cx: &mut Shared, now: Instant) -> bool {
+        let mut any = false;
+        for at in self.paths.slots().filter(|at| self.paths[*at].is_opening()).collect::<SmallVec<[_; 4]>>() {
+            let is_sought = self.is_still_sought(at);
+            let validation = &mut self.paths[at].validation;
+            if !validation.hurry(now) && is_sought {
+                *validation = Validation::start_own(now, cx.rng.bytes());
+            }
+            any = true;
+        }
+        any
     }
 
     fn probe_at_once(&mut self) -> bool {

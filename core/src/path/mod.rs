@@ -3,6 +3,7 @@
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod events;
+pub(crate) mod floor;
 pub(crate) mod liveness;
 pub(crate) mod mapped;
 pub(crate) mod moving;
@@ -33,6 +34,7 @@ use crate::wire::frame::PathStatus;
 
 use addr::{LocalAddr, TransportAddr, Tuple};
 use ecn::EcnValidation;
+use floor::Floor;
 use liveness::Liveness;
 use moving::Move;
 use mtu::Mtu;
@@ -95,6 +97,7 @@ pub(crate) struct Path {
     pub(crate) skips: Skips,
     pub(crate) in_flight: u64,
     pub(crate) rtt: Rtt,
+    pub(crate) floor: Floor,
     pub(crate) loss: LossDetector,
     pub(crate) bbr: Bbr,
     pub(crate) pacer: Pacer,
@@ -144,6 +147,7 @@ impl Path {
             skips: Skips::new(),
             in_flight: 0,
             rtt: Rtt::new(),
+            floor: Floor::new(),
             loss: LossDetector::new(),
             bbr: Bbr::new(packet_size, seed),
             pacer: Pacer::new(),
@@ -306,6 +310,7 @@ impl Path {
     /// It goes another way from now on, of which nothing is known. Nothing is in flight.
     pub(crate) fn start_anew(&mut self, mtu: Mtu, seed: u64) {
         self.rtt = Rtt::new();
+        self.floor = Floor::new();
         self.bbr = Bbr::new(mtu.packet_size(), seed);
         self.pacer = Pacer::new();
         self.ecn.start_anew();

@@ -48,6 +48,15 @@ impl Challenge {
         self.tries = self.tries.saturating_add(1);
     }
 
+    /// The next one is due at once, if there is to be one.
+    pub(crate) fn hurry(&mut self, now: Instant) -> bool {
+        let more = self.tries < MAX_CHALLENGES;
+        if more {
+            self.due = self.due.min(now);
+        }
+        more
+    }
+
     /// When the next one is due.
     pub(crate) const fn deadline(&self) -> Option<Instant> {
         if self.tries < MAX_CHALLENGES { Some(self.due) } else { None }
@@ -145,6 +154,14 @@ impl Validation {
     pub(crate) fn on_challenge_sent(&mut self, now: Instant, pto: Duration) {
         if let Self::Pending(pending) = self {
             pending.challenge.on_sent(now, pto);
+        }
+    }
+
+    /// The next challenge is due at once. `false` if there is to be none.
+    pub(crate) fn hurry(&mut self, now: Instant) -> bool {
+        match self {
+            Self::Pending(pending) => pending.challenge.hurry(now),
+            Self::Valid => false,
         }
     }
 

@@ -14,7 +14,7 @@ const ENDLESS: u64 = 1 << 32;
 /// the shortest round trip of the last ten seconds is forgotten.
 const LADDER: [(u32, u64, u32, u64); 7] = [
     (100_000, 16, 1, 2_000),
-    (25_000, 40, 10, 11_000),
+    (25_000, 40, 10, 4_000),
     (8_000, 90, 20, 2_000),
     (3_000, 200, 30, 500),
     (1_500, 300, 50, 500),
