@@ -9,7 +9,6 @@ use crate::id::Role;
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::path::events::PathClosed;
 use crate::path::slots::{FIRST, PathSlot, SlotSet};
-use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -96,6 +95,7 @@ impl Connection {
     fn is_end_gone(&self, at: PathSlot, cx: &Shared, report: Report) -> bool {
         let path = &self.paths[at];
         match path.remote {
+            TransportAddr::Ip(_) if path.end_left => !cx.sockets.has(path.local),
             TransportAddr::Ip(_) => !cx.sockets.has(path.known_tuple().local),
             TransportAddr::Relay { .. } => false,
             TransportAddr::Custom { .. } => {
@@ -109,7 +109,7 @@ impl Connection {
     pub(super) fn leave_end(&mut self, at: PathSlot, sockets: &Sockets) {
         let path = &mut self.paths[at];
         path.local = sockets.any_towards(&path.tuple());
-        path.moving = None;
+        (path.moving, path.end_left) = (None, true);
         if let Some(flight) = self.first_flight.as_mut().filter(|_| at == FIRST) {
             flight.forget_own(sockets);
         }
@@ -120,9 +120,8 @@ impl Connection {
         let mut any = false;
         for at in self.paths.slots().filter(|at| self.paths[*at].is_opening()).collect::<SmallVec<[_; 4]>>() {
             let is_sought = self.is_still_sought(at);
-            let validation = &mut self.paths[at].validation;
-            if !validation.hurry(now) && is_sought {
-                *validation = Validation::start_own(now, cx.rng.bytes());
+            if !self.paths[at].validation.hurry(now) && is_sought {
+                self.paths[at].ask_anew(now, cx.rng.bytes());
             }
             any = true;
         }

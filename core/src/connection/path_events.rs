@@ -30,9 +30,7 @@ impl Connection {
     pub(super) fn on_path_opened(&mut self, at: PathSlot, cx: &mut Shared) {
         let (id, Tuple { local, remote }) = (self.paths[at].id, self.paths[at].known_tuple());
         self.meet_at(cx, &Tuple { local, remote });
-        if id == PathId::ZERO {
-            self.on_new_ways(cx, cx.now);
-        }
+        self.look_for_ways(cx);
         self.record_path(cx, PathEvent::Opened { id, local, remote });
     }
 
@@ -61,6 +59,7 @@ impl Connection {
     /// A path has moved, `from` where it was.
     pub(super) fn on_path_moved(&mut self, at: PathSlot, cx: &mut Shared, from: Tuple) {
         self.meet_elsewhere(cx, &from.remote, &self.paths[at].tuple());
+        self.look_for_ways(cx);
         if self.is_path_log_open() {
             let (id, to) = (self.paths[at].id, self.paths[at].known_tuple());
             self.record_path(cx, PathEvent::Moved { id, from, to });

@@ -200,6 +200,9 @@ impl Connection {
         }
         self.reselect(cx);
         self.note_closed(&view, now, why);
+        if self.paths.carrying().is_empty() {
+            self.hurry_upkeep(now);
+        }
     }
 
     /// The peer abandons a path.
@@ -276,7 +279,7 @@ impl Connection {
         }
         match self.paths[at].standing {
             Standing::Opening { .. } if self.is_still_sought(at) => {
-                self.paths[at].validation = Validation::start_own(now, cx.rng.bytes());
+                self.paths[at].ask_anew(now, cx.rng.bytes());
             }
             Standing::Opening { .. } => self.end_path(at, cx, now, PathClosed::NoAnswer),
             Standing::Usable => self.end_path(at, cx, now, PathClosed::Idle),

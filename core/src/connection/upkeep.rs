@@ -10,13 +10,16 @@ use crate::path::addr::{LocalAddr, Tuple};
 use crate::path::events::PathClosed;
 use crate::path::select::PathView;
 use crate::path::slots::{PathSlot, SlotSet};
-use crate::path::upkeep::{Seen, Upkeep};
+use crate::path::upkeep::{REMEMBERED, Seen, Upkeep};
 use crate::remote::scope::is_public;
 use crate::remote::{Known, Standing};
 use crate::shared::Shared;
 use crate::time::Instant;
 
 use super::Connection;
+
+/// Ways that are considered: as many as it is remembered of how they did.
+const MAX_WAYS: usize = REMEMBERED;
 
 impl Connection {
     /// Whether this side looks after the paths.
@@ -31,6 +34,13 @@ impl Connection {
             upkeep.on_news(now);
         } else if self.keeps_paths(cx) && self.max_paths() > 1 && self.ways(cx).len() > 1 {
             self.upkeep = Some(Box::new(Upkeep::new(now)));
+        }
+    }
+
+    /// The peer was met somewhere: there may be several ways to it now.
+    pub(super) fn look_for_ways(&mut self, cx: &Shared) {
+        if self.upkeep.is_none() {
+            self.on_new_ways(cx, cx.now);
         }
     }
 
@@ -52,7 +62,7 @@ impl Connection {
     /// Whether a path that has not answered is asked again all the same: none that is there delivers, and to try another way
     /// instead is either not necessary, or not possible without ids that only the peer can give.
     pub(super) fn is_still_sought(&self, at: PathSlot) -> bool {
-        let is_sought = |upkeep: &Upkeep| upkeep.is_in_need() && upkeep.has_opened(self.paths[at].id);
+        let is_sought = |upkeep: &Upkeep| upkeep.is_in_need() && upkeep.may_ask_on(self.paths[at].id);
         let is_free = self.paths.open().len() < self.max_paths();
         self.upkeep.as_ref().is_some_and(|upkeep| is_sought(upkeep))
             && (is_free || !self.cids.remote.has_spare())
@@ -72,7 +82,10 @@ impl Connection {
 
     /// Looks at the paths, and opens and closes some.
     pub(super) fn look_after_paths(&mut self, cx: &mut Shared, now: Instant) {
-        let (ways, paths) = (self.ways(cx), self.seen(cx));
+        let mut ways = self.ways(cx);
+        // What may not be tried now is not to keep others from being tried.
+        ways.retain(|(way, vouched)| *vouched || cx.rations.has_for_path(now, &way.remote));
+        let paths = self.seen(cx);
         let spares = cx.config.selector.spares();
         let Some(upkeep) = &mut self.upkeep else { return };
         let steps = upkeep.look(now, &paths, &ways.iter().map(|way| way.0).collect::<Vec<_>>(), spares);
@@ -80,15 +93,14 @@ impl Connection {
             if !self.cids.remote.has_spare() {
                 break;
             }
-            let is_vouched = ways.iter().any(|(way, vouched)| *way == to && *vouched);
-            if !is_vouched && !cx.rations.grant_path(now, &to.remote) {
-                continue;
-            }
             // Where there is no room now there may be at the next look.
-            if let Ok(id) = self.open_path(cx, to.remote, Some(to.local))
-                && let Some(upkeep) = &mut self.upkeep
-            {
-                upkeep.on_opened(now, id);
+            let Ok(id) = self.open_path(cx, to.remote, Some(to.local)) else { break };
+            let is_vouched = ways.iter().any(|(way, vouched)| *way == to && *vouched);
+            if !is_vouched {
+                cx.rations.grant_path(now, &to.remote);
+            }
+            if let Some(upkeep) = &mut self.upkeep {
+                upkeep.on_opened(now, id, is_vouched);
             }
         }
         for id in steps.close {
@@ -128,6 +140,7 @@ impl Connection {
             let from = |socket| (Tuple { local: LocalAddr { socket, ip: None }, ..to }, vouched);
             ways.extend(core::iter::once(usual).chain(others).map(from));
         }
+        ways.truncate(MAX_WAYS);
         ways
     }
 

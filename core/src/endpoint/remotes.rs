@@ -42,10 +42,11 @@ impl Endpoint {
         if !to.remote.is_sendable() {
             return Err(AddressError::Address);
         }
+        let is_new = !remotes.knows(peer, &to.remote);
         if !remotes.tell(now, budget, peer, &to, source) {
             return Err(AddressError::NoRoom);
         }
-        for slot in self.shared.remotes.curious(peer) {
+        for slot in self.shared.remotes.curious(peer).into_iter().filter(|_| is_new) {
             self.tell_of_ways(now, slot);
         }
         Ok(())

@@ -76,6 +76,8 @@ pub(crate) struct Path {
     pub(crate) remote: TransportAddr,
     /// Where the peer's latest packet came to. It outlasts `local`, which is not known while the system chooses.
     pub(crate) heard_on: LocalAddr,
+    /// Our end was left for whatever the system chooses, and the peer was not heard since.
+    pub(crate) end_left: bool,
     /// The connection id in the packets that we send.
     pub(crate) remote_id: ConnectionId,
     /// Its sequence number.
@@ -133,6 +135,7 @@ impl Path {
             local,
             remote,
             heard_on: local,
+            end_left: false,
             remote_id: ConnectionId([0; 8]),
             remote_sequence: 0,
             local_id,
@@ -190,6 +193,14 @@ impl Path {
     /// Whether other paths are to be preferred: payload is not acknowledged in time, or the peer seems to be elsewhere.
     pub(crate) fn is_suspect(&self) -> bool {
         self.liveness.is_suspect() || self.moving.as_ref().is_some_and(|moving| moving.is_asking())
+    }
+
+    /// It is being opened, and the peer is asked as if for the first time.
+    pub(crate) fn ask_anew(&mut self, now: Instant, data: [u8; 8]) {
+        self.validation = Validation::start_own(now, data);
+        if let Standing::Opening { asked: Some(asked) } = &mut self.standing {
+            *asked = now;
+        }
     }
 
     /// Whether an id of the peer's is used for it.

@@ -347,7 +347,9 @@ impl Paths {
                 more.awake = now;
             }
         }
-        self[at].pulse.on_received(now);
+        let path = &mut self[at];
+        path.pulse.on_received(now);
+        path.end_left = false;
     }
 
     /// When a path is idle after such a `limit`, counted from when it was heard, or first asked since then. Never while all

@@ -38,7 +38,7 @@ const WORTH_IT: i128 = Duration::from_millis(5).as_nanos() as i128;
 /// Paths that are begun at one look in need.
 const AT_ONCE: usize = 2;
 /// Ways of which it is remembered how they did.
-const REMEMBERED: usize = 32;
+pub(crate) const REMEMBERED: usize = 32;
 
 /// An open path.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ pub(crate) struct Upkeep {
     used: Instant,
     /// When to look again; `None` while the connection rests.
     due: Option<Instant>,
-    /// None of the paths delivered at the last look.
+    /// No path that delivers carried data at the last look.
     in_need: bool,
     /// When that was last so.
     hurried: Option<Instant>,
@@ -80,6 +80,8 @@ pub(crate) struct Upkeep {
 #[derive(Clone, Copy, Debug)]
 struct Own {
     id: PathId,
+    /// Somebody vouches for the address.
+    vouched: bool,
     /// When it was needed last, or opened.
     needed: Instant,
     /// It was needed at the last look.
@@ -141,9 +143,9 @@ impl Upkeep {
         self.in_need
     }
 
-    /// Whether the path was opened here.
-    pub(crate) fn has_opened(&self, id: PathId) -> bool {
-        self.own.iter().any(|own| own.id == id)
+    /// Whether the path was opened here, to an address that may be asked as often as one likes.
+    pub(crate) fn may_ask_on(&self, id: PathId) -> bool {
+        self.own.iter().any(|own| own.id == id && own.vouched)
     }
 
     /// A path does not deliver, or is gone: to be looked at now.
@@ -160,9 +162,9 @@ impl Upkeep {
         }
     }
 
-    /// A path was begun here.
-    pub(crate) fn on_opened(&mut self, now: Instant, id: PathId) {
-        self.own.push(Own { id, needed: now, spared: false });
+    /// A path was begun here, to an address for which somebody vouches or not.
+    pub(crate) fn on_opened(&mut self, now: Instant, id: PathId, vouched: bool) {
+        self.own.push(Own { id, vouched, needed: now, spared: false });
     }
 
     /// A path is over.
@@ -181,7 +183,12 @@ impl Upkeep {
             self.tried.remove(0);
         }
         self.tried.push(Trial { ends: view.tuple, found });
-        self.hurry(now);
+        if self.in_need {
+            self.hurry(now);
+        } else {
+            let soon = now + LOOK_IN_NEED;
+            self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        }
     }
 
     fn trial(&self, ends: &Tuple) -> Option<&Trial> {
@@ -193,7 +200,7 @@ impl Upkeep {
     pub(crate) fn look(&mut self, now: Instant, paths: &[Seen], ways: &[Tuple], spares: usize) -> Steps {
         let mut steps = Steps::default();
         let usable = || paths.iter().filter(|path| !path.opening);
-        self.in_need = usable().all(|path| path.view.suspect);
+        self.in_need = !paths.iter().any(|path| path.carries && !path.view.suspect);
         let in_use = now - self.used < IN_USE;
         self.close_unneeded(now, paths, if in_use { spares } else { 0 }, &mut steps);
         if self.in_need {
@@ -204,6 +211,11 @@ impl Upkeep {
             return steps;
         }
         if !in_use {
+            // Who has gone on elsewhere by itself does not need where it began, either.
+            let is_elsewhere = self.own.iter().any(|own| is_carrying(paths, own.id));
+            let first =
+                paths.iter().find(|path| path.view.id == PathId::ZERO && !path.carries && !path.opening);
+            steps.close.extend(first.filter(|_| is_elsewhere).map(|path| path.view.id));
             let left = self.own.iter().any(|own| !is_carrying(paths, own.id));
             self.due = left.then(|| now + LOOK);
             return steps;
@@ -216,7 +228,9 @@ impl Upkeep {
         let best = usable().filter(|path| path.carries).map(|path| path.view.rtt).min();
         if spare < spares {
             steps.open.extend(self.spare(now, paths, ways, spare));
-        } else if self.upgrade <= now && best.is_none_or(|rtt| rtt > GOOD_ENOUGH) {
+        }
+        let slow = best.is_none_or(|rtt| rtt > GOOD_ENOUGH);
+        if steps.open.is_empty() && self.upgrade <= now && slow {
             self.upgrade = now + RETRY;
             steps.open.extend(self.better(now, paths, ways));
         }
@@ -247,7 +261,7 @@ impl Upkeep {
         let failure = |way: &Tuple| self.trial(way).and_then(|trial| trial.found.err());
         let may_be = |way: &&Tuple| in_need || failure(way).is_none_or(|failure| failure.over() <= now);
         let mut ways: Vec<Tuple> = ways.iter().filter(|way| !is_open(way)).filter(may_be).copied().collect();
-        ways.sort_by_key(|way| (failure(way).map(|failure| failure.at), overlap(paths, way)));
+        ways.sort_by_cached_key(|way| (failure(way).map(|failure| failure.at), overlap(paths, way)));
         ways
     }
 
@@ -383,6 +397,8 @@ mod tests {
         assert_eq!(upkeep.due(), Some(next));
         assert_eq!(opened(upkeep.look(next, &[first, opening[0], opening[1]], &ways, 1)), [ways[1]]);
         assert_eq!(opened(upkeep.look(at(100), &[], &ways, 1)).len(), 2, "even if nothing was sent for long");
+        let unwanted = Seen { carries: false, ..path(0, ways[0], 40) };
+        assert_eq!(opened(upkeep.look(at(200), &[unwanted], &ways, 1)).len(), 2, "no policy takes that one");
     }
 
     #[test]
@@ -390,9 +406,9 @@ mod tests {
         let ways = [way(0, 1), way(1, 1), way(2, 1)];
         let mut upkeep = upkeep(1000);
         let mut paths = [path(0, ways[0], 40), path(2, ways[1], 60), path(4, ways[2], 58)];
-        upkeep.on_opened(at(0), PathId(2));
+        upkeep.on_opened(at(0), PathId(2), true);
         assert_eq!(opened(upkeep.look(at(5), &paths[..2], &ways, 1)), []);
-        upkeep.on_opened(at(5), PathId(4));
+        upkeep.on_opened(at(5), PathId(4), true);
         for second in [10, 15] {
             assert_eq!(upkeep.look(at(second), &paths, &ways, 1).close.to_vec(), [], "{second}");
         }
@@ -414,7 +430,7 @@ mod tests {
         let [first, spare] = [path(0, ways[0], 40), path(2, ways[1], 60)];
         assert_eq!(opened(upkeep.look(at(59), &[first, spare], &ways, 1)), []);
         assert_eq!(opened(upkeep.look(at(60), &[first, spare], &ways, 1)), [ways[2]]);
-        upkeep.on_opened(at(60), PathId(4));
+        upkeep.on_opened(at(60), PathId(4), true);
         upkeep.on_closed(at(80), &path(4, ways[2], 50).view, PathClosed::Unneeded);
         assert_eq!(opened(upkeep.look(at(119), &[first, spare], &ways, 1)), []);
         assert_eq!(
@@ -434,7 +450,7 @@ mod tests {
         let ways = [way(0, 1), way(0, 2)];
         let mut upkeep = upkeep(0);
         let paths = [path(0, ways[0], 40), path(2, ways[1], 60)];
-        upkeep.on_opened(at(5), PathId(2));
+        upkeep.on_opened(at(5), PathId(2), true);
         assert_eq!(opened(upkeep.look(at(55), &paths, &ways, 1)), []);
         assert_eq!(opened(upkeep.look(at(60), &paths, &ways, 1)), [], "since 55 it was needed");
         assert_eq!(upkeep.look(at(70), &paths, &ways, 1).close.to_vec(), [PathId(2)]);

@@ -157,6 +157,12 @@ impl RemoteMap {
         self.find(key).map_or_else(Vec::new, of)
     }
 
+    /// Whether anything is known of this address of the peer.
+    pub(crate) fn knows(&self, key: &PublicKey, addr: &TransportAddr) -> bool {
+        let remote = self.find(key).and_then(|id| self.places.get(id.0 as usize)?.as_ref());
+        remote.is_some_and(|remote| remote.candidates.iter().any(|candidate| candidate.addr == *addr))
+    }
+
     /// Somebody says that the peer is at an address. `false` if there is no memory to keep that.
     pub(crate) fn tell(
         &mut self,

@@ -38,7 +38,17 @@ impl Rations {
 
     /// Whether a path may be tried to `addr`, at which the peer was never met: as many packets as two dials send.
     pub(crate) fn grant_path(&mut self, now: Instant, addr: &TransportAddr) -> bool {
-        [(); DIALS].into_iter().all(|()| self.grant(now, addr) > 0)
+        let granted = self.has_for_path(now, addr);
+        if granted {
+            self.grants.extend([(now, *addr); DIALS]);
+        }
+        granted
+    }
+
+    /// Whether [`Self::grant_path`] would say so.
+    pub(crate) fn has_for_path(&self, now: Instant, addr: &TransportAddr) -> bool {
+        let mut live = self.grants.iter().filter(|(at, _)| now - *at < PERIOD);
+        self.grants.len() + DIALS <= MAX_GRANTS && live.all(|(_, granted)| granted != addr)
     }
 }
 
@@ -60,6 +70,16 @@ mod tests {
         assert_eq!([0, 1, 2, 61].map(|seconds| rations.grant(at(seconds), &addr(1))), [3, 3, 0, 0]);
         assert_eq!(rations.grant(at(61), &addr(2)), 3, "another address");
         assert_eq!([62, 62, 63].map(|seconds| rations.grant(at(seconds), &addr(1))), [3, 0, 3]);
+    }
+
+    #[test]
+    fn path_to_a_strangers_address_takes_all_that_a_minute_has_for_it_or_nothing() {
+        let mut rations = Rations::default();
+        assert_eq!(rations.grant(at(0), &addr(1)), 3);
+        assert!(!rations.grant_path(at(1), &addr(1)), "not enough is left");
+        assert_eq!(rations.grant(at(2), &addr(1)), 3, "and none of it was taken");
+        assert!(rations.grant_path(at(64), &addr(1)));
+        assert_eq!([rations.grant(at(65), &addr(1)), rations.grant(at(126), &addr(1))], [0, 3]);
     }
 
     #[test]

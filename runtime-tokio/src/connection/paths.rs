@@ -35,8 +35,7 @@ impl Connection {
     /// the path in use, or another one that reaches it, and the address that the system chooses). Sockets have the numbers of
     /// their places in [`Endpoint::local_addrs`](crate::Endpoint::local_addrs).
     ///
-    /// The peer is asked there, five times within 31 times twice the longest known round trip (of 100 ms at least, and 1 s
-    /// at most); when it has answered there is [`PathEvent::Opened`](dunlin_core::PathEvent::Opened), else
+    /// The peer is asked there, five times within 3 to 9 s, by the longest known round trip; when it has answered there is [`PathEvent::Opened`](dunlin_core::PathEvent::Opened), else
     /// [`PathEvent::Closed`](dunlin_core::PathEvent::Closed). Nothing is sent there before that but these questions. It may
     /// take a second after the handshake until the peer can be asked, which has to hand out an id for that first.
     ///

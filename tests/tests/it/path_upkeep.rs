@@ -160,6 +160,63 @@ fn path_is_sought_until_there_is_one() {
     kept.web.pair.finish();
 }
 
+/// The answer to a question that was asked again after a long silence says how long the way is, and not the silence.
+#[test]
+fn path_that_was_sought_for_long_is_measured_by_its_last_question() {
+    for pause in [3_000, 9_000, 20_000, 20_700] {
+        let (mut kept, _) = Kept::uploading(1, &[slow(20), slow(20)], config());
+        kept.run(ms(2000));
+        (0..2).for_each(|n| kept.web.down(End::Server(n)));
+        kept.run(ms(pause));
+        kept.web.up(End::Server(1));
+        kept.run(ms(2500));
+        let rtt = kept.web.pair.on_client(kept.client, |connection| connection.path().rtt.latest());
+        assert_eq!(kept.remote(), kept.server(1));
+        assert!(rtt < ms(200), "{pause}: {rtt:?}");
+        kept.web.pair.finish();
+    }
+}
+
+/// Where data has gone on elsewhere, the path of the handshake is one too many when the connection rests.
+#[test]
+fn path_of_the_handshake_goes_at_rest_when_another_one_is_better() {
+    let (receiver, _) = Receiver::new();
+    let links = [slow(60), slow(10)];
+    let web = Web::with(1, &spread(&links), config(), config(), Sender::new(1, 20_000_000), receiver);
+    let options = all(&web, 1);
+    let mut kept = Kept::dial(web, options);
+    let better = kept.server(1);
+    kept.add_address(better, AddressSource::Application);
+    kept.run(ms(15_000));
+    assert_eq!(kept.remote(), better);
+    assert_eq!(kept.hosts().len(), 2);
+    kept.run(ms(110_000));
+    assert_eq!(kept.hosts(), [better]);
+    kept.web.pair.finish();
+}
+
+/// The application opens the second way by hand: then there are two to choose from.
+#[test]
+fn path_to_an_address_at_which_the_peer_was_met_is_opened_again() {
+    let web = Web::with(1, &spread(&[quick(), quick()]), config(), config(), AcceptAll, AcceptAll);
+    let options = all(&web, 1);
+    let mut kept = Kept::dial(web, options);
+    let other = kept.server(1);
+    kept.run(ms(1500));
+    kept.web.pair.on_client(kept.client, |connection| connection.open_path(other, None).unwrap());
+    kept.run(ms(1000));
+    kept.web.down(End::Server(1));
+    kept.run(ms(30_000));
+    assert_eq!(kept.hosts(), [kept.server(0)], "it is silent");
+    kept.web.up(End::Server(1));
+    for _ in 0..8 {
+        kept.say_something();
+        kept.run(ms(10_000));
+    }
+    assert_eq!(kept.hosts(), [kept.server(0), other]);
+    kept.web.pair.finish();
+}
+
 #[test]
 fn path_to_spare_goes_when_the_connection_rests_and_comes_back_with_it() {
     let mut kept = Kept::idle(&[quick(), quick()]);
