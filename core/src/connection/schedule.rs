@@ -5,9 +5,12 @@
 
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use crate::limiter::Gate;
 use crate::path::addr::{Ecn, TrainLimit, Tuple};
 use crate::path::slots::{FIRST, PathSlot, SlotSet};
+use crate::path::spread::{self, Lane, Load, Pick};
 use crate::shared::Shared;
 use crate::time::Instant;
 
@@ -49,15 +52,64 @@ impl Connection {
         if self.paths.carrying().is_empty() {
             self.limiter.on_held(now, Gate::Path);
         }
-        let mut carrying = self.paths.carrying();
-        // The fastest first, as long as it takes more.
-        while let Some(at) = carrying.iter().min_by_key(|at| self.paths[*at].rtt.smoothed()) {
-            carrying.remove(at);
+        let train = self.poll_carrying(cx, now, limit, out);
+        self.paths.hold_back(SlotSet::default());
+        train
+    }
+
+    /// The next train with data, or about the paths that carry it: on the path on which it arrives first.
+    fn poll_carrying(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        limit: TrainLimit,
+        out: &mut Vec<u8>,
+    ) -> Option<Train> {
+        let (mut left, mut waiting, mut paced) = (self.paths.carrying(), false, SlotSet::default());
+        while let Some((at, wait)) = self.next_carrier(now, left) {
+            if wait && !waiting {
+                waiting = true;
+                self.paths.hold_back(left.without(SlotSet::of(at)));
+            }
             if let train @ Some(_) = self.poll_path(at, cx, now, limit, out) {
                 return train;
             }
+            // Only now it is known how long its pacer holds it: is it worth the wait?
+            let is_held = self.paths[at].pacer.until().is_some_and(|until| until > now);
+            if is_held && !waiting && !paced.contains(at) {
+                paced.insert(at);
+            } else {
+                left.remove(at);
+            }
         }
         None
+    }
+
+    /// The next of these paths to be served, and whether all others are to leave data to it, although it has to wait.
+    fn next_carrier(&self, now: Instant, left: SlotSet) -> Option<(PathSlot, bool)> {
+        let slots: SmallVec<[PathSlot; 4]> = left.iter().collect();
+        if slots.len() < 2 {
+            return slots.first().map(|at| (*at, false));
+        }
+        let lanes: SmallVec<[Lane; 4]> = slots.iter().map(|at| self.lane(*at, now)).collect();
+        let packet = slots.iter().map(|at| u64::from(self.full_size(*at))).max().unwrap_or_default();
+        let load = Load { packet, train: packet, left: self.streams.backlog() };
+        match spread::pick(now, &lanes, load)? {
+            Pick::Send(place) => Some((*slots.get(place)?, false)),
+            Pick::Wait(place) => Some((*slots.get(place)?, true)),
+        }
+    }
+
+    /// A path as far as it matters for when data would arrive on it.
+    fn lane(&self, at: PathSlot, now: Instant) -> Lane {
+        let path = &self.paths[at];
+        Lane {
+            ready: path.pacer.until().unwrap_or(now),
+            in_flight: path.in_flight,
+            window: path.bbr.window(),
+            bandwidth: path.bbr.snapshot().bandwidth,
+            min_rtt: path.floor.get().unwrap_or_else(|| path.rtt.smoothed()),
+        }
     }
 
     fn poll_path(

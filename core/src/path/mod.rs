@@ -12,6 +12,7 @@ pub(crate) mod pulse;
 pub mod select;
 pub(crate) mod selection;
 pub(crate) mod slots;
+pub(crate) mod spread;
 pub(crate) mod standing;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -34,6 +34,8 @@ struct More {
     closed: SlotSet,
     /// Carry data.
     carrying: SlotSet,
+    /// Of these, those that leave it to faster ones while a train is built.
+    held_back: SlotSet,
     /// The one that carries data, or did last.
     selected: PathSlot,
     /// The one that was served last, of those that do not.
@@ -56,6 +58,7 @@ impl More {
             usable: first,
             closed: SlotSet::default(),
             carrying: first,
+            held_back: SlotSet::default(),
             selected: FIRST,
             turn: FIRST,
             retired: Vec::new(),
@@ -126,7 +129,7 @@ impl Paths {
     /// Whether a path carries data now.
     #[inline]
     pub(crate) fn carries(&self, at: PathSlot) -> bool {
-        self.more.as_ref().is_none_or(|more| more.carrying.contains(at))
+        self.more.as_ref().is_none_or(|more| more.carrying.contains(at) && !more.held_back.contains(at))
     }
 
     /// Data takes these paths from now on, `main` above all.
@@ -137,6 +140,13 @@ impl Paths {
             if !paths.is_empty() {
                 more.homeless = None;
             }
+        }
+    }
+
+    /// These leave data to faster ones for now.
+    pub(crate) fn hold_back(&mut self, paths: SlotSet) {
+        if let Some(more) = &mut self.more {
+            more.held_back = paths;
         }
     }
 

@@ -64,6 +64,11 @@ impl Schedule {
         }
     }
 
+    /// The streams, if there are no more than so many.
+    pub(crate) fn all(&self, most: usize) -> Option<impl Iterator<Item = StreamId> + '_> {
+        (self.len <= most).then(|| self.levels.iter().flat_map(|level| level.1.iter()).copied())
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
     }

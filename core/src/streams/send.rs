@@ -153,6 +153,11 @@ impl SendHalf {
         !ended
     }
 
+    /// Bytes that were never sent.
+    pub(crate) const fn unsent(&self) -> u64 {
+        self.buffer.written_end() - self.buffer.sent_end()
+    }
+
     /// The next STREAM frame of at most `room` bytes of data, with `credit` bytes of connection flow control left.
     pub(crate) fn next(&self, room: usize, credit: u64) -> Option<Outgoing> {
         let sent_end = self.buffer.sent_end();

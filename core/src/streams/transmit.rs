@@ -27,10 +27,20 @@ enum Put {
     Nothing,
 }
 
+/// Streams whose waiting bytes are counted: of more there is enough in any case.
+const COUNTED: usize = 8;
+
 impl Streams {
     /// Whether there is a control frame or stream data that may be sent now.
     pub(crate) fn has_output(&self) -> bool {
         !self.owed.is_empty() || !self.schedule.is_empty() || self.owes_credit() || self.owes_max_streams()
+    }
+
+    /// Bytes of streams that wait to be sent for the first time. Where many streams do, that is as much as one likes.
+    pub(crate) fn backlog(&self) -> u64 {
+        let unsent =
+            |id| self.table.get(&id).and_then(|stream| stream.send.as_ref()).map_or(0, |send| send.unsent());
+        self.schedule.all(COUNTED).map_or(u64::MAX, |ids| ids.map(unsent).fold(0, u64::saturating_add))
     }
 
     /// Whether the peer is to be told of more credit.

@@ -116,3 +116,30 @@ fn path_spread_sends_what_is_small_on_the_fast_one() {
         }
     }
 }
+
+/// What little is left goes on the fast path, even if that has to wait for it: on the slow one it would arrive later.
+#[test]
+fn path_spread_does_not_leave_the_end_of_a_transfer_to_the_slow_one() {
+    for sender in BOTH {
+        let (mut duo, received) = flowing(sender, [link(100, 10), link(4, 100)], 8_000_000);
+        assert!(duo.web.pair.run_until(Duration::from_secs(20), |_| received.borrow().finished == 1));
+        for bytes in [20_000, 200_000, 2_000_000] {
+            let (from, before) = (duo.web.pair.now(), received.borrow().finished);
+            let id = duo.on(sender, |connection| connection.open(Direction::Unidirectional).unwrap());
+            let (data, mut written) = (patterned(id, bytes), 0);
+            while written < bytes {
+                written += duo.on(sender, |connection| connection.write(id, &data[written..])).unwrap_or(0);
+                duo.run(ms(1));
+            }
+            duo.on(sender, |connection| connection.finish(id)).unwrap();
+            assert!(duo.web.pair.run_until(Duration::from_secs(5), |_| received.borrow().finished > before));
+            // At 100 Mbit/s, and 10 ms there, with a third more for the rate to find itself.
+            let (took, alone) = (duo.web.pair.now() - from, ms(10 + bytes as u64 * 8 / 100_000));
+            assert!(
+                took < alone + alone / 3 + ms(25),
+                "{sender:?}, {bytes} bytes: {took:?}, alone {alone:?}"
+            );
+            duo.run(ms(1500));
+        }
+    }
+}

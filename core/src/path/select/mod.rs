@@ -92,7 +92,8 @@ pub enum Choice {
     Keep,
     /// This path. An id that was not offered means [`Choice::Keep`].
     Use(PathId),
-    /// All paths of the best [`Rank`]: each as much as it takes, the fastest first.
+    /// All paths of the best [`Rank`]: each packet takes the one on which it arrives first, and if that cannot take it now,
+    /// another one unless what is left would be there sooner by waiting.
     Spread,
 }
 
