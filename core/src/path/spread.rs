@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(pick(NOW, &[slow, waits], load(0)), Some(Pick::Wait(1)), "5 + 10 ms are less than 30");
         let waits = Lane { ready: NOW + ms(25), ..fast };
         assert_eq!(pick(NOW, &[slow, waits], load(0)), Some(Pick::Send(0)));
-        let full = Lane { in_flight: fast.window, ..fast };
-        assert_eq!(pick(NOW, &[slow, full], load(0)), Some(Pick::Send(0)), "a round trip's queue");
+        let full = Lane { in_flight: 2 * fast.window, ..fast };
+        assert_eq!(pick(NOW, &[slow, full], load(0)), Some(Pick::Send(0)), "three round trips' queue");
         assert_eq!(pick(NOW, &[], load(0)), None);
     }
 
