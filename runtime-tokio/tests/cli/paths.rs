@@ -161,9 +161,9 @@ fn path_of_each_pair_of_addresses_is_opened_and_counted() {
         let count = |path: &Value, what: &str| path[what].as_u64().unwrap();
         for path in paths {
             assert!(count(path, "packets_received") > 0 && path["rtt_us"].is_u64(), "{path}");
-            assert!(count(path, "bytes_sent") > 20_000, "data is spread: {path}");
             assert!(count(path, "packets_sent") > count(path, "packets_lost"));
         }
+        // How the data is spread over them is chance: where the processor is the limit, one may be enough.
         let sent: u64 = paths.iter().map(|path| count(path, "packets_sent")).sum();
         assert!(sent <= told["packets_sent"].as_u64().unwrap());
     });
