@@ -107,7 +107,7 @@ impl Endpoint {
             qotp_identity: identity.qotp(),
             identity,
             rng,
-            pool: BlockPool::default(),
+            pool: BlockPool::new(budget.limit()),
             budget,
             stats: EndpointStats::default(),
             events: EventQueue::new(events),

@@ -6,5 +6,6 @@ mod counter;
 #[path = "../it/frames.rs"]
 mod frames;
 mod held;
+mod hostile;
 mod rig;
 mod steady;
