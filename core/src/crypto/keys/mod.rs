@@ -36,6 +36,9 @@ const PROBE_TIMEOUTS: u32 = 3;
 /// Longest label that [`Exporter::export`] takes, in bytes: its length is one byte.
 pub(crate) const MAX_LABEL_LEN: usize = 255;
 
+/// Generations that a connection derives at first: one of its sender, two of its receiver.
+pub(crate) const DERIVED: u64 = 3;
+
 /// A key phase as the wire has it: the generation of the keys modulo 4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct KeyPhase(u8);
