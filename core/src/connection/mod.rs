@@ -387,6 +387,9 @@ fn secure(cx: &mut Shared, now: Instant, role: Role, finished: &Finished, agreem
     if let Some(packets) = cx.config.rotate_keys_after {
         limits = limits.rotate_after(packets);
     }
+    if let Some(time) = cx.config.rotate_keys_every {
+        limits = limits.rotate_every(time);
+    }
     let (sealer, opener) = data_keys(finished, role, agreement.suite, limits, now);
     cx.stats.derivations += keys::DERIVED;
     let alpn: Vec<u8> = agreement.alpn.clone();
