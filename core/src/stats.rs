@@ -103,6 +103,7 @@ pub struct EndpointStats {
 impl EndpointStats {
     /// Datagrams dropped for `reason`.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason.index()]
     }
@@ -113,6 +114,7 @@ impl EndpointStats {
         self.dropped.iter().sum()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub(crate) const fn count_drop(&mut self, reason: DropReason) {
         self.dropped[reason.index()] += 1;
     }
@@ -120,6 +122,7 @@ impl EndpointStats {
 
 /// What the shards of a port have counted, together.
 impl Sum for EndpointStats {
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
         shards.fold(Self::default(), |sum, shard| Self {
             datagrams_received: sum.datagrams_received + shard.datagrams_received,

@@ -3,6 +3,11 @@
 //! Its key constructors return `Result` for keys of a wrong length and for a failed allocation. Here the length is in
 //! the type, so what is left is the latter, which ends the program as it does everywhere else in Rust.
 
+#![expect(
+    clippy::expect_used,
+    reason = "AWS-LC fails only where a length is wrong, and those are known here"
+)]
+
 use aws_lc_rs::aead::quic::{self, HeaderProtectionKey};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};

@@ -1,0 +1,3 @@
+//! Whoever is not to be trusted: on the network, in the middle, or at the other end with the right keys.
+
+mod frames;
