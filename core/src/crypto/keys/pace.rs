@@ -35,7 +35,7 @@ impl Pace {
         } else {
             // Less than what was missing.
             self.left = self.left.saturating_add(more as u8);
-            self.counted = self.counted + self.interval.saturating_mul(more as u32);
+            self.counted += self.interval.saturating_mul(more as u32);
         }
         self.left > 0
     }

@@ -100,16 +100,21 @@ impl Sealer {
             && self.progress == Progress::Acknowledged
             && (lasted || self.sealed >= self.limits.pressing());
         if due {
-            let secret = core::mem::take(&mut self.successor);
-            let next = Generation::derive(secret);
-            self.key = next.expand(self.suite);
-            self.successor = next.successor;
-            self.generation = self.generation.saturating_add(1);
-            self.entered = timing.now;
-            self.sealed = 0;
-            self.progress = Progress::Entered;
+            self.rotate(timing.now);
         }
         due
+    }
+
+    /// Enters the next phase, due or not.
+    pub(crate) fn rotate(&mut self, now: Instant) {
+        let secret = core::mem::take(&mut self.successor);
+        let next = Generation::derive(secret);
+        self.key = next.expand(self.suite);
+        self.successor = next.successor;
+        self.generation = self.generation.saturating_add(1);
+        self.entered = now;
+        self.sealed = 0;
+        self.progress = Progress::Entered;
     }
 
     /// Seals `body`, a plaintext with room for the tag behind it.
