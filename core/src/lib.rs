@@ -62,7 +62,7 @@ pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
 pub use crypto::{
-    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
+    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Secret, Suite,
 };
 pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, LocalSocket, NetworkChange, Peer,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
-use crate::crypto::{PublicKey, QotpPublicKey};
+use crate::crypto::{PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
@@ -400,11 +400,9 @@ impl<'a> Connection<'a> {
     ///
     /// # Errors
     /// [`LabelTooLong`] if `label` has more than 255 bytes.
-    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Option<[u8; 32]>, LabelTooLong> {
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Option<Secret>, LabelTooLong> {
         match &self.inner.state {
-            State::Established(secured) => {
-                secured.exporter.export(label, context).map(|secret| Some(*secret))
-            }
+            State::Established(secured) => secured.exporter.export(label, context).map(Some),
             _ => Ok(None),
         }
     }

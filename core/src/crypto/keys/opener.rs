@@ -136,7 +136,7 @@ impl Opener {
     /// Makes the next generation current although no packet has shown it, and forgets the others: for a reader that did
     /// not see all packets.
     pub(crate) fn skip(&mut self) {
-        let secret = core::mem::take(&mut self.next.successor);
+        let secret = self.next.successor.take();
         let next = core::mem::replace(&mut self.next, Generation::derive(secret));
         self.current = next.expand(self.suite);
         self.next_key = None;
@@ -233,7 +233,7 @@ impl Opener {
     fn rotate(&mut self, timing: Timing) -> &mut Previous {
         let next = self.next_key.take().unwrap_or_else(|| self.next.expand(self.suite));
         let key = core::mem::replace(&mut self.current, next);
-        let secret = core::mem::take(&mut self.next.successor);
+        let secret = self.next.successor.take();
         self.next = Generation::derive(secret);
         self.generation = self.generation.wrapping_add(1);
         self.pace.on_change();

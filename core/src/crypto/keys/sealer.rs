@@ -107,7 +107,7 @@ impl Sealer {
 
     /// Enters the next phase, due or not.
     pub(crate) fn rotate(&mut self, now: Instant) {
-        let secret = core::mem::take(&mut self.successor);
+        let secret = self.successor.take();
         let next = Generation::derive(secret);
         self.key = next.expand(self.suite);
         self.successor = next.successor;

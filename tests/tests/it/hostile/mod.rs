@@ -2,4 +2,5 @@
 
 mod frames;
 mod keys;
+mod secrets;
 mod work;
