@@ -3,4 +3,5 @@
 mod frames;
 mod keys;
 mod secrets;
+mod versions;
 mod work;
