@@ -93,6 +93,7 @@ pub struct EndpointStats {
 impl EndpointStats {
     /// Datagrams dropped for `reason`.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason.index()]
     }
@@ -103,6 +104,7 @@ impl EndpointStats {
         self.dropped.iter().sum()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub(crate) const fn count_drop(&mut self, reason: DropReason) {
         self.dropped[reason.index()] += 1;
     }
@@ -110,6 +112,7 @@ impl EndpointStats {
 
 /// What the shards of a port have counted, together.
 impl Sum for EndpointStats {
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
         shards.fold(Self::default(), |sum, shard| Self {
             datagrams_received: sum.datagrams_received + shard.datagrams_received,

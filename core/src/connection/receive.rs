@@ -16,6 +16,7 @@ use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
 use crate::streams::{Credit, Refusal};
 use crate::time::Instant;
+use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, FrameError, Frames, MAX_REASON};
 
 use super::Connection;
@@ -282,10 +283,10 @@ impl Connection {
     }
 
     fn on_peer_close(&mut self, cx: &mut Shared, now: Instant, close: &Close<'_>) {
-        let reason = &close.reason[..close.reason.len().min(MAX_REASON)];
         let reason = match close.by {
             CloseKind::Application => {
-                CloseReason::Peer { code: close.code, reason: Bytes::copy_from_slice(reason) }
+                let reason = Bytes::copy_from_slice(cut(close.reason, MAX_REASON));
+                CloseReason::Peer { code: close.code, reason }
             }
             CloseKind::Transport => CloseReason::PeerTransport(TransportError::from_code(close.code)),
         };

@@ -18,6 +18,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
+use zeroize::Zeroize;
 
 use crate::budget::Budget;
 use crate::cids::Ids;
@@ -89,9 +90,10 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// An endpoint. `seed` must be fresh from the system's random generator for every endpoint, and for every shard of one.
     #[must_use]
-    pub fn new(config: Config, identity: Identity, seed: [u8; 32]) -> Self {
+    pub fn new(config: Config, identity: Identity, mut seed: [u8; 32]) -> Self {
         let config = config.clamped();
         let mut rng = Rng::new(identity.secret(), &seed);
+        seed.zeroize();
         let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {

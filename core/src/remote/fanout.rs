@@ -78,6 +78,7 @@ impl Fanout {
     }
 
     /// The address to begin with.
+    #[expect(clippy::indexing_slicing, reason = "a dial begins with one address, and none is taken away")]
     pub(crate) fn best(&self) -> Tuple {
         self.ways[0].to
     }
@@ -149,7 +150,7 @@ impl Fanout {
         let asked = self.ways.iter().find(|way| way.to.remote == ends.remote);
         let (way, copies) = match asked {
             Some(way) => (way, way.sent),
-            None => (&self.ways[0], self.ways.iter().map(|way| way.sent).sum()),
+            None => (self.ways.first()?, self.ways.iter().map(|way| way.sent).sum()),
         };
         (copies == 1 && way.sent == 1).then(|| now - way.first)
     }

@@ -276,9 +276,10 @@ impl RemoteMap {
         }
         let remote = Remote { key: *key, candidates: Candidates::new(), connections: 0, rests_since: now };
         let remote = Some(Box::new(remote));
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.places[id as usize] = remote;
+        let free = self.free.pop();
+        let id = match free.and_then(|id| Some((id, self.places.get_mut(id as usize)?))) {
+            Some((id, place)) => {
+                *place = remote;
                 id
             }
             None => {

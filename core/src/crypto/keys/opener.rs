@@ -130,7 +130,7 @@ impl Opener {
     /// Makes the next generation current although no packet has shown it, and forgets the others: for a reader that did
     /// not see all packets.
     pub(crate) fn skip(&mut self) {
-        let secret = core::mem::take(&mut self.next.successor);
+        let secret = self.next.successor.take();
         let next = core::mem::replace(&mut self.next, Generation::derive(secret));
         self.current = next.expand(self.suite);
         self.generation = self.generation.wrapping_add(1);
@@ -222,7 +222,7 @@ impl Opener {
     /// Makes next current and current previous. `key` is next, expanded.
     fn rotate(&mut self, key: PacketKey, timing: Timing) -> &mut Previous {
         let old = core::mem::replace(&mut self.current, key);
-        let secret = core::mem::take(&mut self.next.successor);
+        let secret = self.next.successor.take();
         self.next = Generation::derive(secret);
         self.generation = self.generation.wrapping_add(1);
         let expires = timing.now + timing.span();

@@ -99,7 +99,7 @@ impl Sealer {
             && self.progress == Progress::Acknowledged
             && (lasted || self.sealed >= self.limits.pressing());
         if due {
-            let secret = core::mem::take(&mut self.successor);
+            let secret = self.successor.take();
             let next = Generation::derive(secret);
             self.key = next.expand(self.suite);
             self.successor = next.successor;

@@ -1,0 +1,4 @@
+//! Whoever is not to be trusted: on the network, in the middle, or at the other end with the right keys.
+
+mod frames;
+mod secrets;
