@@ -67,6 +67,9 @@ pub struct Config {
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
     /// Default: that limit (2^22 for AES-256-GCM, 2^32 for ChaCha20-Poly1305).
     pub rotate_keys_after: Option<u64>,
+    /// Time after which a sender changes its key, if it has sent anything that was acknowledged meanwhile. From 1 s to the
+    /// hour that is the default.
+    pub rotate_keys_every: Option<Duration>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
     /// Whether a peer may have our own identity key. Default: false.
@@ -102,6 +105,7 @@ impl Default for Config {
             selector: Arc::new(BiasedRtt),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
+            rotate_keys_every: None,
             qotp: QotpConfig::default(),
             allow_self: false,
             announce_streams: true,

@@ -78,7 +78,7 @@ impl Shared {
 
     /// Memory for the streams of the connection that `account` belongs to.
     pub(crate) const fn memory<'a>(&'a mut self, account: &'a mut Account) -> Memory<'a> {
-        Memory { pool: &mut self.pool, account, budget: &mut self.budget }
+        Memory { pool: &mut self.pool, account, budget: &mut self.budget, ranges: &mut self.stats.ranges }
     }
 }
 

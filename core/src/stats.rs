@@ -80,6 +80,16 @@ pub struct EndpointStats {
     pub timers_fired: u64,
     /// Packets planned: how often a connection was asked for one.
     pub packets_planned: u64,
+    /// Frames of authentic packets looked at; of a QOTP packet, its acknowledgement and its data.
+    pub frames: u64,
+    /// Ranges of acknowledgements walked, and ranges of received or acknowledged stream data moved aside for others, by
+    /// four of them (64 bytes).
+    pub ranges: u64,
+    /// Handshake datagrams digested whole.
+    pub digests: u64,
+    /// Generations of keys derived for Data packets: three for a connection, and one for each rotation of either
+    /// direction.
+    pub derivations: u64,
     /// Dials started.
     pub dials: u64,
     /// Incoming attempts seen.
@@ -124,6 +134,10 @@ impl Sum for EndpointStats {
             x25519_operations: sum.x25519_operations + shard.x25519_operations,
             timers_fired: sum.timers_fired + shard.timers_fired,
             packets_planned: sum.packets_planned + shard.packets_planned,
+            frames: sum.frames + shard.frames,
+            ranges: sum.ranges + shard.ranges,
+            digests: sum.digests + shard.digests,
+            derivations: sum.derivations + shard.derivations,
             dials: sum.dials + shard.dials,
             incoming: sum.incoming + shard.incoming,
             memory_used: sum.memory_used + shard.memory_used,

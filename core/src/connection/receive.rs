@@ -86,7 +86,10 @@ impl Connection {
         };
         let numbered = field.recover(highest);
         cx.stats.aead_operations += 1;
-        let payload = match packet::open(&mut secured.opener, &numbered, datagram, timing) {
+        let phase = secured.opener.phase();
+        let opened = packet::open(&mut secured.opener, &numbered, datagram, timing);
+        cx.stats.derivations += u64::from(secured.opener.phase() != phase);
+        let payload = match opened {
             Ok(range) => datagram.get(range).unwrap_or_default(),
             Err(OpenError::PhaseOrder) => {
                 self.violation(cx, TransportError::KeyUpdate);
@@ -207,6 +210,7 @@ impl Connection {
     ) -> Result<(), Stop> {
         let mut substance = false;
         for frame in Frames::new(payload) {
+            cx.stats.frames += 1;
             let frame = frame?;
             said.ack_eliciting |= frame.is_ack_eliciting();
             substance |= !frame.is_probing();

@@ -296,6 +296,11 @@ impl<'a> Connection<'a> {
         self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
     }
 
+    /// See [`crate::fuzzing::rotate_keys`].
+    pub(crate) fn rotate_raw(&mut self) {
+        self.update(|inner, cx| inner.rotate_raw(cx.now));
+    }
+
     /// See [`crate::fuzzing::is_known`].
     pub(crate) fn next_number(&self) -> u64 {
         self.inner.paths[self.inner.paths.selected()].sent.next().get()

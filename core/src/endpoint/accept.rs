@@ -48,6 +48,7 @@ impl Endpoint {
         header: Header,
         datagram: &mut [u8],
     ) -> Disposition {
+        self.shared.stats.digests += 1;
         let digest = digest(&[datagram]);
         if let Some(&slot) = self.inits.get(&digest) {
             return self.handle_copy(slot, arrival, datagram.len());

@@ -23,6 +23,11 @@ pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out
     connection.seal_raw_on(path, frames, out)
 }
 
+/// Lets `connection` seal with its next keys from now on, whether or not it may change them yet.
+pub fn rotate_keys(connection: &mut Connection<'_>) {
+    connection.rotate_raw();
+}
+
 /// Whether a packet of `connection` has had this number: it is one that was given out, and not left out. What the peer
 /// knows from what it receives. True for numbers so old that nobody remembers.
 #[must_use]

@@ -8,6 +8,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::budget::{Account, Budget, OverBudget};
+use crate::ranges::Inserted;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,9 @@ pub(super) const MAX_LEN: u64 = (1 << 62) - 1;
 /// A queue of at most this many entries keeps its room however empty it is, so that a stream that breathes does not
 /// allocate each time: with blocks of 16 KiB, what waits behind a hole for 80 ms at 100 Mbit/s.
 const KEPT_ENTRIES: usize = 64;
+
+/// Ranges moved that count as one unit of work: 64 bytes of them.
+const RANGES_COUNTED: usize = 4;
 
 /// Which of the two sizes a block has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,6 +180,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) account: &'a mut Account,
     /// Of the endpoint.
     pub(crate) budget: &'a mut Budget,
+    /// Of the endpoint: [`EndpointStats::ranges`](crate::EndpointStats::ranges).
+    pub(crate) ranges: &'a mut u64,
 }
 
 impl Memory<'_> {
@@ -208,6 +214,11 @@ impl Memory<'_> {
     pub(crate) fn put(&mut self, block: Block) {
         self.account.release(self.budget, block.size().bytes());
         self.pool.put(block);
+    }
+
+    /// Counts what an insertion moved aside.
+    pub(super) const fn count(&mut self, inserted: &Inserted) {
+        *self.ranges = self.ranges.saturating_add(inserted.moved.div_ceil(RANGES_COUNTED) as u64);
     }
 
     /// Whether a limit is reached, so that nothing must grow that can be helped.

@@ -96,7 +96,7 @@ impl ReceiveBuffer {
         if in_order {
             self.advance(range.end);
         } else {
-            self.ahead.insert(range);
+            memory.count(&self.ahead.insert_counted(range));
         }
         Ok(Received { new_bytes, end_advanced: self.end_received().saturating_sub(end_before) })
     }

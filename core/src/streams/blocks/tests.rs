@@ -28,7 +28,9 @@ proptest! {
 fn blocks_are_charged_while_taken_and_reused_when_free() {
     let (mut pool, mut account, mut budget) =
         (BlockPool::default(), Account::new(LARGE), Budget::new(2 * LARGE));
-    let mut memory = Memory { pool: &mut pool, account: &mut account, budget: &mut budget };
+    let mut ranges = 0;
+    let mut memory =
+        Memory { pool: &mut pool, account: &mut account, budget: &mut budget, ranges: &mut ranges };
     let mut block = memory.take(BlockSize::Small).unwrap();
     assert_eq!(memory.take(BlockSize::Large).unwrap_err(), OverBudget::Connection);
     block.part_mut(0, &(0..1)).1[0] = 7;

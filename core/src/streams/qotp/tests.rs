@@ -20,6 +20,7 @@ struct Side {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
     streams: Streams,
 }
 
@@ -44,6 +45,7 @@ impl Side {
             pool: BlockPool::default(),
             account: Account::new(memory),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
             streams: Streams::by_use(role, limits, false, hasher()),
         }
     }
@@ -54,8 +56,8 @@ impl Side {
     }
 
     fn parts(&mut self) -> (&mut Streams, Memory<'_>) {
-        let Self { pool, account, budget, streams } = self;
-        (streams, Memory { pool, account, budget })
+        let Self { pool, account, budget, ranges, streams } = self;
+        (streams, Memory { pool, account, budget, ranges })
     }
 
     fn open_id(&mut self, number: u32) -> Result<StreamId, OpenError> {

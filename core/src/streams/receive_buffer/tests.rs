@@ -16,6 +16,7 @@ struct Bench {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
     buffer: ReceiveBuffer,
 }
 
@@ -25,13 +26,14 @@ impl Bench {
             pool: BlockPool::default(),
             account: Account::new(limit),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
             buffer: ReceiveBuffer::default(),
         }
     }
 
     fn parts(&mut self) -> (&mut ReceiveBuffer, Memory<'_>) {
-        let Self { pool, account, budget, buffer } = self;
-        (buffer, Memory { pool, account, budget })
+        let Self { pool, account, budget, ranges, buffer } = self;
+        (buffer, Memory { pool, account, budget, ranges })
     }
 
     fn write(&mut self, offset: u64, data: &[u8], max_gaps: usize) -> Result<Received, WriteError> {
