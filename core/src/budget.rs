@@ -71,7 +71,6 @@ impl Budget {
     }
 
     /// Panics in debug builds unless exactly `held` bytes are charged (the sum over all accounts and direct charges).
-    #[cfg(test)]
     pub(crate) fn check(&self, held: usize) {
         debug_assert_eq!(self.used, held, "charged differs from held");
     }
@@ -232,7 +231,6 @@ impl Account {
     }
 
     /// Panics in debug builds unless exactly `charged` bytes are charged one by one.
-    #[cfg(test)]
     pub(crate) fn check(&self, charged: usize) {
         debug_assert_eq!(self.charged + self.received, charged, "charged differs from held");
     }
