@@ -108,8 +108,8 @@ impl Connection {
                 None => return Disposition::Dropped(DropReason::UnknownPath),
             },
         };
-        if self.paths[at].received.is_duplicate(numbered.number) {
-            return Disposition::Dropped(DropReason::Duplicate);
+        if let Some(reason) = self.paths[at].received.reject(numbered.number) {
+            return Disposition::Dropped(reason);
         }
         let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);

@@ -303,11 +303,11 @@ impl Connection {
         let delay = received.delay(now);
         let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
         let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
-        put_ack(out, id, delay, ranges, counts, end - out.len());
+        let told = put_ack(out, id, delay, ranges, counts, end - out.len()).map(PacketNumber);
         let last = received.ranges().last().map(|last| PacketNumber(last.end - 1));
         received.on_ack_sent();
-        if let Some(number) = last {
-            self.paths[at].sent.push_item(Item::Ack { path: id, number });
+        if let (Some(lowest), Some(number)) = (told, last) {
+            self.paths[at].sent.push_item(Item::Ack { path: id, lowest, number });
         }
     }
 
