@@ -195,7 +195,6 @@ impl RangeSet {
     }
 
     /// Panics in debug builds if an invariant is broken.
-    #[cfg(test)]
     pub(crate) fn check(&self) {
         debug_assert!(self.live().iter().all(|span| span.start < span.end), "empty range in {self:?}");
         debug_assert!(self.live().is_sorted_by(|a, b| a.end < b.start), "out of order: {self:?}");

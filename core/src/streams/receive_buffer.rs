@@ -177,7 +177,6 @@ impl ReceiveBuffer {
     }
 
     /// Bytes in the blocks held, after checking the invariants in debug builds.
-    #[cfg(test)]
     pub(crate) fn check(&self) -> usize {
         self.ahead.check();
         debug_assert!(self.read_end <= self.contiguous_end, "{self:?}");

@@ -196,7 +196,6 @@ impl SendBuffer {
     }
 
     /// Bytes in the blocks held, after checking the invariants in debug builds.
-    #[cfg(test)]
     pub(crate) fn check(&self) -> usize {
         self.acked.check();
         self.lost.check();

@@ -5,4 +5,5 @@ mod holes;
 mod keys;
 mod late;
 mod secrets;
+mod versions;
 mod work;
