@@ -21,7 +21,7 @@ fn ac_24_forged_packets_of_the_next_phase_do_not_touch_the_heap() {
             fuzzing::seal(connection, &[1], &mut packet)
         });
         assert_eq!(sealed, Some(true));
-        let mut forge = |rig: &mut Rig| {
+        let forge = |rig: &mut Rig| {
             let mut forged = packet.clone();
             *forged.last_mut().expect("there is a tag") ^= 1;
             assert_eq!(rig.deliver(1, &mut forged), Disposition::Dropped(DropReason::Unauthentic));
