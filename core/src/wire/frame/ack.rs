@@ -91,7 +91,8 @@ impl Iterator for AckRanges<'_> {
 }
 
 /// Appends an ACK for `ranges` (highest first, inclusive, disjoint and not adjacent), as many as fit into `room` bytes
-/// and at least the first, with the `counts` if there are any and they fit. Writes nothing if there is no range.
+/// and at least the first, with the `counts` if there are any and they fit. Returns the lowest number told. Writes nothing if
+/// there is no range.
 pub(crate) fn put_ack(
     out: &mut Vec<u8>,
     path: PathId,
@@ -99,9 +100,9 @@ pub(crate) fn put_ack(
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     counts: Option<EcnCounts>,
     room: usize,
-) {
+) -> Option<u64> {
     let mut all = ranges.clone();
-    let Some(first) = all.next() else { return };
+    let first = all.next()?;
     let micros = u64::try_from(delay.as_micros()).unwrap_or(0);
     let mut size = [*first.end(), micros, len(&first)]
         .into_iter()
@@ -140,6 +141,7 @@ pub(crate) fn put_ack(
     for count in counts.into_iter().flatten() {
         put_varint(out, count);
     }
+    Some(low)
 }
 
 /// A range's length as it is written: one less than the numbers in it.
