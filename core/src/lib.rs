@@ -43,21 +43,23 @@ mod worked_examples;
 pub use bytes::Bytes;
 
 pub use config::{
-    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, TransportProfile,
+    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, RetryPolicy,
+    TransportProfile,
 };
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
 pub use crypto::{
-    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Suite,
+    CRYPTO_BACKEND, GroupSecret, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey,
+    Suite,
 };
 pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, LocalSocket, NetworkChange, Peer,
 };
 pub use error::{
     AcceptError, AddressError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError,
-    TransportError, WriteError,
+    RetryError, TransportError, WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};

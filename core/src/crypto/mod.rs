@@ -13,12 +13,14 @@ pub(crate) mod replay;
 mod suite;
 #[cfg(test)]
 mod testing;
+pub(crate) mod token;
 
 #[cfg(test)]
 pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};
 pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use suite::Suite;
+pub use token::GroupSecret;
 
 /// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.
 pub const CRYPTO_BACKEND: &str = backend::NAME;
