@@ -40,6 +40,11 @@ impl Budget {
         Self { limit, used: 0 }
     }
 
+    /// Bytes that may be held.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes held.
     pub(crate) const fn used(&self) -> usize {
         self.used
@@ -66,7 +71,6 @@ impl Budget {
     }
 
     /// Panics in debug builds unless exactly `held` bytes are charged (the sum over all accounts and direct charges).
-    #[cfg(test)]
     pub(crate) fn check(&self, held: usize) {
         debug_assert_eq!(self.used, held, "charged differs from held");
     }
@@ -227,7 +231,6 @@ impl Account {
     }
 
     /// Panics in debug builds unless exactly `charged` bytes are charged one by one.
-    #[cfg(test)]
     pub(crate) fn check(&self, charged: usize) {
         debug_assert_eq!(self.charged + self.received, charged, "charged differs from held");
     }

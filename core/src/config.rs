@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::crypto::GroupSecret;
+use crate::crypto::Secret;
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
 use crate::path::slots::MAX_PATHS;
@@ -68,6 +68,9 @@ pub struct Config {
     /// Packets after which a sender changes its key, over all paths; the AEAD's own limit holds as well.
     /// Default: that limit (2^22 for AES-256-GCM, 2^32 for ChaCha20-Poly1305).
     pub rotate_keys_after: Option<u64>,
+    /// Time after which a sender changes its key, if it has sent anything that was acknowledged meanwhile. From 1 s to the
+    /// hour that is the default.
+    pub rotate_keys_every: Option<Duration>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
     /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
@@ -75,7 +78,7 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// What tokens are made with that the endpoint gives out and knows again, for several endpoints that are to know each
     /// other's. Default: drawn at random when the endpoint is made.
-    pub group_secret: Option<GroupSecret>,
+    pub group_secret: Option<Secret>,
     /// Whether a peer may have our own identity key. Default: false.
     pub allow_self: bool,
     /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
@@ -109,6 +112,7 @@ impl Default for Config {
             selector: Arc::new(BiasedRtt),
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
+            rotate_keys_every: None,
             qotp: QotpConfig::default(),
             retry: RetryPolicy::UnderLoad,
             group_secret: None,

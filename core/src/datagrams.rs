@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::config::{DatagramConfig, Overflow};
 use crate::error::DatagramError;
 use crate::recovery::sent::{Item, SentPackets};
+use crate::wire::codec::cut;
 use crate::wire::frame::{datagram_header_len, put_datagram_header};
 
 /// What a queued datagram costs beside its bytes, so that empty ones are not free.
@@ -46,9 +47,9 @@ impl Queue {
     fn pop_into(&mut self, out: &mut Vec<u8>) -> Option<usize> {
         let len = usize::from(self.lens.pop_front()?);
         let (front, back) = self.bytes.as_slices();
-        let head = len.min(front.len());
-        out.extend_from_slice(&front[..head]);
-        out.extend_from_slice(&back[..len - head]);
+        let head = cut(front, len);
+        out.extend_from_slice(head);
+        out.extend_from_slice(cut(back, len - head.len()));
         self.bytes.drain(..len);
         Some(len)
     }

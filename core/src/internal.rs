@@ -3,7 +3,7 @@
 
 use crate::crypto::keys::{KeyLimits, Opener, Sealer, Timing, data_keys};
 use crate::crypto::noise::Finished;
-use crate::crypto::{Identity, Suite, packet};
+use crate::crypto::{Identity, Secret, Suite, packet};
 use crate::id::{PacketNumber, PathId, Role};
 use crate::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ impl Protection {
     /// One direction's keys, both ends of it.
     #[must_use]
     pub fn new(suite: Suite) -> Self {
-        let key = |byte| zeroize::Zeroizing::new([byte; 32]);
+        let key = |byte| Secret::new([byte; 32]);
         let remote_static = *Identity::from_secret([4; 32]).public();
         let finished =
             Finished { initiator: key(1), responder: key(2), exporter: key(3), hash: [5; 32], remote_static };

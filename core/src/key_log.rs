@@ -162,7 +162,7 @@ impl<'a> Fields<'a> {
     fn secret(&mut self) -> Result<Secret, KeyLogError> {
         let mut secret = Zeroizing::new([0; 32]);
         read_hex(self.word()?, &mut *secret)?;
-        Ok(secret)
+        Ok(Secret::new(*secret))
     }
 
     fn suite(&mut self) -> Result<Suite, KeyLogError> {

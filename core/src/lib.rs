@@ -1,6 +1,18 @@
 #![doc = include_str!("contract.md")]
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -51,8 +63,7 @@ pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
 pub use crypto::{
-    CRYPTO_BACKEND, GroupSecret, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey,
-    Suite,
+    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Secret, Suite,
 };
 pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, LocalSocket, NetworkChange, Peer,

@@ -66,6 +66,7 @@ impl Spent {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "one place for each gate")]
 impl Index<Gate> for Spent {
     type Output = Duration;
 
@@ -74,6 +75,7 @@ impl Index<Gate> for Spent {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "one place for each gate")]
 impl IndexMut<Gate> for Spent {
     fn index_mut(&mut self, gate: Gate) -> &mut Duration {
         &mut self.0[gate as usize]

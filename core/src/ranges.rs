@@ -31,6 +31,15 @@ impl Span {
     }
 }
 
+/// What an insertion did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Inserted {
+    /// Values that were not in the set before.
+    pub(crate) added: u64,
+    /// Ranges that had to be moved aside or together for it.
+    pub(crate) moved: usize,
+}
+
 /// The set would need more ranges than allowed; it is as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("too many gaps")]
@@ -98,8 +107,13 @@ impl RangeSet {
 
     /// Adds `range` and says how many of its values are new.
     pub(crate) fn insert(&mut self, range: Range<u64>) -> u64 {
+        self.insert_counted(range).added
+    }
+
+    /// As [`Self::insert`], and says what it cost as well.
+    pub(crate) fn insert_counted(&mut self, range: Range<u64>) -> Inserted {
         if range.is_empty() {
-            return 0;
+            return Inserted::default();
         }
         let new = Span { start: range.start, end: range.end };
         match self.live_mut().last_mut() {
@@ -107,12 +121,12 @@ impl RangeSet {
             Some(last) if last.start <= new.start => {
                 let added = new.end.saturating_sub(last.end);
                 last.end = last.end.max(new.end);
-                return added;
+                return Inserted { added, moved: 0 };
             }
             Some(_) => return self.insert_before_last(new),
             None => self.spans.push(new),
         }
-        new.len()
+        Inserted { added: new.len(), moved: 0 }
     }
 
     /// Whether `range` can be added without needing more than `max` ranges, or any more than there are.
@@ -181,7 +195,6 @@ impl RangeSet {
     }
 
     /// Panics in debug builds if an invariant is broken.
-    #[cfg(test)]
     pub(crate) fn check(&self) {
         debug_assert!(self.live().iter().all(|span| span.start < span.end), "empty range in {self:?}");
         debug_assert!(self.live().is_sorted_by(|a, b| a.end < b.start), "out of order: {self:?}");
@@ -203,8 +216,8 @@ impl RangeSet {
         from..to
     }
 
-    /// The general case of [`Self::insert`]: `new` starts below the last range.
-    fn insert_before_last(&mut self, new: Span) -> u64 {
+    /// The general case of [`Self::insert_counted`]: `new` starts below the last range.
+    fn insert_before_last(&mut self, new: Span) -> Inserted {
         let at = self.touching(&new.range());
         let merged = self.live().get(at.clone()).unwrap_or(&[]);
         let held = total(merged);
@@ -212,16 +225,17 @@ impl RangeSet {
             start: merged.first().map_or(new.start, |first| first.start.min(new.start)),
             end: merged.last().map_or(new.end, |last| last.end.max(new.end)),
         };
-        self.replace(at, &[whole]);
-        whole.len().saturating_sub(held)
+        let moved = self.replace(at, &[whole]);
+        Inserted { added: whole.len().saturating_sub(held), moved }
     }
 
-    /// Puts `with` where the ranges `at` are.
-    fn replace(&mut self, at: Range<usize>, with: &[Span]) {
+    /// Puts `with` where the ranges `at` are, and says how many others were moved for that.
+    fn replace(&mut self, at: Range<usize>, with: &[Span]) -> usize {
         let mut next = at.start;
+        let mut moved: usize = 0;
         for &span in with {
             if next >= at.end {
-                self.insert_at(next, span);
+                moved = moved.saturating_add(self.insert_at(next, span));
             } else if let Some(slot) = self.live_mut().get_mut(next) {
                 *slot = span;
             }
@@ -230,19 +244,26 @@ impl RangeSet {
         if next == 0 {
             self.drop_first(at.end);
         } else if next < at.end {
+            moved = moved.saturating_add(self.len().saturating_sub(at.end));
             self.spans.drain(self.head + next..self.head + at.end);
             self.tidy();
         }
+        moved
     }
 
-    /// Inserts `span` before the range `index`, into the room of a popped range if that is next to it.
-    fn insert_at(&mut self, index: usize, span: Span) {
+    /// Inserts `span` before the range `index`, into the room of a popped range if that is next to it. Says how many ranges
+    /// were moved.
+    fn insert_at(&mut self, index: usize, span: Span) -> usize {
         match (index, self.head.checked_sub(1)) {
             (0, Some(dead)) => {
                 self.head = dead;
-                self.replace(0..1, &[span]);
+                self.replace(0..1, &[span])
             }
-            _ => self.spans.insert(self.head + index, span),
+            _ => {
+                let moved = self.len().saturating_sub(index);
+                self.spans.insert(self.head + index, span);
+                moved
+            }
         }
     }
 

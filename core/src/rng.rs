@@ -8,6 +8,7 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Instant;
+use crate::crypto::Secret;
 use crate::crypto::digest::{digest, keyed};
 use crate::hash::{KeyedState, NumberState};
 
@@ -39,7 +40,7 @@ impl Rng {
 
     /// Mixes new entropy in: after a fork, after a snapshot was resumed.
     pub(crate) fn reseed(&mut self, seed: &[u8; 32]) {
-        let old = Zeroizing::new(self.bytes::<32>());
+        let old = Secret::new(self.bytes());
         self.set_key(digest(&[&*old, seed]));
     }
 
@@ -92,9 +93,9 @@ impl Rng {
 
     /// The secret of an ephemeral X25519 key: 32 random bytes, with the time and `input` (the datagram that it
     /// answers, the key that is dialled) mixed in, so that a seed used twice still gives different keys.
-    pub(crate) fn ephemeral_secret(&mut self, now: Instant, input: &[u8]) -> Zeroizing<[u8; 32]> {
-        let key = Zeroizing::new(self.bytes());
-        Zeroizing::new(keyed(&key, &[&now.as_nanos().to_le_bytes(), input]))
+    pub(crate) fn ephemeral_secret(&mut self, now: Instant, input: &[u8]) -> Secret {
+        let key = Secret::new(self.bytes());
+        Secret::new(keyed(&key, &[&now.as_nanos().to_le_bytes(), input]))
     }
 
     /// A keyed hasher for a map whose keys a peer can choose.

@@ -2,14 +2,12 @@
 
 use alloc::collections::VecDeque;
 
-use zeroize::Zeroizing;
-
 use crate::budget::{Account, Budget};
 use crate::cids::Ids;
 use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
-use crate::crypto::{GroupSecret, Identity, QotpIdentity};
+use crate::crypto::{GroupSecret, Identity, QotpIdentity, Secret};
 use crate::endpoint::{ConnectionHandle, EventQueue, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
@@ -30,7 +28,7 @@ pub(crate) struct Shared {
     /// Whose the packets of the native wire are.
     pub(crate) ids: Ids,
     /// What stateless resets are known by: see [`Self::reset_token`].
-    pub(crate) reset_key: Zeroizing<[u8; 32]>,
+    pub(crate) reset_key: Secret,
     pub(crate) pool: BlockPool,
     pub(crate) budget: Budget,
     pub(crate) stats: EndpointStats,
@@ -90,12 +88,12 @@ impl Shared {
 
     /// Memory for the streams of the connection that `account` belongs to.
     pub(crate) const fn memory<'a>(&'a mut self, account: &'a mut Account) -> Memory<'a> {
-        Memory { pool: &mut self.pool, account, budget: &mut self.budget }
+        Memory { pool: &mut self.pool, account, budget: &mut self.budget, ranges: &mut self.stats.ranges }
     }
 }
 
 /// The key of reset tokens: no two endpoints share it, nor two shards, one of which knows nothing of the other's ids.
-pub(crate) fn reset_key(identity: &Identity, shard: Shard) -> Zeroizing<[u8; 32]> {
+pub(crate) fn reset_key(identity: &Identity, shard: Shard) -> Secret {
     let place = [shard.count(), shard.index()];
-    Zeroizing::new(digest(&[b"dunlin reset tokens", identity.secret(), &place]))
+    Secret::new(digest(&[b"dunlin reset tokens", identity.secret(), &place]))
 }

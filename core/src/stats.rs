@@ -85,6 +85,16 @@ pub struct EndpointStats {
     pub timers_fired: u64,
     /// Packets planned: how often a connection was asked for one.
     pub packets_planned: u64,
+    /// Frames of authentic packets looked at; of a QOTP packet, its acknowledgement and its data.
+    pub frames: u64,
+    /// Ranges of acknowledgements walked, and ranges of received or acknowledged stream data moved aside for others, by
+    /// four of them (64 bytes).
+    pub ranges: u64,
+    /// Handshake datagrams digested whole.
+    pub digests: u64,
+    /// Generations of keys derived for Data packets: three for a connection, and one for each rotation of either
+    /// direction.
+    pub derivations: u64,
     /// Dials started.
     pub dials: u64,
     /// Incoming attempts seen.
@@ -104,6 +114,7 @@ pub struct EndpointStats {
 impl EndpointStats {
     /// Datagrams dropped for `reason`.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason.index()]
     }
@@ -120,6 +131,7 @@ impl EndpointStats {
         self.bytes_sent += transmit.len as u64;
     }
 
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub(crate) const fn count_drop(&mut self, reason: DropReason) {
         self.dropped[reason.index()] += 1;
     }
@@ -127,6 +139,7 @@ impl EndpointStats {
 
 /// What the shards of a port have counted, together.
 impl Sum for EndpointStats {
+    #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
         shards.fold(Self::default(), |sum, shard| Self {
             datagrams_received: sum.datagrams_received + shard.datagrams_received,
@@ -138,6 +151,10 @@ impl Sum for EndpointStats {
             x25519_operations: sum.x25519_operations + shard.x25519_operations,
             timers_fired: sum.timers_fired + shard.timers_fired,
             packets_planned: sum.packets_planned + shard.packets_planned,
+            frames: sum.frames + shard.frames,
+            ranges: sum.ranges + shard.ranges,
+            digests: sum.digests + shard.digests,
+            derivations: sum.derivations + shard.derivations,
             dials: sum.dials + shard.dials,
             incoming: sum.incoming + shard.incoming,
             retries_sent: sum.retries_sent + shard.retries_sent,

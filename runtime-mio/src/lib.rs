@@ -160,7 +160,7 @@ pub use dunlin_core::{
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
     KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
     PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity,
-    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, StreamId, Suite,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, Secret, StreamId, Suite,
     TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, VersionList, WhyNot,
     WireVersion, WriteError,
 };

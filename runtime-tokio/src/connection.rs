@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dunlin_core::{
     CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, LimiterStats,
-    PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
+    PublicKey, QotpPublicKey, Secret, StreamId, Suite, Undelivered, WireVersion,
 };
 
 use crate::error::{DatagramError, ExportError, OpenError};
@@ -256,7 +256,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`ExportError::Unsupported`] on QOTP's wire, where it would be no such thing; see [`ExportError`].
-    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ExportError> {
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Secret, ExportError> {
         self.settled.native().ok_or(ExportError::Unsupported)?;
         let mut locked = self.link.lock();
         let secret = match locked.connection(self.link.handle).0 {

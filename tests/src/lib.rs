@@ -67,6 +67,7 @@ mod host;
 mod link;
 mod meters;
 mod node;
+mod nonces;
 mod pair;
 mod paths;
 mod rng;
@@ -83,6 +84,7 @@ pub use link::{
 };
 pub use meters::{Arrivals, MemoryMark};
 pub use node::{Ecn, Node, Transmit};
+pub use nonces::Nonces;
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};
 pub use paths::{End, Topology, Toward, Web};
 pub use rng::{Ppm, Rng};

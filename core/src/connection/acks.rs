@@ -45,6 +45,7 @@ impl Connection {
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
+            cx.stats.ranges += 1;
             if self.paths[at].skips.is_claimed(from, to) {
                 return Err(TransportError::Protocol);
             }

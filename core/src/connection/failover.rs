@@ -46,8 +46,9 @@ impl Connection {
         let views: SmallVec<[PathView; 4]> = slots.iter().map(|at| self.view_of(cx, *at)).collect();
         // One that is gone may have left its place to another.
         let selected = Some(self.paths.selected()).filter(|at| self.paths.carries(*at));
-        let viewed = |at: PathSlot| slots.iter().position(|slot| *slot == at).map(|place| &views[place]);
-        let offered = |id| views.iter().position(|view| view.id == id).map(|place| slots[place]);
+        let viewed =
+            |at: PathSlot| slots.iter().zip(&views).find(|(slot, _)| **slot == at).map(|(_, view)| view);
+        let offered = |id| slots.iter().zip(&views).find(|(_, view)| view.id == id).map(|(slot, _)| *slot);
         let current = selected.and_then(viewed);
         let Some(selection) = self.paths.selection_mut() else { return };
         selection.on_look(now);

@@ -45,8 +45,14 @@ impl FirstFlight {
 
 impl Connection {
     /// A reply came after the one that ended the dial.
-    pub(super) fn on_other_reply(&mut self, arrival: &Arrival, datagram: &[u8]) -> Disposition {
+    pub(super) fn on_other_reply(
+        &mut self,
+        cx: &mut Shared,
+        arrival: &Arrival,
+        datagram: &[u8],
+    ) -> Disposition {
         let known = self.first_flight.as_mut().is_some_and(|flight| {
+            cx.stats.digests += 1;
             flight.reply == digest(&[datagram]) && flight.fanout.on_answer(&arrival.tuple())
         });
         if known { Disposition::Accepted } else { Disposition::Dropped(DropReason::Unexpected) }

@@ -64,9 +64,13 @@ impl Connection {
         datagram: &mut [u8],
     ) -> Disposition {
         let State::Dialling(dialling) = &mut self.state else {
-            return self.on_other_reply(arrival, datagram);
+            return self.on_other_reply(cx, arrival, datagram);
         };
-        let (bytes, copy) = (datagram.len(), dialling.fanout().is_wide().then(|| digest(&[datagram])));
+        let bytes = datagram.len();
+        let copy = dialling.fanout().is_wide().then(|| {
+            cx.stats.digests += 1;
+            digest(&[datagram])
+        });
         let message = datagram.get_mut(CLEAR_HEADER..).unwrap_or_default();
         let Some(opened) = dialling.read_reply(now, ty, &mut cx.party(), message) else {
             return Disposition::Dropped(DropReason::BadHandshake);

@@ -32,7 +32,7 @@ use alloc::vec::Vec;
 
 use crate::budget::Account;
 use crate::cids::Cids;
-use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
+use crate::crypto::keys::{self, Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
 use crate::datagrams::Datagrams;
 use crate::endpoint::{ConnectionHandle, InitId};
@@ -386,12 +386,16 @@ impl Connection {
 }
 
 /// The keys and facts that a finished handshake leaves.
-fn secure(cx: &Shared, now: Instant, role: Role, finished: &Finished, agreement: &Agreement) -> Secured {
+fn secure(cx: &mut Shared, now: Instant, role: Role, finished: &Finished, agreement: &Agreement) -> Secured {
     let mut limits = KeyLimits::of(agreement.suite);
     if let Some(packets) = cx.config.rotate_keys_after {
         limits = limits.rotate_after(packets);
     }
+    if let Some(time) = cx.config.rotate_keys_every {
+        limits = limits.rotate_every(time);
+    }
     let (sealer, opener) = data_keys(finished, role, agreement.suite, limits, now);
+    cx.stats.derivations += keys::DERIVED;
     let alpn: Vec<u8> = agreement.alpn.clone();
     Secured { sealer, opener, exporter: Exporter::new(finished), peer: finished.remote_static, alpn }
 }

@@ -25,6 +25,13 @@ impl Connection {
         }
     }
 
+    /// Enters the next key phase, however little the current one has lasted.
+    pub(super) fn rotate_raw(&mut self, now: Instant) {
+        if let Some(secured) = self.state.secured_mut() {
+            secured.sealer.rotate(now);
+        }
+    }
+
     fn put_raw_qotp(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let (start, number) = (out.len(), self.paths[FIRST].sent.next());
         let State::Qotp(qotp) = &self.state else { return None };

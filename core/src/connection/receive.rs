@@ -16,6 +16,7 @@ use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
 use crate::streams::{Credit, Refusal};
 use crate::time::Instant;
+use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, FrameError, Frames, MAX_REASON};
 
 use super::Connection;
@@ -85,7 +86,10 @@ impl Connection {
         };
         let numbered = field.recover(highest);
         cx.stats.aead_operations += 1;
-        let payload = match packet::open(&mut secured.opener, &numbered, datagram, timing) {
+        let phase = secured.opener.phase();
+        let opened = packet::open(&mut secured.opener, &numbered, datagram, timing);
+        cx.stats.derivations += u64::from(secured.opener.phase() != phase);
+        let payload = match opened {
             Ok(range) => datagram.get(range).unwrap_or_default(),
             Err(OpenError::PhaseOrder) => {
                 self.violation(cx, TransportError::KeyUpdate);
@@ -208,6 +212,7 @@ impl Connection {
     ) -> Result<(), Stop> {
         let mut substance = false;
         for frame in Frames::new(payload) {
+            cx.stats.frames += 1;
             let frame = frame?;
             said.ack_eliciting |= frame.is_ack_eliciting();
             substance |= !frame.is_probing();
@@ -284,10 +289,10 @@ impl Connection {
     }
 
     fn on_peer_close(&mut self, cx: &mut Shared, now: Instant, close: &Close<'_>) {
-        let reason = &close.reason[..close.reason.len().min(MAX_REASON)];
         let reason = match close.by {
             CloseKind::Application => {
-                CloseReason::Peer { code: close.code, reason: Bytes::copy_from_slice(reason) }
+                let reason = Bytes::copy_from_slice(cut(close.reason, MAX_REASON));
+                CloseReason::Peer { code: close.code, reason }
             }
             CloseKind::Transport => CloseReason::PeerTransport(TransportError::from_code(close.code)),
         };

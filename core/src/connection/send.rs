@@ -88,7 +88,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<(usize, Option<Ecn>)> {
         self.book(at, now, Gate::Socket);
-        self.rotate_keys(now);
+        self.rotate_keys(cx, now);
         self.renew_cid(at);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
@@ -163,10 +163,10 @@ impl Connection {
         self.datagrams.next_frame().is_some_and(|frame| DATA_HEADER + frame + TAG <= size)
     }
 
-    fn rotate_keys(&mut self, now: Instant) {
+    fn rotate_keys(&mut self, cx: &mut Shared, now: Instant) {
         let timing = Timing { now, pto: self.largest_pto() };
         if let Some(secured) = self.state.secured_mut() {
-            secured.sealer.rotate_if_due(timing);
+            cx.stats.derivations += u64::from(secured.sealer.rotate_if_due(timing));
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
-use crate::crypto::{PublicKey, QotpPublicKey};
+use crate::crypto::{PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
@@ -18,6 +18,8 @@ use crate::limiter::LimiterStats;
 use crate::shared::Shared;
 use crate::stats::ConnectionStats;
 use crate::time::Instant;
+use crate::wire::codec::cut;
+use crate::wire::frame::MAX_REASON;
 
 use super::close::{Graceful, Undelivered};
 use super::state::State;
@@ -259,13 +261,13 @@ impl<'a> Connection<'a> {
     /// Closes at once; `reason` (its first 512 bytes) and `code` are told to the peer. Unsent data is lost. QOTP has no
     /// word for it: the peer finds out by silence.
     pub fn close(&mut self, code: ErrorCode, reason: &[u8]) {
-        self.update(|inner, cx| inner.close(cx, code, cut(reason)));
+        self.update(|inner, cx| inner.close(cx, code, told(reason)));
     }
 
     /// Ends all streams, waits until the peer's transport has everything, then closes; at `deadline` in any case.
     /// What had not been delivered is known from [`Connection::undelivered`] after `Event::Closed`.
     pub fn close_graceful(&mut self, deadline: Instant, code: ErrorCode, reason: &[u8]) {
-        let graceful = Graceful { deadline, code, reason: cut(reason) };
+        let graceful = Graceful { deadline, code, reason: told(reason) };
         self.update(|inner, cx| inner.close_graceful(cx, graceful));
     }
 
@@ -292,6 +294,11 @@ impl<'a> Connection<'a> {
     /// See [`crate::fuzzing::seal_on`].
     pub(crate) fn seal_raw_on(&mut self, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
         self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
+    }
+
+    /// See [`crate::fuzzing::rotate_keys`].
+    pub(crate) fn rotate_raw(&mut self) {
+        self.update(|inner, cx| inner.rotate_raw(cx.now));
     }
 
     /// See [`crate::fuzzing::is_known`].
@@ -393,11 +400,9 @@ impl<'a> Connection<'a> {
     ///
     /// # Errors
     /// [`LabelTooLong`] if `label` has more than 255 bytes.
-    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Option<[u8; 32]>, LabelTooLong> {
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Option<Secret>, LabelTooLong> {
         match &self.inner.state {
-            State::Established(secured) => {
-                secured.exporter.export(label, context).map(|secret| Some(*secret))
-            }
+            State::Established(secured) => secured.exporter.export(label, context).map(Some),
             _ => Ok(None),
         }
     }
@@ -424,6 +429,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-fn cut(reason: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(&reason[..reason.len().min(crate::wire::frame::MAX_REASON)])
+/// As much of a reason as is told.
+fn told(reason: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(cut(reason, MAX_REASON))
 }

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt::{self, Write};
 use core::str::FromStr;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::Secret;
 use super::backend::SecretKey;
@@ -143,7 +143,7 @@ impl Identity {
     #[must_use]
     pub fn from_secret(mut secret: [u8; 32]) -> Self {
         let key = SecretKey::new(&secret);
-        let identity = Self { public: PublicKey(*key.public()), secret: Zeroizing::new(secret), key };
+        let identity = Self { public: PublicKey(*key.public()), secret: Secret::new(secret), key };
         secret.zeroize();
         identity
     }

@@ -17,7 +17,7 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret {
     for part in parts {
         mac.update(part);
     }
-    Zeroizing::new(mac.finalize_fixed().into())
+    Secret::new(mac.finalize_fixed().into())
 }
 
 /// `KDF(chaining_key, input, N)`: N independent secrets, `input` being the joined `parts`.

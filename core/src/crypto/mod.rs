@@ -10,6 +10,7 @@ pub(crate) mod noise;
 pub(crate) mod packet;
 pub(crate) mod qotp;
 pub(crate) mod replay;
+mod secret;
 mod suite;
 #[cfg(test)]
 mod testing;
@@ -19,11 +20,9 @@ pub(crate) mod token;
 pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};
 pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
+pub use secret::Secret;
 pub use suite::Suite;
-pub use token::GroupSecret;
+pub(crate) use token::GroupSecret;
 
 /// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.
 pub const CRYPTO_BACKEND: &str = backend::NAME;
-
-/// 32 secret bytes, wiped on drop.
-pub(crate) type Secret = zeroize::Zeroizing<[u8; 32]>;

@@ -4,7 +4,6 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use super::Secret;
 use super::digest::{digest, keyed};
@@ -51,19 +50,16 @@ impl fmt::Debug for Tag {
 
 /// What an endpoint makes its tokens with ([`Config::group_secret`](crate::Config::group_secret)). Whoever has it can show an
 /// address as validated that is not his.
-#[derive(Clone)]
-pub struct GroupSecret(Secret);
+pub(crate) struct GroupSecret(Secret);
 
 impl GroupSecret {
-    /// The secret with these bytes, which must be random. The caller's copy is the caller's to wipe.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub(crate) const fn new(secret: Secret) -> Self {
+        Self(secret)
     }
 
     /// Another secret, made of this one and of `seed`.
     pub(crate) fn reseeded(&self, seed: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(keyed(&self.0, &[b"dunlin/1 reseed", seed])))
+        Self(Secret::new(keyed(&self.0, &[b"dunlin/1 reseed", seed])))
     }
 
     /// A token for who can read what is sent to `addr`.
@@ -99,12 +95,6 @@ impl GroupSecret {
             let fresh = now <= token.expires && token.expires <= now + RETRY_LIFETIME;
             fresh && self.retry_token_until(token.expires, addr).tag == token.tag
         })
-    }
-}
-
-impl fmt::Debug for GroupSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupSecret")
     }
 }
 
@@ -154,6 +144,10 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
+    fn secret(bytes: [u8; 32]) -> GroupSecret {
+        GroupSecret::new(Secret::new(bytes))
+    }
+
     fn addr(text: &str) -> TransportAddr {
         text.parse().unwrap()
     }
@@ -177,46 +171,44 @@ mod tests {
 
     #[test]
     fn hostile_tokens_are_good_for_one_address_and_for_15_s() {
-        let secret = GroupSecret::from_bytes([7; 32]);
+        let group = secret([7; 32]);
         for own in addresses() {
-            let token = secret.retry_token(at(100), &own).to_bytes();
+            let token = group.retry_token(at(100), &own).to_bytes();
             for other in addresses() {
-                assert_eq!(secret.has_retry_token(at(100), &other, &token), own == other, "{own} {other}");
+                assert_eq!(group.has_retry_token(at(100), &other, &token), own == other, "{own} {other}");
             }
             for (now, good) in [(99, false), (100, true), (115, true), (116, false), (0, false)] {
-                assert_eq!(secret.has_retry_token(at(now), &own, &token), good, "{now}");
+                assert_eq!(group.has_retry_token(at(now), &own, &token), good, "{now}");
             }
         }
-        let mapped = secret.retry_token(at(100), &addr("[::ffff:192.0.2.1]:9")).to_bytes();
-        assert!(secret.has_retry_token(at(100), &addr("192.0.2.1:9"), &mapped));
+        let mapped = group.retry_token(at(100), &addr("[::ffff:192.0.2.1]:9")).to_bytes();
+        assert!(group.has_retry_token(at(100), &addr("192.0.2.1:9"), &mapped));
     }
 
     #[test]
     fn hostile_tokens_with_any_bit_changed_are_none() {
-        let (secret, own) = (GroupSecret::from_bytes([7; 32]), addr("192.0.2.1:9"));
-        let token = secret.retry_token(at(100), &own).to_bytes();
+        let (group, own) = (secret([7; 32]), addr("192.0.2.1:9"));
+        let token = group.retry_token(at(100), &own).to_bytes();
         for bit in 0..token.len() * 8 {
             let mut changed = token;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(!secret.has_retry_token(at(100), &own, &changed), "bit {bit}");
+            assert!(!group.has_retry_token(at(100), &own, &changed), "bit {bit}");
         }
         for len in 0..token.len() {
-            assert!(!secret.has_retry_token(at(100), &own, &token[..len]));
+            assert!(!group.has_retry_token(at(100), &own, &token[..len]));
         }
         assert!(
-            secret.has_retry_token(at(100), &own, &[&token[..], &[9; 30]].concat()),
+            group.has_retry_token(at(100), &own, &[&token[..], &[9; 30]].concat()),
             "with others behind it"
         );
-        for other in [GroupSecret::from_bytes([8; 32]), secret.reseeded(&[0; 32])] {
+        for other in [secret([8; 32]), group.reseeded(&[0; 32])] {
             assert!(!other.has_retry_token(at(100), &own, &token));
         }
     }
 
     #[test]
     fn hostile_readers_of_logs_learn_nothing_of_secrets() {
-        let secret = GroupSecret::from_bytes([0xa5; 32]);
-        let token = secret.retry_token(at(0), &addr("192.0.2.1:9"));
-        assert_eq!(format!("{secret:?}"), "GroupSecret");
+        let token = secret([0xa5; 32]).retry_token(at(0), &addr("192.0.2.1:9"));
         assert!(format!("{token:?}").ends_with("tag: Tag }"));
     }
 

@@ -50,7 +50,7 @@ impl Endpoint {
         header: Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        if let Some(slot) = self.inits.find(datagram) {
+        if let Some(slot) = self.inits.find(datagram, &mut self.shared.stats.digests) {
             return self.handle_copy(slot, arrival, datagram.len());
         }
         if self.shared.config.alpns.is_empty() {
@@ -68,7 +68,7 @@ impl Endpoint {
             Verdict::Drop(reason) => return Disposition::Dropped(reason),
         }
         // Reading scrambles it.
-        let (len, id) = (datagram.len(), self.inits.id(datagram));
+        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
         let before = self.shared.stats.x25519_operations;
         let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party());
         let attempt = match read {

@@ -37,16 +37,18 @@ impl Inits {
         Self { slots: HashMap::with_hasher(hasher), beginnings: HashMap::with_hasher(hasher) }
     }
 
-    /// The slot of the Init that this is a copy of.
-    pub(super) fn find(&self, datagram: &[u8]) -> Option<u32> {
+    /// The slot of the Init that this is a copy of. Counts the digests that were made for it.
+    pub(super) fn find(&self, datagram: &[u8], digests: &mut u64) -> Option<u32> {
         if !self.beginnings.contains_key(&self.beginning(datagram)) {
             return None;
         }
+        *digests = digests.saturating_add(1);
         self.slots.get(&digest(&[datagram])).copied()
     }
 
     /// What copies of this Init will be known by.
-    pub(super) fn id(&self, datagram: &[u8]) -> InitId {
+    pub(super) fn id(&self, datagram: &[u8], digests: &mut u64) -> InitId {
+        *digests = digests.saturating_add(1);
         InitId { beginning: self.beginning(datagram), digest: digest(&[datagram]) }
     }
 
@@ -82,12 +84,12 @@ mod tests {
     fn hostile_rests_behind_a_known_beginning_are_told_apart() {
         let mut inits = Inits::new(KeyedState::new([1, 2]));
         let datagrams = [[1; 1200], [2; 1200], core::array::from_fn(|place| if place < 41 { 1 } else { 3 })];
-        let ids = datagrams.map(|datagram| inits.id(&datagram));
+        let ids = datagrams.map(|datagram| inits.id(&datagram, &mut 0));
         for (id, slot) in ids.iter().zip(0..) {
             inits.insert(id, slot);
             inits.insert(id, slot);
         }
-        let found = |inits: &Inits| datagrams.map(|datagram| inits.find(&datagram));
+        let found = |inits: &Inits| datagrams.map(|datagram| inits.find(&datagram, &mut 0));
         assert_eq!(found(&inits), [Some(0), Some(1), Some(2)]);
         inits.remove(&ids[0]);
         inits.remove(&ids[0]);

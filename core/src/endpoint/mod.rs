@@ -22,13 +22,14 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
+use zeroize::Zeroize;
 
 use crate::budget::Budget;
 use crate::cids::Ids;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
-use crate::crypto::{GroupSecret, Identity, QotpIdentity, QotpPublicKey};
+use crate::crypto::{GroupSecret, Identity, QotpIdentity, QotpPublicKey, Secret};
 use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
@@ -98,12 +99,13 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// An endpoint. `seed` must be fresh from the system's random generator for every endpoint, and for every shard of one.
     #[must_use]
-    pub fn new(config: Config, identity: Identity, seed: [u8; 32]) -> Self {
+    pub fn new(config: Config, identity: Identity, mut seed: [u8; 32]) -> Self {
         let config = config.clamped();
         let mut rng = Rng::new(identity.secret(), &seed);
+        seed.zeroize();
         let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
-        let drawn = GroupSecret::from_bytes(rng.bytes());
-        let group_secret = config.group_secret.clone().unwrap_or(drawn);
+        let drawn = Secret::new(rng.bytes());
+        let group_secret = GroupSecret::new(config.group_secret.clone().unwrap_or(drawn));
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
@@ -116,7 +118,7 @@ impl Endpoint {
             qotp_identity: identity.qotp(),
             identity,
             rng,
-            pool: BlockPool::default(),
+            pool: BlockPool::new(budget.limit()),
             budget,
             stats: EndpointStats::default(),
             events: EventQueue::new(events),

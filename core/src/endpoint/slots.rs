@@ -46,16 +46,14 @@ impl<T> Slots<T> {
 
     /// The handle that the next [`Slots::insert`] will return.
     pub(crate) fn vacant(&self) -> ConnectionHandle {
-        match self.free.last() {
-            Some(&slot) => ConnectionHandle { slot, generation: self.slots[slot as usize].generation },
-            None => ConnectionHandle { slot: self.slots.len() as u32, generation: 0 },
-        }
+        let free = self.free.last().and_then(|slot| self.handle_at(*slot));
+        free.unwrap_or(ConnectionHandle { slot: self.slots.len() as u32, generation: 0 })
     }
 
     pub(crate) fn insert(&mut self, entry: T) -> ConnectionHandle {
         let handle = self.vacant();
-        match self.free.pop() {
-            Some(slot) => self.slots[slot as usize].entry = Some(entry),
+        match self.free.pop().and_then(|slot| self.slots.get_mut(slot as usize)) {
+            Some(place) => place.entry = Some(entry),
             None => self.slots.push(Slot { generation: 0, entry: Some(entry) }),
         }
         handle
@@ -114,7 +112,8 @@ impl ReadyQueue {
         if self.waiting.len() <= place {
             self.waiting.resize(place + 1, false);
         }
-        if !core::mem::replace(&mut self.waiting[place], true) {
+        if let Some(waits @ false) = self.waiting.get_mut(place) {
+            *waits = true;
             self.queue.push_back(slot);
         }
     }
@@ -122,7 +121,9 @@ impl ReadyQueue {
     /// Takes the slot that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let slot = self.queue.pop_front()?;
-        self.waiting[slot as usize] = false;
+        if let Some(waits) = self.waiting.get_mut(slot as usize) {
+            *waits = false;
+        }
         Some(slot)
     }
 

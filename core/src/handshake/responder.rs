@@ -15,6 +15,7 @@ use crate::crypto::noise::{
 use crate::error::TransportError;
 use crate::id::ConnectionId;
 use crate::stats::DropReason;
+use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, Frames, put_close, put_hello};
 use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
 use crate::wire::params::{EarlyOutcome, Hello};
@@ -52,7 +53,8 @@ impl Attempt {
         let init = InitHeader::parse(datagram).map_err(|_| DropReason::TooShort)?;
         let (clear, message) = datagram.split_at_mut(init.message_at);
         let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
-        let prologue = prologue(header, &clear[InitHeader::TOKEN_LEN_AT..]);
+        let token = clear.get(InitHeader::TOKEN_LEN_AT..).ok_or(DropReason::TooShort)?;
+        let prologue = prologue(header, token);
         let (noise, range, kind) = if ty == PacketType::InitKnown {
             let known = KnownStatic::read(party, &prologue, &init.ephemeral, message)?;
             let (noise, range) = known.read_payload(party, message)?;
@@ -153,5 +155,5 @@ fn without_padding(frames: &[u8]) -> &[u8] {
             end = frames.len() - reader.rest().len();
         }
     }
-    &frames[..end]
+    cut(frames, end)
 }

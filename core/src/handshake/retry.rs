@@ -34,13 +34,13 @@ pub(crate) fn token<'a>(packet: &'a [u8], init: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::GroupSecret;
+    use crate::crypto::{GroupSecret, Secret};
     use crate::time::Instant;
 
     #[test]
     fn hostile_retries_are_told_from_those_of_who_has_seen_the_init() {
-        let made =
-            GroupSecret::from_bytes([1; 32]).retry_token(Instant::ZERO, &"192.0.2.1:9".parse().unwrap());
+        let made = GroupSecret::new(Secret::new([1; 32]))
+            .retry_token(Instant::ZERO, &"192.0.2.1:9".parse().unwrap());
         let packet = answer(&digest(&[b"init"]), ConnectionId([5; 8]), &made);
         assert_eq!(packet.len(), 50);
         assert!(packet.len() * 3 < crate::wire::header::MIN_INIT);

@@ -236,7 +236,7 @@ impl Direction {
 }
 
 fn opener(suite: Suite, chain: &Secret) -> Opener {
-    Opener::new(suite, chain, KeyLimits::of(suite))
+    Opener::new(suite, chain, KeyLimits::of(suite).at_any_pace())
 }
 
 /// The payload of a Data packet, which stays as it is: another key may have to be tried on it.

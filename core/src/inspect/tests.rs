@@ -7,7 +7,7 @@ use super::*;
 use crate::crypto::Suite;
 use crate::{
     AeadPolicy, Arrival, Config, ConnectOptions, ConnectionHandle, Endpoint, ErrorCode, Event, Identity,
-    Instant, NetworkChange, Peer, StreamId, TrainLimit, TransportAddr,
+    Instant, NetworkChange, Peer, Secret, StreamId, TrainLimit, TransportAddr,
 };
 
 /// Two endpoints in memory, what they sent, and their key logs.
@@ -210,6 +210,11 @@ fn without_keys_the_headers_are_told() {
     }
 }
 
+/// Another secret.
+fn flipped(secret: &Secret) -> Secret {
+    Secret::new(secret.map(|byte| byte ^ 1))
+}
+
 #[test]
 fn the_wrong_secrets_are_noticed() {
     let mut talk = Talk::new(config(), true);
@@ -217,10 +222,10 @@ fn the_wrong_secrets_are_noticed() {
     talk.run(50);
     let wrong = talk.key_log(0).into_iter().map(|KeyLogEntry(mut entry)| {
         match &mut entry {
-            Entry::Message { key, .. } => key[0] ^= 1,
+            Entry::Message { key, .. } => *key = flipped(key),
             Entry::Traffic { initiator_secret, responder_secret, .. } => {
-                initiator_secret[0] ^= 1;
-                responder_secret[0] ^= 1;
+                *initiator_secret = flipped(initiator_secret);
+                *responder_secret = flipped(responder_secret);
             }
             Entry::Qotp { .. } => unreachable!(),
         }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::*;
 
 fn secret(byte: u8) -> Secret {
-    Zeroizing::new([byte; 32])
+    Secret::new([byte; 32])
 }
 
 /// One entry of each kind.

@@ -143,7 +143,7 @@ impl PathLog {
         if cursor.0 >= self.next {
             return None;
         }
-        let event = self.ring[place(cursor.0)].clone();
+        let event = self.ring.get(place(cursor.0)).cloned().flatten();
         cursor.0 += 1;
         event
     }
@@ -168,7 +168,9 @@ impl PathLog {
     #[must_use]
     pub(crate) fn record(&mut self, event: PathEvent) -> bool {
         self.open |= matches!(event, PathEvent::Opened { .. });
-        self.ring[place(self.next)] = Some(event);
+        if let Some(place) = self.ring.get_mut(place(self.next)) {
+            *place = Some(event);
+        }
         self.next += 1;
         !core::mem::replace(&mut self.told, true)
     }

@@ -65,6 +65,7 @@ struct Place {
     used: u64,
 }
 
+#[expect(clippy::indexing_slicing, reason = "the maps hold places of the list, which never gets shorter")]
 impl AddrMap {
     /// An empty map with room for `capacity` addresses, at least one. `seed` must be fresh from the system's random
     /// generator.

@@ -46,15 +46,14 @@ pub(crate) struct Load {
 
 /// Picks the lane for the next train; `None` if there is no lane. Of equals it is the first.
 pub(crate) fn pick(now: Instant, lanes: &[Lane], load: Load) -> Option<Pick> {
-    let arrivals = || lanes.iter().enumerate().map(|(at, lane)| (lane.arrival(now, load), at));
-    let (_, best) = arrivals().min()?;
-    let Some((by_then, free)) = arrivals().filter(|(_, at)| lanes[*at].is_free(now, load.packet)).min()
-    else {
-        return Some(Pick::Wait(best));
-    };
-    let better = arrivals().filter(|(arrival, _)| *arrival < by_then);
-    let delivered = better.fold(0, |sum: u64, (arrival, at)| {
-        sum.saturating_add(load.train).saturating_add(lanes[at].bytes_in(by_then - arrival))
+    let arrivals = || lanes.iter().enumerate().map(|(at, lane)| (lane.arrival(now, load), at, lane));
+    let order = |(arrival, at, _): &(Duration, usize, &Lane)| (*arrival, *at);
+    let (_, best, _) = arrivals().min_by_key(order)?;
+    let free = arrivals().filter(|(_, _, lane)| lane.is_free(now, load.packet)).min_by_key(order);
+    let Some((by_then, free, _)) = free else { return Some(Pick::Wait(best)) };
+    let better = arrivals().filter(|(arrival, _, _)| *arrival < by_then);
+    let delivered = better.fold(0, |sum: u64, (arrival, _, lane)| {
+        sum.saturating_add(load.train).saturating_add(lane.bytes_in(by_then.saturating_sub(arrival)))
     });
     let is_needed = delivered < load.train.saturating_add(load.left) || free == best;
     Some(if is_needed { Pick::Send(free) } else { Pick::Wait(best) })

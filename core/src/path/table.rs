@@ -279,7 +279,9 @@ impl Paths {
                 if more.others.len() <= index {
                     more.others.resize_with(index + 1, || None);
                 }
-                more.others[index] = Some(Box::new(path));
+                if let Some(place) = more.others.get_mut(index) {
+                    *place = Some(Box::new(path));
+                }
             }
         }
         at
@@ -340,7 +342,9 @@ impl Paths {
         match at.0.checked_sub(1).map(usize::from) {
             None => self.first.clear(),
             Some(index) => {
-                more.others[index] = None;
+                if let Some(place) = more.others.get_mut(index) {
+                    *place = None;
+                }
                 while more.others.pop_if(|path| path.is_none()).is_some() {}
             }
         }

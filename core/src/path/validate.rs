@@ -247,8 +247,9 @@ impl OwedResponses {
     /// Takes the oldest for which `wanted` holds.
     pub(crate) fn take_if(&mut self, wanted: impl Fn(&Owed) -> bool) -> Option<Owed> {
         let index = self.owed.iter().position(|place| place.as_ref().is_some_and(&wanted))?;
-        self.owed[index..].rotate_left(1);
-        self.owed[MAX_OWED - 1].take()
+        let (_, later) = self.owed.split_at_mut(index);
+        later.rotate_left(1);
+        later.last_mut()?.take()
     }
 }
 

@@ -340,7 +340,7 @@ impl SentPackets {
     pub(crate) fn oldest(&mut self) -> Option<(PacketNumber, SentPacket)> {
         let end = self.next().0;
         while self.cursor < end {
-            let packet = &self.packets[(self.cursor - self.base) as usize];
+            let packet = self.packets.get((self.cursor - self.base) as usize)?;
             if packet.fate == Fate::Outstanding {
                 return Some((PacketNumber(self.cursor), *packet));
             }
@@ -352,7 +352,7 @@ impl SentPackets {
     /// Declares the oldest packet in flight lost.
     pub(crate) fn lose_oldest(&mut self) -> Option<SentPacket> {
         let (number, _) = self.oldest()?;
-        let packet = &mut self.packets[(number.0 - self.base) as usize];
+        let packet = self.packets.get_mut((number.0 - self.base) as usize)?;
         packet.fate = Fate::Lost;
         self.outstanding -= 1;
         Some(*packet)

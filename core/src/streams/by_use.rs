@@ -18,8 +18,8 @@ const IDS: u64 = 1 << 31;
 /// Which ids were used, how many streams are open, and what was received on them.
 #[derive(Debug)]
 pub(crate) struct ByUse {
-    /// Indices of the ids that are or were open: the initiator's, the responder's.
-    used: [RangeSet; 2],
+    /// Those that are or were open.
+    used: Used,
     /// Where [`Self::open`] looks for a free id of ours.
     next: u64,
     /// The most streams that each side may have opened and not ended.
@@ -35,10 +35,26 @@ pub(crate) struct ByUse {
     pub(super) reception: Reception,
 }
 
-const fn place(opener: Role) -> usize {
-    match opener {
-        Role::Initiator => 0,
-        Role::Responder => 1,
+/// Indices of the ids of each side.
+#[derive(Debug, Default)]
+struct Used {
+    initiator: RangeSet,
+    responder: RangeSet,
+}
+
+impl Used {
+    const fn by(&self, opener: Role) -> &RangeSet {
+        match opener {
+            Role::Initiator => &self.initiator,
+            Role::Responder => &self.responder,
+        }
+    }
+
+    const fn by_mut(&mut self, opener: Role) -> &mut RangeSet {
+        match opener {
+            Role::Initiator => &mut self.initiator,
+            Role::Responder => &mut self.responder,
+        }
     }
 }
 
@@ -46,7 +62,7 @@ impl ByUse {
     /// No streams yet. Each side may have `max` of them open.
     pub(super) fn new(max: u32, reception: Reception) -> Self {
         Self {
-            used: [RangeSet::default(), RangeSet::default()],
+            used: Used::default(),
             next: 0,
             max: usize::try_from(max).unwrap_or(usize::MAX),
             ours: 0,
@@ -61,17 +77,17 @@ impl ByUse {
     /// Whether a stream with this id is open, or was.
     pub(super) fn is_used(&self, id: StreamId) -> bool {
         let index = id.index();
-        self.used[place(id.opener())].gaps(index..index + 1).next().is_none()
+        self.used.by(id.opener()).gaps(index..index + 1).next().is_none()
     }
 
     /// Forgets that this id was used.
     pub(super) fn disown(&mut self, id: StreamId) {
-        self.used[place(id.opener())].remove(id.index()..id.index() + 1);
+        self.used.by_mut(id.opener()).remove(id.index()..id.index() + 1);
     }
 
     /// Uses an id up.
     fn take(&mut self, id: StreamId) -> Result<(), TooManyGaps> {
-        let used = &mut self.used[place(id.opener())];
+        let used = self.used.by_mut(id.opener());
         let range = id.index()..id.index() + 1;
         if !used.accepts(&range, MAX_RANGES) {
             return Err(TooManyGaps);
@@ -83,7 +99,7 @@ impl ByUse {
     /// Opens the lowest of our ids that is above those given before and that nobody has used.
     pub(super) fn open(&mut self, role: Role) -> Result<StreamId, OpenError> {
         self.check_limit()?;
-        let used = &mut self.used[place(role)];
+        let used = self.used.by_mut(role);
         let free = used.gaps(self.next..IDS).next().ok_or(OpenError::InUse)?;
         // Whatever the peer has scattered: this adds at most one range to those that it may have.
         self.next = free.start + 1;
@@ -153,7 +169,7 @@ impl ByUse {
 
     /// Heap held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        let [initiator, responder] = &self.used;
+        let Used { initiator, responder } = &self.used;
         let queue = self.unaccepted.capacity().saturating_mul(size_of::<StreamId>());
         initiator.capacity_bytes().saturating_add(responder.capacity_bytes()).saturating_add(queue)
     }
@@ -220,7 +236,7 @@ mod tests {
     #[test]
     fn qotp_all_ids_can_be_used_up() {
         let mut by_use = by_use(10);
-        by_use.used[1].insert(0..IDS - 1);
+        by_use.used.responder.insert(0..IDS - 1);
         assert_eq!(by_use.open(Role::Responder), Ok(StreamId::qotp(u32::MAX)));
         assert_eq!(by_use.open(Role::Responder), Err(OpenError::InUse));
         assert!(by_use.is_used(StreamId::qotp(u32::MAX)) && !by_use.is_used(StreamId::qotp(u32::MAX - 1)));

@@ -32,20 +32,36 @@ struct Theirs {
     awaited: bool,
 }
 
-/// Counts and limits for both directions, bidirectional first.
+/// One of something for each direction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Counts {
-    ours: [Ours; 2],
-    theirs: [Theirs; 2],
-    /// Streams that the peer may have opened before it knew our limits: those of early data.
-    early: [u64; 2],
+struct PerDirection<T> {
+    bidirectional: T,
+    unidirectional: T,
 }
 
-const fn place(direction: Direction) -> usize {
-    match direction {
-        Direction::Bidirectional => 0,
-        Direction::Unidirectional => 1,
+impl<T> PerDirection<T> {
+    const fn of(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Bidirectional => &self.bidirectional,
+            Direction::Unidirectional => &self.unidirectional,
+        }
     }
+
+    const fn of_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Bidirectional => &mut self.bidirectional,
+            Direction::Unidirectional => &mut self.unidirectional,
+        }
+    }
+}
+
+/// Counts and limits for both directions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    ours: PerDirection<Ours>,
+    theirs: PerDirection<Theirs>,
+    /// Streams that the peer may have opened before it knew our limits: those of early data.
+    early: PerDirection<u64>,
 }
 
 impl Counts {
@@ -61,20 +77,24 @@ impl Counts {
         };
         let ours = |max| Ours { next: 0, max, awaited: false };
         Self {
-            ours: [ours(peer.max_streams_bidi), ours(peer.max_streams_uni)],
-            theirs: [theirs(bidi), theirs(uni)],
+            ours: PerDirection {
+                bidirectional: ours(peer.max_streams_bidi),
+                unidirectional: ours(peer.max_streams_uni),
+            },
+            theirs: PerDirection { bidirectional: theirs(bidi), unidirectional: theirs(uni) },
             early: match role {
-                Role::Initiator => [0; 2],
-                Role::Responder => {
-                    [TransportParams::DEFAULT.max_streams_bidi, TransportParams::DEFAULT.max_streams_uni]
-                }
+                Role::Initiator => PerDirection { bidirectional: 0, unidirectional: 0 },
+                Role::Responder => PerDirection {
+                    bidirectional: TransportParams::DEFAULT.max_streams_bidi,
+                    unidirectional: TransportParams::DEFAULT.max_streams_uni,
+                },
             },
         }
     }
 
     /// Takes the next index of ours, if the peer allows one.
     pub(crate) fn open(&mut self, direction: Direction) -> Option<u64> {
-        let ours = &mut self.ours[place(direction)];
+        let ours = self.ours.of_mut(direction);
         if ours.next >= ours.max {
             ours.awaited = true;
             return None;
@@ -85,30 +105,30 @@ impl Counts {
 
     /// Whether the application waits for the peer to allow another stream.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.ours.iter().any(|ours| ours.awaited)
+        self.ours.bidirectional.awaited || self.ours.unidirectional.awaited
     }
 
     /// Whether we have opened the stream with this index.
     pub(crate) const fn is_opened(&self, direction: Direction, index: u64) -> bool {
-        index < self.ours[place(direction)].next
+        index < self.ours.of(direction).next
     }
 
     /// The peer's HELLO allows `max` streams; early data may have used more.
     pub(crate) const fn set_peer_max(&mut self, direction: Direction, max: u64) {
-        self.ours[place(direction)].max = max;
+        self.ours.of_mut(direction).max = max;
     }
 
     /// The peer allows `max` streams. Returns whether the application waits for that.
     pub(crate) fn on_max_streams(&mut self, direction: Direction, max: u64) -> bool {
-        let ours = &mut self.ours[place(direction)];
+        let ours = self.ours.of_mut(direction);
         ours.max = ours.max.max(max);
         ours.next < ours.max && core::mem::take(&mut ours.awaited)
     }
 
     /// The indices that come into being when the peer names `index`; `None` if it must not.
     pub(crate) const fn peer_opens(&self, direction: Direction, index: u64) -> Option<Range<u64>> {
-        let theirs = &self.theirs[place(direction)];
-        if index >= theirs.max && index >= self.early[place(direction)] {
+        let theirs = self.theirs.of(direction);
+        if index >= theirs.max && index >= *self.early.of(direction) {
             None
         } else if index < theirs.next {
             Some(theirs.next..theirs.next)
@@ -119,14 +139,14 @@ impl Counts {
 
     /// The peer opened all streams below `end`. Returns whether the application waits for that.
     pub(crate) fn on_peer_opened(&mut self, direction: Direction, end: u64) -> bool {
-        let theirs = &mut self.theirs[place(direction)];
+        let theirs = self.theirs.of_mut(direction);
         theirs.next = end;
         core::mem::take(&mut theirs.awaited)
     }
 
     /// The index of the next stream of the peer that the application has not seen.
     pub(crate) fn accept(&mut self, direction: Direction) -> Option<u64> {
-        let theirs = &mut self.theirs[place(direction)];
+        let theirs = self.theirs.of_mut(direction);
         if theirs.unaccepted == theirs.next {
             theirs.awaited = true;
             return None;
@@ -138,7 +158,7 @@ impl Counts {
     /// A stream of the peer is over: it may open another one. The new limit is told when it has moved by half of the
     /// concurrency, so that one frame covers many streams.
     pub(crate) fn on_peer_stream_closed(&mut self, direction: Direction) {
-        let theirs = &mut self.theirs[place(direction)];
+        let theirs = self.theirs.of_mut(direction);
         theirs.closed += 1;
         let max = (theirs.closed + theirs.concurrent).min(MAX_STREAMS);
         if max > theirs.max && max - theirs.max >= theirs.concurrent.div_ceil(2) {
@@ -149,13 +169,13 @@ impl Counts {
 
     /// The MAX_STREAMS to send.
     pub(crate) const fn max_streams_to_send(&self, direction: Direction) -> Option<u64> {
-        let theirs = &self.theirs[place(direction)];
+        let theirs = self.theirs.of(direction);
         if theirs.pending { Some(theirs.max) } else { None }
     }
 
     /// The MAX_STREAMS is to be sent (again), or was sent.
     pub(crate) const fn set_max_streams_pending(&mut self, direction: Direction, pending: bool) {
-        self.theirs[place(direction)].pending = pending;
+        self.theirs.of_mut(direction).pending = pending;
     }
 }
 

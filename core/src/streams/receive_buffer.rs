@@ -96,7 +96,7 @@ impl ReceiveBuffer {
         if in_order {
             self.advance(range.end);
         } else {
-            self.ahead.insert(range);
+            memory.count(&self.ahead.insert_counted(range));
         }
         Ok(Received { new_bytes, end_advanced: self.end_received().saturating_sub(end_before) })
     }
@@ -177,7 +177,6 @@ impl ReceiveBuffer {
     }
 
     /// Bytes in the blocks held, after checking the invariants in debug builds.
-    #[cfg(test)]
     pub(crate) fn check(&self) -> usize {
         self.ahead.check();
         debug_assert!(self.read_end <= self.contiguous_end, "{self:?}");

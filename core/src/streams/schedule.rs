@@ -28,8 +28,10 @@ impl Schedule {
                 place
             }
         };
-        self.levels[place].1.push_back(id);
-        self.len += 1;
+        if let Some(level) = self.levels.get_mut(place) {
+            level.1.push_back(id);
+            self.len += 1;
+        }
     }
 
     /// The stream whose turn it is.
@@ -40,9 +42,10 @@ impl Schedule {
     /// Takes the stream whose turn it is off the queue.
     pub(crate) fn pop(&mut self) {
         let Some(place) = self.levels.iter().position(|level| !level.1.is_empty()) else { return };
-        self.levels[place].1.pop_front();
+        let Some(level) = self.levels.get_mut(place) else { return };
+        level.1.pop_front();
         self.len -= 1;
-        if self.levels[place].1.is_empty() && self.levels.len() > KEEP {
+        if level.1.is_empty() && self.levels.len() > KEEP {
             self.levels.remove(place);
         }
     }
@@ -50,7 +53,7 @@ impl Schedule {
     /// Takes a stream out of the level in which it waits, wherever that is there: O(streams that wait in it).
     pub(crate) fn remove(&mut self, priority: i32, id: StreamId) {
         let Ok(place) = self.levels.binary_search_by(|level| priority.cmp(&level.0)) else { return };
-        let level = &mut self.levels[place].1;
+        let Some((_, level)) = self.levels.get_mut(place) else { return };
         if let Some(at) = level.iter().position(|waiting| *waiting == id) {
             level.remove(at);
             self.len -= 1;

@@ -127,7 +127,9 @@ impl SendBuffer {
             self.lost.remove(range.clone());
         }
         let newly = if range.start > self.acked_end {
-            self.acked.insert(range)
+            let inserted = self.acked.insert_counted(range);
+            memory.count(&inserted);
+            inserted.added
         } else {
             self.advance(range.end, memory)
         };
@@ -194,7 +196,6 @@ impl SendBuffer {
     }
 
     /// Bytes in the blocks held, after checking the invariants in debug builds.
-    #[cfg(test)]
     pub(crate) fn check(&self) -> usize {
         self.acked.check();
         self.lost.check();

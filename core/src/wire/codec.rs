@@ -9,6 +9,11 @@ pub(crate) const VARINT_MAX: u64 = (1 << 62) - 1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Truncated;
 
+/// The first `len` bytes, or all there are.
+pub(crate) fn cut(bytes: &[u8], len: usize) -> &[u8] {
+    bytes.get(..len).unwrap_or(bytes)
+}
+
 /// A cursor over received bytes. Nothing it does can panic or read past the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {

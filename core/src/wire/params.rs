@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::id::ConnectionId;
 
-use super::codec::{Reader, Truncated, VARINT_MAX, put_prefixed, put_varint, varint_len};
+use super::codec::{Reader, Truncated, VARINT_MAX, cut, put_prefixed, put_varint, varint_len};
 use super::header::VERSION;
 
 /// The largest HELLO in message 1, in bytes of value list.
@@ -257,7 +257,7 @@ impl Hello {
             },
         ]);
         put_varint(out, 27 + 31 * (1 + reserved % 1000));
-        put_prefixed(out, &reserved.to_be_bytes()[..(reserved % 5) as usize]);
+        put_prefixed(out, cut(&reserved.to_be_bytes(), (reserved % 5) as usize));
     }
 
     /// What stands before the CLOSE of a refusal: nothing was agreed on.

@@ -34,7 +34,7 @@ async fn both_ends_agree() {
     assert_eq!(a.suite(), b.suite());
     assert_eq!(a.handshake_hash(), b.handshake_hash());
     let secret = a.export(b"label", b"context").unwrap();
-    assert_eq!(b.export(b"label", b"context"), Ok(secret));
+    assert_eq!(b.export(b"label", b"context"), Ok(secret.clone()));
     assert_ne!(b.export(b"other", b"context"), Ok(secret));
     assert!(a.path().is_some_and(|path| path.remote == pair.server.local_addr().into()));
     assert_eq!(a.close_reason(), None);

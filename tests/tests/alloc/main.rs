@@ -2,9 +2,9 @@
 
 mod attack;
 mod counter;
-#[allow(dead_code, reason = "the scenario tests use the rest of it")]
-#[path = "../it/frames.rs"]
-mod frames;
 mod held;
+mod hostile;
 mod rig;
 mod steady;
+
+pub(crate) use dunlin_fuzzing::frames;

@@ -2,40 +2,14 @@
 
 mod actions;
 mod bounds;
-mod duo;
 
-use dunlin_core::{Config, Direction, Duration, Overflow, TrainLimit};
+use dunlin_core::{Config, Duration, TrainLimit};
+use dunlin_fuzzing::session::{Action, Dial, Duo, opening, roomy, tight};
 use dunlin_sim::config;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use actions::{Action, Dial, Verb, action};
-use duo::Duo;
-
-/// Both wires, and the defaults.
-fn roomy() -> Config {
-    config().accept_qotp(true)
-}
-
-/// Settings that leave nothing roomy, so that every limit is met.
-fn tight() -> Config {
-    let mut config = roomy();
-    config.limits.per_connection = 300 << 10;
-    config.limits.per_endpoint = 600 << 10;
-    config.limits.connections = 6;
-    config.limits.half_open = 2;
-    config.limits.streams_bidi = 3;
-    config.limits.streams_uni = 2;
-    config.limits.send_buffer = 40 << 10;
-    config.limits.stream_gaps = 4;
-    config.datagrams.send_buffer = 4 << 10;
-    config.datagrams.receive_buffer = 4 << 10;
-    config.datagrams.overflow = Overflow::Refuse;
-    config.rotate_keys_after = Some(20);
-    config.keep_alive = Some(Duration::from_secs(3));
-    config.packet_size = 1350;
-    config
-}
+use actions::action;
 
 /// Settings that nobody should choose.
 fn odd() -> impl Strategy<Value = Config> {
@@ -86,12 +60,8 @@ fn run(settings: &[Config; 2], actions: &[Action], monotonic: bool) -> Duo {
 /// A dial that gets through, then anything.
 fn actions(count: usize) -> impl Strategy<Value = Vec<Action>> {
     let dial = prop_oneof![3 => Just(Dial::Known), 2 => Just(Dial::QotpKey), 1 => Just(Dial::Qotp)];
-    (dial, proptest::collection::vec(action(), 0..count)).prop_map(|(dial, actions)| {
-        let dialled = [Action::Connect(0, dial), Action::Run(Duration::from_millis(50), 0)];
-        let opened = [Direction::Bidirectional, Direction::Unidirectional]
-            .map(|way| Action::On(0, 0, Verb::Open(way)));
-        dialled.into_iter().chain(opened).chain(actions).collect()
-    })
+    (dial, proptest::collection::vec(action(), 0..count))
+        .prop_map(|(dial, actions)| opening(dial).into_iter().chain(actions).collect())
 }
 
 /// So many cases, the same in every run; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for others.

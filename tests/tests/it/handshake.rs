@@ -70,9 +70,9 @@ fn both_sides_export_the_same_secrets_and_no_two_connections_do() {
         pair.on_client(client, |connection| connection.export(b"label", b"context").unwrap().unwrap());
     pair.on_server(server, |connection| {
         assert_eq!(connection.handshake_hash(), Some(hash));
-        assert_eq!(connection.export(b"label", b"context").unwrap(), Some(export));
-        assert_ne!(connection.export(b"label", b"other").unwrap(), Some(export));
-        assert_ne!(connection.export(b"labelcontext", b"").unwrap(), Some(export));
+        assert_eq!(connection.export(b"label", b"context").unwrap(), Some(export.clone()));
+        assert_ne!(connection.export(b"label", b"other").unwrap(), Some(export.clone()));
+        assert_ne!(connection.export(b"labelcontext", b"").unwrap(), Some(export.clone()));
         assert!(connection.export(&[0; 256], b"").is_err());
     });
     let again = pair.dial();

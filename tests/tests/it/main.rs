@@ -10,7 +10,6 @@ mod duo;
 mod early;
 mod ecn;
 mod flow;
-mod frames;
 mod graceful;
 mod half_open;
 mod handshake;
@@ -55,3 +54,5 @@ mod stream_ends;
 mod streams;
 mod transfer;
 mod windows;
+
+pub(crate) use dunlin_fuzzing::frames;

@@ -136,6 +136,7 @@ impl Connection {
         now: Instant,
         payload: &Payload<'_>,
     ) -> Result<(), Withheld> {
+        cx.stats.frames += u64::from(payload.ack.is_some()) + u64::from(payload.stream.is_some());
         if let Some(ack) = &payload.ack {
             self.on_qotp_ack(cx, now, ack);
         }

@@ -3,12 +3,17 @@
 //! Its key constructors return `Result` for keys of a wrong length and for a failed allocation. Here the length is in
 //! the type, so what is left is the latter, which ends the program as it does everywhere else in Rust.
 
+#![expect(
+    clippy::expect_used,
+    reason = "AWS-LC fails only where a length is wrong, and those are known here"
+)]
+
 use aws_lc_rs::aead::quic::{self, HeaderProtectionKey};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
-use zeroize::Zeroizing;
 
 use super::{AeadError, MASK_LEN, SAMPLE_LEN};
+use crate::crypto::Secret;
 use crate::crypto::suite::{NONCE_LEN, Suite, TAG_LEN};
 
 /// What this backend is made of, for reports.
@@ -36,9 +41,9 @@ impl SecretKey {
 
     /// X25519 with the peer's `public` key; `None` if the result is all zero (RFC 7748 section 6.1), which AWS-LC
     /// checks in constant time.
-    pub(crate) fn agree(&self, public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    pub(crate) fn agree(&self, public: &[u8; 32]) -> Option<Secret> {
         agree(&self.secret, UnparsedPublicKey::new(&X25519, public), (), |shared| {
-            shared.try_into().map(Zeroizing::new).map_err(|_| ())
+            shared.try_into().map(Secret::new).map_err(|_| ())
         })
         .ok()
     }

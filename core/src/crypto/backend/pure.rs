@@ -15,6 +15,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::{AeadError, MASK_LEN, SAMPLE_LEN};
+use crate::crypto::Secret;
 use crate::crypto::suite::{NONCE_LEN, Suite, TAG_LEN};
 
 /// What this backend is made of, for reports.
@@ -44,9 +45,9 @@ impl SecretKey {
     }
 
     /// X25519 with the peer's `public` key; `None` if the result is all zero (RFC 7748 section 6.1).
-    pub(crate) fn agree(&self, public: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    pub(crate) fn agree(&self, public: &[u8; 32]) -> Option<Secret> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*public));
-        shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
+        shared.was_contributory().then(|| Secret::new(shared.to_bytes()))
     }
 }
 

@@ -11,6 +11,7 @@
 //! modulo 4.
 
 mod opener;
+mod pace;
 mod sealer;
 #[cfg(test)]
 mod tests;
@@ -33,8 +34,16 @@ const PHASES: u64 = 4;
 /// Keys are kept, and phases last at least, this many of the largest probe timeout (RFC 9001 section 6.5).
 const PROBE_TIMEOUTS: u32 = 3;
 
+/// A sender changes its keys after this time.
+const ROTATE_EVERY: Duration = Duration::from_secs(3600);
+/// The shortest time that can be set instead.
+const LEAST_ROTATION: Duration = Duration::from_secs(1);
+
 /// Longest label that [`Exporter::export`] takes, in bytes: its length is one byte.
 pub(crate) const MAX_LABEL_LEN: usize = 255;
+
+/// Generations that a connection derives at first: one of its sender, two of its receiver.
+pub(crate) const DERIVED: u64 = 3;
 
 /// A key phase as the wire has it: the generation of the keys modulo 4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -78,8 +87,12 @@ impl Timing {
 pub(crate) struct KeyLimits {
     /// Packets, over all paths, after which the sender wants new keys.
     rotate_after: u64,
+    /// Time after which the sender wants new keys, if it has sent anything that was acknowledged.
+    rotate_every: Duration,
     /// Packets, over all paths, that one key ever seals.
     seal: u64,
+    /// Time that a phase of the peer lasts at least, on average.
+    least_phase: Duration,
     /// Packets of a connection's life that may fail to open.
     failed_opens: u64,
 }
@@ -88,13 +101,20 @@ impl KeyLimits {
     /// The limits of `suite`: AES-256-GCM rotates at 2^22 and never seals beyond 2^23 packets (the confidentiality
     /// limit of RFC 9001 section 6.6); ChaCha20-Poly1305 rotates at 2^32. The latter needs no further limit (ibid.);
     /// it gets the same margin. Failed opens end the connection at 2^36 (the integrity limit of ChaCha20-Poly1305,
-    /// ibid.; that of AES-256-GCM is larger).
+    /// ibid.; that of AES-256-GCM is larger). Both rotate after an hour with traffic, so that who learns a key reads no
+    /// more than that.
     pub(crate) const fn of(suite: Suite) -> Self {
         let rotate_after = match suite {
             Suite::ChaCha20Poly1305 => 1 << 32,
             Suite::Aes256Gcm => 1 << 22,
         };
-        Self { rotate_after, seal: rotate_after * 2, failed_opens: 1 << 36 }
+        Self {
+            rotate_after,
+            rotate_every: ROTATE_EVERY,
+            seal: rotate_after * 2,
+            least_phase: pace::LEAST_PHASE,
+            failed_opens: 1 << 36,
+        }
     }
 
     /// The same with rotation after `packets` at the latest; more than the suite's limit, or 0, changes nothing.
@@ -102,6 +122,20 @@ impl KeyLimits {
         if packets != 0 && packets < self.rotate_after {
             self.rotate_after = packets;
         }
+        self
+    }
+
+    /// The same with rotation after `time` at the latest; more than an hour changes nothing, and less than a second is a
+    /// second.
+    pub(crate) fn rotate_every(mut self, time: Duration) -> Self {
+        self.rotate_every = time.clamp(LEAST_ROTATION, ROTATE_EVERY);
+        self
+    }
+
+    /// The same for a reader of captures: the peer may change its keys as often as it likes, because nobody knows when its
+    /// packets were received.
+    pub(crate) const fn at_any_pace(mut self) -> Self {
+        self.least_phase = Duration::ZERO;
         self
     }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use smallvec::SmallVec;
 
+use super::pace::Pace;
 use super::{Generation, KeyLimits, KeyPhase, PacketKey, Timing, direction};
 use crate::crypto::Secret;
 use crate::crypto::backend::{MASK_LEN, MaskKey, SAMPLE_LEN};
@@ -18,7 +19,7 @@ pub(crate) enum OpenError {
     /// Shorter than the shortest Data packet: drop it.
     #[error("the packet is too short")]
     TooShort,
-    /// In a phase whose keys are gone or not yet made: drop it.
+    /// In a phase whose keys are gone, or not yet made, or that comes too soon: drop it.
     #[error("the packet's key phase is not one of previous, current and next")]
     UnknownPhase,
     /// It is not authentic: drop it.
@@ -38,8 +39,11 @@ pub(crate) struct Opener {
     mask: MaskKey,
     generation: u64,
     current: PacketKey,
-    /// The next generation, derived in advance but not expanded: it is needed once.
+    /// The next generation, derived in advance.
     next: Generation,
+    /// Its keys, from the first packet on that claims to be sealed with them: forged ones do the same again and again.
+    next_key: Option<PacketKey>,
+    pace: Pace,
     /// Boxed, because most of the time there is none.
     previous: Option<Box<Previous>>,
     failed: u64,
@@ -116,6 +120,8 @@ impl Opener {
             generation: 0,
             current: first.expand(suite),
             next: Generation::derive(first.successor),
+            next_key: None,
+            pace: Pace::new(limits.least_phase),
             previous: None,
             failed: 0,
             failed_limit: limits.failed_opens,
@@ -130,9 +136,10 @@ impl Opener {
     /// Makes the next generation current although no packet has shown it, and forgets the others: for a reader that did
     /// not see all packets.
     pub(crate) fn skip(&mut self) {
-        let secret = core::mem::take(&mut self.next.successor);
+        let secret = self.next.successor.take();
         let next = core::mem::replace(&mut self.next, Generation::derive(secret));
         self.current = next.expand(self.suite);
+        self.next_key = None;
         self.generation = self.generation.wrapping_add(1);
         self.previous = None;
     }
@@ -187,9 +194,12 @@ impl Opener {
                 None => return Err(OpenError::UnknownPhase),
             },
             Some(Keys::Next) => {
-                let key = self.next.expand(self.suite);
-                try_open(&key, packet, aad, body)
-                    .and_then(|len| self.rotate(key, timing).on_newer(packet).map(|()| len))
+                if !self.pace.allows(timing.now) {
+                    return Err(OpenError::UnknownPhase);
+                }
+                let key = self.next_key.get_or_insert_with(|| self.next.expand(self.suite));
+                try_open(key, packet, aad, body)
+                    .and_then(|len| self.rotate(timing).on_newer(packet).map(|()| len))
             }
         };
         if opened == Err(OpenError::NotAuthentic) {
@@ -219,14 +229,23 @@ impl Opener {
         }
     }
 
-    /// Makes next current and current previous. `key` is next, expanded.
-    fn rotate(&mut self, key: PacketKey, timing: Timing) -> &mut Previous {
-        let old = core::mem::replace(&mut self.current, key);
-        let secret = core::mem::take(&mut self.next.successor);
+    /// Makes next current and current previous.
+    fn rotate(&mut self, timing: Timing) -> &mut Previous {
+        let next = self.next_key.take().unwrap_or_else(|| self.next.expand(self.suite));
+        let key = core::mem::replace(&mut self.current, next);
+        let secret = self.next.successor.take();
         self.next = Generation::derive(secret);
         self.generation = self.generation.wrapping_add(1);
+        self.pace.on_change();
         let expires = timing.now + timing.span();
-        self.previous.insert(Box::new(Previous { key: old, expires, borders: SmallVec::new() }))
+        let old = Previous { key, expires, borders: SmallVec::new() };
+        match self.previous.take() {
+            Some(mut previous) => {
+                *previous = old;
+                self.previous.insert(previous)
+            }
+            None => self.previous.insert(Box::new(old)),
+        }
     }
 }
 

@@ -90,25 +90,31 @@ impl Sealer {
 
     /// Enters the next phase if it is time, and says whether it did. To be called before packets are built.
     ///
-    /// It is time when the packets of this phase are many enough, the peer has acknowledged one of them, and three
+    /// It is time when the packets of this phase are many enough or its age is, the peer has acknowledged one of them, and three
     /// probe timeouts have passed since the phase began (so that the receiver has forgotten the phase before last);
     /// half way from there to the packet limit the third condition is dropped.
     pub(crate) fn rotate_if_due(&mut self, timing: Timing) -> bool {
-        let lasted = timing.now.saturating_since(self.entered) >= timing.span();
-        let due = self.sealed >= self.limits.rotate_after
+        let age = timing.now.saturating_since(self.entered);
+        let lasted = age >= timing.span();
+        let due = (self.sealed >= self.limits.rotate_after || age >= self.limits.rotate_every)
             && self.progress == Progress::Acknowledged
             && (lasted || self.sealed >= self.limits.pressing());
         if due {
-            let secret = core::mem::take(&mut self.successor);
-            let next = Generation::derive(secret);
-            self.key = next.expand(self.suite);
-            self.successor = next.successor;
-            self.generation = self.generation.saturating_add(1);
-            self.entered = timing.now;
-            self.sealed = 0;
-            self.progress = Progress::Entered;
+            self.rotate(timing.now);
         }
         due
+    }
+
+    /// Enters the next phase, due or not.
+    pub(crate) fn rotate(&mut self, now: Instant) {
+        let secret = self.successor.take();
+        let next = Generation::derive(secret);
+        self.key = next.expand(self.suite);
+        self.successor = next.successor;
+        self.generation = self.generation.saturating_add(1);
+        self.entered = now;
+        self.sealed = 0;
+        self.progress = Progress::Entered;
     }
 
     /// Seals `body`, a plaintext with room for the tag behind it.

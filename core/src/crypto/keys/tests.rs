@@ -6,7 +6,13 @@ use crate::crypto::identity::Identity;
 use crate::crypto::packet::{self, HEADER_LEN, OVERHEAD, PAYLOAD_START};
 
 const SUITES: [Suite; 2] = [Suite::ChaCha20Poly1305, Suite::Aes256Gcm];
-const SMALL: KeyLimits = KeyLimits { rotate_after: 10, seal: 20, failed_opens: 3 };
+const SMALL: KeyLimits = KeyLimits {
+    rotate_after: 10,
+    rotate_every: Duration::from_secs(60),
+    seal: 20,
+    least_phase: pace::LEAST_PHASE,
+    failed_opens: 3,
+};
 const PTO: Duration = Duration::from_millis(100);
 
 fn at(millis: u64) -> Timing {
@@ -163,6 +169,54 @@ fn a_sender_rotates_when_it_must_and_may() {
         assert_eq!(link.sealer.rotations(), u64::from(expected));
         assert!(!link.sealer.rotate_if_due(at(millis)), "once is enough");
     }
+}
+
+#[test]
+fn a_sender_rotates_after_an_hour_with_traffic() {
+    let limits = KeyLimits::of(Suite::ChaCha20Poly1305);
+    let hour = 3_600_000;
+    let mut link = Link::new(Suite::ChaCha20Poly1305, limits);
+    assert!(!link.sealer.rotate_if_due(at(2 * hour)), "nothing was sent");
+    link.seal(0).unwrap();
+    assert!(!link.sealer.rotate_if_due(at(2 * hour)), "the peer may not be there any more");
+    link.sealer.on_acked(KeyPhase::of(0), at(1).now);
+    assert!(!link.sealer.rotate_if_due(at(hour - 1)));
+    assert!(link.sealer.rotate_if_due(at(hour)));
+    assert!(!link.sealer.rotate_if_due(at(3 * hour)));
+    // A second is the least that can be set, and three probe timeouts in any case.
+    let mut link = Link::new(Suite::ChaCha20Poly1305, limits.rotate_every(Duration::ZERO));
+    link.seal(0).unwrap();
+    link.sealer.on_acked(KeyPhase::of(0), at(1).now);
+    assert!(!link.sealer.rotate_if_due(Timing { pto: Duration::from_secs(1), ..at(2_999) }));
+    assert!(!link.sealer.rotate_if_due(at(999)));
+    assert!(link.sealer.rotate_if_due(at(1_000)));
+    assert_eq!(limits.rotate_every(Duration::MAX), limits);
+}
+
+/// Eight phases at once, as who was asleep finds them, and one more for each 3 ms.
+#[test]
+fn a_receiver_does_not_follow_a_sender_that_hurries() {
+    let mut link = Link::new(Suite::ChaCha20Poly1305, SMALL);
+    let mut followed = |millis: u64, phases: u64| {
+        let before = link.opener.rotations();
+        for round in 0..phases {
+            // Its own clock is not ours.
+            link.rotate((before + round + 1) * 1_000);
+            let packet = link.seal(0).unwrap();
+            if link.open(&packet, at(millis)).is_err() {
+                // The next attempt begins where this one ended.
+                link.sealer = Sealer::new(Suite::ChaCha20Poly1305, &Secret::new([7; 32]), SMALL, at(0).now);
+                (1..=before + round).for_each(|phase| link.rotate(phase * 1_000));
+                break;
+            }
+        }
+        link.opener.rotations() - before
+    };
+    assert_eq!(followed(0, 20), 8);
+    assert_eq!(followed(2, 20), 0);
+    assert_eq!(followed(3, 20), 1);
+    assert_eq!(followed(1_000, 20), 8);
+    assert_eq!(link.opener.failed(), 0, "nothing was tried in vain");
 }
 
 #[test]

@@ -29,8 +29,6 @@ mod tests;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use zeroize::Zeroizing;
-
 pub(crate) use initiator::{Initiator, InitiatorSent};
 pub(crate) use responder::{KnownStatic, Responder};
 
@@ -181,7 +179,7 @@ impl Symmetric {
     fn new(pattern: Pattern, prologue: &[&[u8]]) -> Self {
         // The name is longer than HASHLEN, so it is hashed (section 5.2).
         let name = digest(&[pattern.protocol_name()]);
-        let mut symmetric = Self { chaining_key: Zeroizing::new(name), hash: name };
+        let mut symmetric = Self { chaining_key: Secret::new(name), hash: name };
         symmetric.mix_hash(prologue);
         symmetric
     }

@@ -111,7 +111,7 @@ fn unhex(text: &str) -> Result<Secret, QotpKeyError> {
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         *byte = digit(*high)? << 4 | digit(*low)?;
     }
-    Ok(bytes)
+    Ok(Secret::new(*bytes))
 }
 
 /// The value of a hexadecimal digit.
@@ -139,7 +139,7 @@ impl QotpIdentity {
     /// The key pair with this private key: 32 random bytes, clamped when used (RFC 7748 section 5).
     #[must_use]
     pub fn from_seed(mut seed: [u8; 32]) -> Self {
-        let secret = Zeroizing::new(seed);
+        let secret = Secret::new(seed);
         seed.zeroize();
         Self::from_secret(secret)
     }
@@ -148,7 +148,7 @@ impl QotpIdentity {
     /// (FIPS 180-4) of the text. No stronger than the text is hard to guess.
     #[must_use]
     pub fn from_seed_text(text: &str) -> Self {
-        Self::from_secret(Zeroizing::new(Sha256::digest(text).into()))
+        Self::from_secret(Secret::new(Sha256::digest(text).into()))
     }
 
     /// The key pair whose private key `text` writes in 64 hexadecimal digits, lower case or upper case.

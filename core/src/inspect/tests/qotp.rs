@@ -3,7 +3,7 @@
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::{Talk, config, opened};
+use super::{Talk, config, flipped, opened};
 use crate::crypto::backend::SecretKey;
 use crate::crypto::qotp::packet::PacketKey;
 use crate::crypto::qotp::vectors::{Conversation, conversations};
@@ -84,7 +84,7 @@ fn without_keys_or_with_wrong_ones_the_headers_of_qotp_are_told() {
         talk.run(100);
         let wrong = talk.key_log(0).into_iter().map(|KeyLogEntry(mut entry)| {
             if let Entry::Qotp { secret, .. } = &mut entry {
-                secret[0] ^= 1;
+                *secret = flipped(secret);
             }
             KeyLogEntry(entry)
         });

@@ -20,6 +20,7 @@ struct Side {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
     streams: Streams,
 }
 
@@ -41,9 +42,10 @@ fn hasher() -> NumberState {
 impl Side {
     fn new(role: Role, limits: &Limits, memory: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             account: Account::new(memory),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
             streams: Streams::by_use(role, limits, false, hasher()),
         }
     }
@@ -54,8 +56,8 @@ impl Side {
     }
 
     fn parts(&mut self) -> (&mut Streams, Memory<'_>) {
-        let Self { pool, account, budget, streams } = self;
-        (streams, Memory { pool, account, budget })
+        let Self { pool, account, budget, ranges, streams } = self;
+        (streams, Memory { pool, account, budget, ranges })
     }
 
     fn open_id(&mut self, number: u32) -> Result<StreamId, OpenError> {

@@ -16,22 +16,24 @@ struct Bench {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
     buffer: ReceiveBuffer,
 }
 
 impl Bench {
     fn new(limit: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             account: Account::new(limit),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
             buffer: ReceiveBuffer::default(),
         }
     }
 
     fn parts(&mut self) -> (&mut ReceiveBuffer, Memory<'_>) {
-        let Self { pool, account, budget, buffer } = self;
-        (buffer, Memory { pool, account, budget })
+        let Self { pool, account, budget, ranges, buffer } = self;
+        (buffer, Memory { pool, account, budget, ranges })
     }
 
     fn write(&mut self, offset: u64, data: &[u8], max_gaps: usize) -> Result<Received, WriteError> {

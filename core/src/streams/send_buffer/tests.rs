@@ -12,23 +12,25 @@ struct Bench {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
     buffer: SendBuffer,
 }
 
 impl Bench {
     fn new(limit: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             // A part of it is not for data to send.
             account: Account::new(limit.saturating_add(limit / 16)),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
             buffer: SendBuffer::default(),
         }
     }
 
     fn parts(&mut self) -> (&mut SendBuffer, Memory<'_>) {
-        let Self { pool, account, budget, buffer } = self;
-        (buffer, Memory { pool, account, budget })
+        let Self { pool, account, budget, ranges, buffer } = self;
+        (buffer, Memory { pool, account, budget, ranges })
     }
 
     fn write(&mut self, data: &[u8], max: usize) -> usize {

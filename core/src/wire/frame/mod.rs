@@ -13,7 +13,7 @@ pub(crate) use ack::{Ack, put_ack};
 pub use path::PathStatus;
 pub(crate) use path::{Abandon, StatusChange};
 
-use super::codec::{Reader, Truncated, is_reserved, put_prefixed, put_varint, varint_len};
+use super::codec::{Reader, Truncated, cut, is_reserved, put_prefixed, put_varint, varint_len};
 
 /// Frame type numbers.
 pub(crate) mod ty {
@@ -376,7 +376,6 @@ pub(crate) fn put_control(out: &mut Vec<u8>, control: &Control) {
 /// Appends a CLOSE frame; the reason is cut to [`MAX_REASON`] bytes and to `room`.
 pub(crate) fn put_close(out: &mut Vec<u8>, close: &Close<'_>, room: usize) {
     let room = room.saturating_sub(1 + 8 + 1 + 2).min(MAX_REASON);
-    let reason = &close.reason[..close.reason.len().min(room)];
     match close.by {
         CloseKind::Transport => {
             put_varint(out, ty::CLOSE_TRANSPORT);
@@ -389,7 +388,7 @@ pub(crate) fn put_close(out: &mut Vec<u8>, close: &Close<'_>, room: usize) {
             put_varint(out, close.code.get());
         }
     }
-    put_prefixed(out, reason);
+    put_prefixed(out, cut(close.reason, room));
 }
 
 /// Appends a HELLO frame around an encoded value list.
@@ -401,5 +400,5 @@ pub(crate) fn put_hello(out: &mut Vec<u8>, values: &[u8]) {
 /// Appends a frame of a reserved type, which receivers skip.
 pub(crate) fn put_reserved(out: &mut Vec<u8>, random: u64) {
     put_varint(out, 27 + 31 * (1 + random % 64));
-    put_prefixed(out, &random.to_be_bytes()[..(random % 8) as usize]);
+    put_prefixed(out, cut(&random.to_be_bytes(), (random % 8) as usize));
 }

@@ -6,9 +6,8 @@ use dunlin_core::{
     Arrival, Config, ConnectError, ConnectOptions, ConnectionHandle, DatagramError, Direction, Disposition,
     DropReason, Duration, Event, NetworkChange, Peer, ReadError, Role, StreamId, TrainLimit, WriteError,
 };
+use dunlin_fuzzing::session::{Duo, Flight, TIMERS_PER_CALL};
 use dunlin_sim::{ALPN, config};
-
-use super::duo::{Duo, Flight, TIMERS_PER_CALL};
 
 const DELAY: Duration = Duration::from_millis(5);
 /// An endpoint may hold this many events that say nothing new before it cleans up.

@@ -15,7 +15,7 @@ use crate::frames::{
 };
 
 /// The dialler's first unidirectional and bidirectional stream, and the answerer's.
-const UNI: u64 = 2;
+pub(super) const UNI: u64 = 2;
 const BI: u64 = 0;
 const THEIR_UNI: u64 = 3;
 const THEIR_BI: u64 = 1;
@@ -23,7 +23,7 @@ const THEIR_BI: u64 = 1;
 const WINDOW: u64 = 64 << 10;
 
 /// A connected pair, of which the dialler has lost its manners. The answerer has opened a stream of each kind.
-fn connected(change: impl Fn(&mut Config)) -> (Pair, ConnectionHandle, ConnectionHandle) {
+pub(super) fn connected(change: impl Fn(&mut Config)) -> (Pair, ConnectionHandle, ConnectionHandle) {
     let mut answerer = config();
     change(&mut answerer);
     let mut pair = Pair::with(1, quick(), config(), answerer, AcceptAll, AcceptAll);
@@ -37,7 +37,7 @@ fn connected(change: impl Fn(&mut Config)) -> (Pair, ConnectionHandle, Connectio
 }
 
 /// Lets a packet with these frames arrive at the answerer.
-fn strike(pair: &mut Pair, client: ConnectionHandle, frames: &[u8]) -> Disposition {
+pub(super) fn strike(pair: &mut Pair, client: ConnectionHandle, frames: &[u8]) -> Disposition {
     let mut packet = Vec::new();
     assert!(pair.on_client(client, |connection| fuzzing::seal(connection, frames, &mut packet)));
     let (node, to, from) = (pair.server, pair.server_addr, pair.client_addr);

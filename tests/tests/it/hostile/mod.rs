@@ -1,4 +1,7 @@
 //! Whoever is not to be trusted: on the network, in the middle, or at the other end with the right keys.
 
 mod frames;
+mod keys;
+mod secrets;
 mod versions;
+mod work;

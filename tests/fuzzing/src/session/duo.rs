@@ -12,7 +12,7 @@ use dunlin_sim::Fingerprint;
 /// Calls of `poll_transmit` after which one drain has surely gone wrong.
 const MAX_CALLS: usize = 20_000;
 /// Connections whose timers one call of `handle_timeout` serves at least.
-pub(super) const TIMERS_PER_CALL: usize = 64;
+pub const TIMERS_PER_CALL: usize = 64;
 
 /// What a connection may hold beyond the limits, in bytes, so that it can go on: the records of some packets, and the
 /// blocks of one packet (the largest has 65,000 bytes) of readable data.
@@ -20,26 +20,32 @@ const SLACK: u64 = 130 << 10;
 
 /// A datagram on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Flight {
-    pub(super) to: usize,
-    pub(super) from: SocketAddr,
-    pub(super) bytes: Vec<u8>,
+pub struct Flight {
+    /// The side that it goes to.
+    pub to: usize,
+    /// The address that it says it comes from.
+    pub from: SocketAddr,
+    /// Its content.
+    pub bytes: Vec<u8>,
 }
 
 /// One of the two endpoints, and what a test knows of it.
-pub(super) struct Side {
-    pub(super) endpoint: Endpoint,
-    pub(super) addr: SocketAddr,
+#[derive(Debug)]
+pub struct Side {
+    /// The engine.
+    pub endpoint: Endpoint,
+    /// Where it lives.
+    pub addr: SocketAddr,
     /// Everything that was ever a handle.
-    pub(super) handles: Vec<ConnectionHandle>,
+    pub handles: Vec<ConnectionHandle>,
     /// Handles that were found to be stale.
     stale: Vec<ConnectionHandle>,
     /// Every stream id that was ever seen, of whatever connection.
-    pub(super) streams: Vec<StreamId>,
+    pub streams: Vec<StreamId>,
     /// The latest time told.
     latest: Instant,
     /// Whether attempts are accepted as soon as their event is seen.
-    pub(super) accepts: bool,
+    pub accepts: bool,
 }
 
 impl Side {
@@ -72,19 +78,25 @@ impl Side {
 }
 
 /// Two endpoints and what is under way between them.
-pub(super) struct Duo {
-    pub(super) sides: [Side; 2],
-    pub(super) now: Instant,
-    pub(super) wire: Vec<Flight>,
+#[derive(Debug)]
+pub struct Duo {
+    /// The one that dials first, and the other.
+    pub sides: [Side; 2],
+    /// What the test's clock says.
+    pub now: Instant,
+    /// Datagrams on their way.
+    pub wire: Vec<Flight>,
     /// Every answer of either endpoint, to the byte.
-    pub(super) trace: Fingerprint,
+    pub trace: Fingerprint,
     /// Never tell an endpoint an older time than the latest.
-    pub(super) monotonic: bool,
+    pub monotonic: bool,
     buffer: Vec<u8>,
 }
 
 impl Duo {
-    pub(super) fn new(dialler: Config, answerer: Config) -> Self {
+    /// Two endpoints that know nothing of each other.
+    #[must_use]
+    pub fn new(dialler: Config, answerer: Config) -> Self {
         Self {
             sides: [
                 Side::new(dialler, 1, SocketAddr::from(([10, 0, 0, 1], 1000))),
@@ -99,19 +111,19 @@ impl Duo {
     }
 
     /// Takes an answer into the trace.
-    pub(super) fn note(&mut self, answer: &impl Debug) {
+    pub fn note(&mut self, answer: &impl Debug) {
         self.trace.bytes(format!("{answer:?}").as_bytes());
     }
 
     /// `now`, which is what a side is to be told; what counts there is the latest of all it was told.
-    pub(super) fn tell_time(&mut self, side: usize) -> Instant {
+    pub fn tell_time(&mut self, side: usize) -> Instant {
         let latest = &mut self.sides[side].latest;
         *latest = self.now.max(*latest);
         if self.monotonic { *latest } else { self.now }
     }
 
     /// Takes all output of a side and puts it on the wire.
-    pub(super) fn drain(&mut self, side: usize, limit: TrainLimit) {
+    pub fn drain(&mut self, side: usize, limit: TrainLimit) {
         let told = self.tell_time(side);
         let latest = self.sides[side].latest;
         let due = self.sides[side].endpoint.poll_timeout();
@@ -153,7 +165,7 @@ impl Duo {
     }
 
     /// Calls `handle_timeout`, which is harmless whenever it is called: if nothing is due nothing changes.
-    pub(super) fn fire(&mut self, side: usize) {
+    pub fn fire(&mut self, side: usize) {
         let told = self.tell_time(side);
         let latest = self.sides[side].latest;
         let endpoint = &mut self.sides[side].endpoint;
@@ -168,7 +180,7 @@ impl Duo {
     }
 
     /// Does what is due at a side until nothing is: no spin.
-    pub(super) fn settle(&mut self, side: usize, limit: TrainLimit) {
+    pub fn settle(&mut self, side: usize, limit: TrainLimit) {
         // A report of the network also visits the places of connections that are gone.
         let connections = self.sides[side].endpoint.stats().connections as usize;
         let known = connections + self.sides[side].handles.len();
@@ -189,7 +201,7 @@ impl Duo {
     }
 
     /// Hands a datagram over.
-    pub(super) fn deliver(&mut self, flight: Flight) -> Disposition {
+    pub fn deliver(&mut self, flight: Flight) -> Disposition {
         let side = flight.to;
         let told = self.tell_time(side);
         let mut bytes = flight.bytes;
@@ -201,7 +213,7 @@ impl Duo {
     }
 
     /// Takes the events of a side, and accepts what is to be accepted.
-    pub(super) fn events(&mut self, side: usize) -> Vec<(ConnectionHandle, Event)> {
+    pub fn events(&mut self, side: usize) -> Vec<(ConnectionHandle, Event)> {
         let events: Vec<_> = core::iter::from_fn(|| self.sides[side].endpoint.poll_event()).collect();
         for (handle, event) in &events {
             self.note(&(handle, event));
@@ -226,7 +238,7 @@ impl Duo {
 
     /// Lets `span` pass on a link that delays by `delay`, or less for what follows another packet, and loses what `loses`
     /// says. Events are left alone unless a side accepts.
-    pub(super) fn run(&mut self, span: Duration, delay: Duration, mut loses: impl FnMut() -> bool) {
+    pub fn run(&mut self, span: Duration, delay: Duration, mut loses: impl FnMut() -> bool) {
         let end = self.now + span;
         let limit = TrainLimit::OFFLOAD;
         let mut arrival = Instant::MAX;
@@ -258,7 +270,7 @@ impl Duo {
     }
 
     /// Closes everything, lets time pass, and checks that nothing is left.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.now = self.sides.iter().map(|side| side.latest).fold(self.now, Instant::max);
         for side in 0..2 {
             self.sides[side].accepts = false;

@@ -1,9 +1,9 @@
-//! Ways past the encryption for fuzzers and abuse tests. No part of the API: it may change with any release.
+//! Bytes of strangers through every decoder, and back.
 
 use alloc::vec::Vec;
 
-use crate::connection::view::Connection;
-use crate::id::PathId;
+use crate::config::Config;
+use crate::handshake::negotiate;
 use crate::wire::frame::{
     Close, Control, Frame, Frames, Length, MAX_REASON, put_ack, put_close, put_control, put_datagram_header,
     put_hello, put_reserved, put_stream_header,
@@ -12,30 +12,6 @@ use crate::wire::header::{Header, InitHeader};
 use crate::wire::params::{Hello, MAX_HELLO};
 use crate::wire::qotp::header::Header as QotpHeader;
 use crate::wire::qotp::payload::{Payload, header_len, put_header, strip_filler};
-
-/// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.
-/// `false` if there are no keys yet or any more, or `frames` is too short or does not fit into a datagram.
-pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -> bool {
-    connection.seal_raw(frames, out)
-}
-
-/// As [`seal`], on a path: under its next number if it is open, else under number 1, to the id of the path in use.
-pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
-    connection.seal_raw_on(path, frames, out)
-}
-
-/// Whether a packet of `connection` has had this number: it is one that was given out, and not left out. What the peer
-/// knows from what it receives. True for numbers so old that nobody remembers.
-#[must_use]
-pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
-    connection.is_sent(number)
-}
-
-/// Whether `connection` has given out this number, to a packet or to be left out.
-#[must_use]
-pub fn is_known(connection: &Connection<'_>, number: u64) -> bool {
-    number < connection.next_number()
-}
 
 /// Reads `bytes` as a datagram, as a payload and as a HELLO of the native wire, and writes again what it found.
 ///
@@ -63,14 +39,38 @@ pub fn decode_native(bytes: &[u8]) {
 }
 
 /// A HELLO that can be read can be written, unless the values that it leaves out make it too long.
-fn check_hello(values: &[u8]) {
-    if let Ok(hello) = Hello::decode(values) {
-        let mut out = Vec::new();
-        hello.encode(&mut out, 0);
-        if out.len() <= MAX_HELLO {
-            assert_eq!(Hello::decode(&out), Ok(hello));
-        }
+fn check_hello(values: &[u8]) -> Option<Hello> {
+    let hello = Hello::decode(values).ok()?;
+    let mut out = Vec::new();
+    hello.encode(&mut out, 0);
+    if out.len() <= MAX_HELLO {
+        assert_eq!(Hello::decode(&out).as_ref(), Ok(&hello));
     }
+    Some(hello)
+}
+
+/// Reads `values` as the HELLO of either side and agrees with it, as far as an endpoint with this configuration would. Says
+/// whether it would as the one that answers, and as the one that dialled.
+///
+/// # Panics
+/// What was agreed on is not what both have, or what was written does not mean what was read.
+pub fn decode_hello(config: &Config, values: &[u8]) -> [bool; 2] {
+    let Some(hello) = check_hello(values) else { return [false; 2] };
+    let params = &hello.params;
+    assert!(params.max_udp_payload >= 1200 && params.max_paths <= 64);
+    assert!(params.max_streams_bidi <= 1 << 60 && params.max_streams_uni <= 1 << 60);
+    let offered = negotiate::offer(config, &config.alpns);
+    let chosen = negotiate::choose(config, &hello);
+    if let Ok(agreed) = &chosen {
+        assert!(hello.suites.contains(&agreed.suite.id()) && offered.suites.contains(&agreed.suite.id()));
+        assert!(hello.alpns.contains(&agreed.alpn) && config.alpns.contains(&agreed.alpn));
+    }
+    let checked = negotiate::check(config, &config.alpns, &hello);
+    if let Ok((agreed, id)) = &checked {
+        assert!(offered.suites.contains(&agreed.suite.id()) && config.alpns.contains(&agreed.alpn));
+        assert_eq!((&hello.suites[..], hello.connection_id), (&[agreed.suite.id()][..], Some(*id)));
+    }
+    [chosen.is_ok(), checked.is_ok()]
 }
 
 /// Appends a frame that means the same.

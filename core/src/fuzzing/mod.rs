@@ -1,0 +1,42 @@
+//! Ways past the encryption, and into the parts, for fuzzers and abuse tests. No part of the API: it may change with any
+//! release.
+
+mod decode;
+mod models;
+
+use alloc::vec::Vec;
+
+use crate::connection::view::Connection;
+use crate::id::PathId;
+
+pub use decode::{decode_hello, decode_native, decode_qotp};
+pub use models::{Outgoing, Ranges, Reassembly, Window};
+
+/// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.
+/// `false` if there are no keys yet or any more, or `frames` is too short or does not fit into a datagram.
+pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -> bool {
+    connection.seal_raw(frames, out)
+}
+
+/// As [`seal`], on a path: under its next number if it is open, else under number 1, to the id of the path in use.
+pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
+    connection.seal_raw_on(path, frames, out)
+}
+
+/// Lets `connection` seal with its next keys from now on, whether or not it may change them yet.
+pub fn rotate_keys(connection: &mut Connection<'_>) {
+    connection.rotate_raw();
+}
+
+/// Whether a packet of `connection` has had this number: it is one that was given out, and not left out. What the peer
+/// knows from what it receives. True for numbers so old that nobody remembers.
+#[must_use]
+pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
+    connection.is_sent(number)
+}
+
+/// Whether `connection` has given out this number, to a packet or to be left out.
+#[must_use]
+pub fn is_known(connection: &Connection<'_>, number: u64) -> bool {
+    number < connection.next_number()
+}

@@ -1,0 +1,130 @@
+//! What an application does with a connection.
+
+use dunlin_core::{Connection, ConnectionHandle, Direction, Duration, ErrorCode, Role, StreamId};
+
+use super::actions::pick;
+use super::duo::Duo;
+
+/// What an application does with a connection. A `u8` picks a stream.
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// Opens a stream.
+    Open(Direction),
+    /// Opens a stream of QOTP by its number.
+    OpenId(u32),
+    /// Takes a stream that the peer has opened.
+    Accept(Direction),
+    /// Writes so many bytes.
+    Write(u8, u32),
+    /// Ends what it writes.
+    Finish(u8),
+    /// Takes back what it wrote.
+    Reset(u8),
+    /// Wants no more to read.
+    Stop(u8),
+    /// Wants to hear of a stream no more.
+    Abandon(u8),
+    /// Reads at most so many bytes.
+    Read(u8, u16),
+    /// The same into a buffer of its own.
+    ReadChunk(u8, usize),
+    /// Gives a stream a priority.
+    Priority(u8, i32),
+    /// Sends a datagram of so many bytes.
+    SendDatagram(u16),
+    /// Takes a datagram.
+    ReadDatagram,
+    /// Trusts the peer's key.
+    Trust,
+    /// Closes at once.
+    Close,
+    /// Closes once everything has arrived, within so much time.
+    CloseGraceful(Duration),
+    /// Lets go without a word.
+    Forget,
+    /// Asks everything that can be asked.
+    Look,
+}
+
+impl Verb {
+    pub(super) fn apply(self, duo: &mut Duo, side: usize, handle: ConnectionHandle) {
+        let now = duo.now;
+        let known = &mut duo.sides[side];
+        let Some(mut connection) = known.endpoint.connection(handle) else { return };
+        // Sometimes an id that this connection has, sometimes one of another, sometimes one that never was.
+        let id = |which: u8| match which {
+            0..8 => StreamId::new(Role::Initiator, Direction::Bidirectional, (1 << 60) - u64::from(which)),
+            8..40 => StreamId::new(
+                if which & 1 == 0 { Role::Initiator } else { Role::Responder },
+                if which & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional },
+                u64::from(which >> 2),
+            ),
+            _ => pick(&known.streams, which).unwrap_or(StreamId::new(
+                Role::Initiator,
+                Direction::Bidirectional,
+                0,
+            )),
+        };
+        let data = |len: usize| -> Vec<u8> { (0..len).map(|at| at as u8).collect() };
+        let mut found = None;
+        let answer = match self {
+            Self::Open(direction) => {
+                let opened = connection.open(direction);
+                found = opened.ok();
+                format!("{opened:?}")
+            }
+            Self::Accept(direction) => {
+                found = connection.accept(direction);
+                format!("{found:?}")
+            }
+            Self::Write(which, len) => format!("{:?}", connection.write(id(which), &data(len as usize))),
+            Self::Finish(which) => format!("{:?}", connection.finish(id(which))),
+            Self::Reset(which) => format!("{:?}", connection.reset(id(which), 4u32.into())),
+            Self::OpenId(number) => {
+                let opened = connection.open_id(number);
+                found = opened.ok();
+                format!("{opened:?}")
+            }
+            Self::Abandon(which) => format!("{:?}", connection.abandon(id(which))),
+            Self::Stop(which) => format!("{:?}", connection.stop(id(which), ErrorCode::MAX)),
+            Self::Read(which, len) => {
+                let mut out = vec![0; usize::from(len)];
+                format!("{:?} {out:?}", connection.read(id(which), &mut out))
+            }
+            Self::ReadChunk(which, max) => format!("{:?}", connection.read_chunk(id(which), max)),
+            Self::Priority(which, priority) => format!("{:?}", connection.set_priority(id(which), priority)),
+            Self::SendDatagram(len) => format!("{:?}", connection.send_datagram(&data(len.into()))),
+            Self::ReadDatagram => {
+                let mut out = Vec::new();
+                format!("{:?} {out:?}", connection.read_datagram(&mut out))
+            }
+            Self::Trust => format!("{:?}", connection.trust()),
+            Self::Close => format!("{:?}", connection.close(5u32.into(), &[7; 600])),
+            Self::CloseGraceful(span) => {
+                format!("{:?}", connection.close_graceful(now + span, 6u32.into(), b"done"))
+            }
+            Self::Forget => {
+                connection.forget();
+                String::new()
+            }
+            Self::Look => look(&connection),
+        };
+        if let Some(id) = found
+            && !known.streams.contains(&id)
+        {
+            known.streams.push(id);
+        }
+        duo.note(&answer);
+    }
+}
+
+/// Everything that can be asked.
+fn look(connection: &Connection<'_>) -> String {
+    let claimed = (connection.wire(), connection.qotp_claimed_key());
+    let identity =
+        (claimed, connection.peer_identity(), connection.alpn(), connection.suite(), connection.role());
+    let state = (connection.state(), connection.max_datagram(), connection.undelivered());
+    let secrets =
+        (connection.handshake_hash(), connection.export(b"label", b""), connection.export(&[0; 256], b""));
+    format!("{identity:?} {state:?} {secrets:?} {:?} {:?}", connection.stats(), connection.path())
+}
