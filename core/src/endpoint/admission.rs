@@ -15,6 +15,8 @@ pub(super) const IK_COST: u32 = 5;
 /// Of one by IX: the making of our ephemeral key, `ee`, `se` and `es`. QOTP's flows need no more.
 pub(super) const IX_COST: u32 = 4;
 
+/// Retries for an X25519 operation: each costs three or four digests, a tenth of it.
+const RETRIES: u32 = 4;
 /// Attempts that have not confirmed hold so much of the endpoint's memory at most: one part of so many.
 const MEMORY_PART: u64 = 4;
 /// What one network that has shown its addresses gets under load: one part in so many of the attempts of a second.
@@ -121,9 +123,9 @@ impl Admission {
         self.spending.spend(operations);
     }
 
-    /// Whether one more Retry may be made: as many in a second as X25519 operations, each of which costs ten times as much.
-    pub(super) fn may_retry(&mut self, now: Instant, per_second: u32) -> bool {
-        self.retries.take(now, per_second)
+    /// Whether one more Retry may be made where so many X25519 operations are allowed in a second.
+    pub(super) fn may_retry(&mut self, now: Instant, operations: u32) -> bool {
+        self.retries.take(now, operations.saturating_mul(RETRIES))
     }
 }
 
@@ -187,9 +189,7 @@ mod tests {
             spending.spend(1);
         }
         assert_eq!(spending.spent(), 5);
-        for (millis, spent) in
-            [(1_000, 5), (1_124, 5), (1_125, 2), (1_250, 1), (1_999, 1), (2_000, 1), (2_125, 0)]
-        {
+        for (millis, spent) in [(1_000, 5), (1_124, 5), (1_125, 2), (1_250, 1), (1_999, 1), (2_000, 0)] {
             spending.advance(at(millis));
             assert_eq!(spending.spent(), spent, "{millis}");
         }

@@ -2,6 +2,8 @@
 
 mod frames;
 mod keys;
+mod load;
+mod retry;
 mod secrets;
 mod versions;
 mod work;
