@@ -96,6 +96,7 @@ impl Native {
             PacketType::InitKnown => ("InitKnown", Some(Role::Initiator)),
             PacketType::InitKnownReply => ("InitKnownReply", Some(Role::Responder)),
             PacketType::Data => ("Data", self.sender_to(header.routing)),
+            PacketType::Retry => ("Retry", Some(Role::Responder)),
             PacketType::VersionList => ("VersionList", Some(Role::Responder)),
         };
         (inspected.packet, inspected.sender) = (Some(name), sender);
@@ -112,6 +113,7 @@ impl Native {
             PacketType::InitReply => self.read_reply(SEALED_KEY_LEN, datagram),
             PacketType::InitKnownReply => self.read_reply(0, datagram),
             PacketType::Data => self.read_data(header.routing, datagram, &mut inspected.sequence),
+            PacketType::Retry => Payload::Frames("asks for the address to be shown".to_string()),
             PacketType::VersionList => read_versions(datagram),
         };
     }

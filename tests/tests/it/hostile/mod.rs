@@ -4,6 +4,8 @@ mod frames;
 mod holes;
 mod keys;
 mod late;
+mod load;
+mod retry;
 mod secrets;
 mod versions;
 mod work;
