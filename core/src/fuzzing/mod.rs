@@ -23,6 +23,28 @@ pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out
     connection.seal_raw_on(path, frames, out)
 }
 
+/// A packet of a connection's peer, opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The path that it was sent on.
+    pub path: PathId,
+    /// Its number there.
+    pub number: u64,
+    /// Its frames.
+    pub frames: Vec<u8>,
+}
+
+/// Opens a Data packet that was sent to `connection`, which learns nothing of what is in it. `None` if it is another packet,
+/// or does not open.
+pub fn open(connection: &mut Connection<'_>, datagram: &[u8]) -> Option<Opened> {
+    connection.open_raw(datagram)
+}
+
+/// Leaves `count` packet numbers of a path out.
+pub fn skip_numbers(connection: &mut Connection<'_>, path: PathId, count: u32) {
+    connection.skip_raw(path, count);
+}
+
 /// Lets `connection` seal with its next keys from now on, whether or not it may change them yet.
 pub fn rotate_keys(connection: &mut Connection<'_>) {
     connection.rotate_raw();

@@ -109,6 +109,7 @@ struct Store {
     pool: BlockPool,
     account: Account,
     budget: Budget,
+    ranges: u64,
 }
 
 impl Store {
@@ -118,6 +119,7 @@ impl Store {
             pool: BlockPool::default(),
             account: Account::new(usize::MAX),
             budget: Budget::new(usize::MAX),
+            ranges: 0,
         };
         let mut last_user = SendBuffer::default();
         last_user.write(&vec![dirt; 100_000], usize::MAX, &mut store.memory());
@@ -127,7 +129,8 @@ impl Store {
     }
 
     const fn memory(&mut self) -> Memory<'_> {
-        Memory { pool: &mut self.pool, account: &mut self.account, budget: &mut self.budget }
+        let Self { pool, account, budget, ranges } = self;
+        Memory { pool, account, budget, ranges }
     }
 
     fn check(&self, held: usize) -> usize {

@@ -112,7 +112,8 @@ impl Jump {
 }
 
 impl Verb {
-    fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    /// The next verb that the bytes describe.
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=31 => Self::Open(direction(input)?),
             32..=35 => Self::OpenId(input::number(input)? as u32),

@@ -55,6 +55,7 @@ replay! {
     hostile_replay_qotp_session "qotp_session",
     hostile_replay_ranges "ranges",
     hostile_replay_reassembly "reassembly",
+    hostile_replay_sealed "sealed",
     hostile_replay_session "session",
 }
 
