@@ -40,6 +40,11 @@ impl Budget {
         Self { limit, used: 0 }
     }
 
+    /// Bytes that may be held.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes held.
     pub(crate) const fn used(&self) -> usize {
         self.used

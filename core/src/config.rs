@@ -162,6 +162,8 @@ impl Config {
         ] {
             *size = (*size).min(MAX_SIZE);
         }
+        // The last place is the one of no connection.
+        limits.connections = limits.connections.min(u32::MAX - 1);
         self.qotp.mtu = self.qotp.mtu.clamp(MIN_INIT as u16, TrainLimit::MAX_BYTES as u16);
         // Less than two packets would not move.
         self.qotp.max_in_flight = self.qotp.max_in_flight.clamp(2 * u64::from(self.qotp.mtu), MAX_SIZE);
@@ -305,6 +307,9 @@ pub struct Limits {
     /// The most bytes from the first one that the peer has not acknowledged to the last one that was written, for one stream;
     /// what it may hold grows with the congestion window, memory is taken when something is written. Default: 64 MiB.
     pub send_buffer: u64,
+    /// Answers a second to datagrams that belong to no connection, other than of a handshake that is spoken here; a tenth of
+    /// them to one network (IPv4 /24, IPv6 /56). Default: 100.
+    pub stateless_per_second: u32,
     /// Gaps in the received data of one stream; a packet that would make more is dropped unacknowledged.
     /// Default: 16,384, one for every 4 KiB of the largest window.
     pub stream_gaps: usize,
@@ -324,6 +329,7 @@ impl Default for Limits {
             max_window: 64 << 20,
             max_stream_window: 64 << 20,
             send_buffer: 64 << 20,
+            stateless_per_second: 100,
             stream_gaps: 16_384,
         }
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::ErrorCode;
+use crate::wire::versions::VersionList;
 
 /// Why a dial did not even start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -233,6 +234,10 @@ pub enum CloseReason {
     /// The dial was not answered: nobody there, or somebody with another key, who stays silent.
     #[error("no answer: nobody is there, or its key is another one")]
     NoAnswer,
+    /// The dial was not answered but by somebody who speaks other versions of the wire, or says so: nothing proves it. Nothing is
+    /// tried in another version.
+    #[error("no answer but that the peer speaks other versions of the wire: {0}")]
+    Versions(VersionList),
     /// The attempt was accepted, but the initiator never confirmed it.
     #[error("the initiator did not confirm the handshake")]
     Unconfirmed,

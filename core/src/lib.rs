@@ -94,3 +94,4 @@ pub use stats::{ConnectionStats, Disposition, DropReason, EndpointStats};
 pub use time::{Duration, Instant};
 pub use wire::frame::{EcnCounts, PathStatus};
 pub use wire::header::peek_connection_id;
+pub use wire::versions::VersionList;

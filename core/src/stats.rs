@@ -3,6 +3,8 @@
 use core::array;
 use core::iter::Sum;
 
+use crate::path::addr::Transmit;
+
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -37,7 +39,8 @@ pub enum DropReason {
     Source,
     /// QOTP: it opened, but its payload says nothing that makes sense.
     Malformed,
-    /// QOTP: not of the size that packets of this type have; the peer is probably set to another MTU.
+    /// Not of the size that packets of this type have. QOTP: the peer is probably set to another MTU. Native: a first packet
+    /// of more than 2,048 bytes.
     Size,
 }
 
@@ -94,6 +97,8 @@ pub struct EndpointStats {
     pub dials: u64,
     /// Incoming attempts seen.
     pub incoming: u64,
+    /// Strangers told which versions of the wire are spoken here.
+    pub version_lists_sent: u64,
     /// Bytes of heap reserved by connections, bookkeeping included.
     pub memory_used: u64,
     /// Connections, half-open ones included.
@@ -112,6 +117,12 @@ impl EndpointStats {
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
+    }
+
+    pub(crate) const fn count_sent(&mut self, transmit: &Transmit) {
+        let segment = if transmit.segment_size == 0 { 1 } else { transmit.segment_size };
+        self.datagrams_sent += transmit.len.div_ceil(segment) as u64;
+        self.bytes_sent += transmit.len as u64;
     }
 
     #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
@@ -140,6 +151,7 @@ impl Sum for EndpointStats {
             derivations: sum.derivations + shard.derivations,
             dials: sum.dials + shard.dials,
             incoming: sum.incoming + shard.incoming,
+            version_lists_sent: sum.version_lists_sent + shard.version_lists_sent,
             memory_used: sum.memory_used + shard.memory_used,
             connections: sum.connections + shard.connections,
         })

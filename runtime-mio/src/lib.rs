@@ -161,8 +161,8 @@ pub use dunlin_core::{
     KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
     PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity,
     PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, Secret, StreamId, Suite,
-    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
-    WriteError,
+    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, VersionList, WhyNot,
+    WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

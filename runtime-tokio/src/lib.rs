@@ -183,7 +183,8 @@ pub use dunlin_core::{
     ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
     Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState, PathStats, PathStatus, Peer,
     PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, Secret, StreamId, Suite,
-    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, WhyNot, WireVersion,
+    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, VersionList, WhyNot,
+    WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

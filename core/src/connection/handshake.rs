@@ -19,6 +19,7 @@ use crate::time::Instant;
 use crate::wire::frame::{CloseKind, Frame, Frames, put_hello};
 use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
 use crate::wire::params::EarlyOutcome;
+use crate::wire::versions::VersionList;
 
 use super::early::EarlyFlight;
 use super::first_flight::FirstFlight;
@@ -126,6 +127,24 @@ impl Connection {
                 self.violation(cx, error);
                 Disposition::Accepted
             }
+        }
+    }
+
+    /// Somebody says which versions of the wire it speaks.
+    pub(crate) fn handle_versions(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        datagram: &[u8],
+    ) -> Disposition {
+        let State::Dialling(dialling) = &mut self.state else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        let list = VersionList::read(datagram.get(CLEAR_HEADER..).unwrap_or_default());
+        match list {
+            None => Disposition::Dropped(DropReason::BadHandshake),
+            Some(list) if dialling.on_versions(now, &arrival.remote, list) => Disposition::Accepted,
+            Some(_) => Disposition::Dropped(DropReason::Unexpected),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::cids::Cids;
 use crate::crypto::keys::{self, Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
 use crate::datagrams::Datagrams;
-use crate::endpoint::ConnectionHandle;
+use crate::endpoint::{ConnectionHandle, InitId};
 use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
@@ -67,9 +67,9 @@ use state::{Confirming, Copies, Reply, Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
-pub(crate) const BASE_COST: usize = 13 << 9;
+pub(crate) const BASE_COST: usize = 105 << 6;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 41 << 7;
+const FIXED_COST: usize = 83 << 6;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(crate) struct Connection {
     /// The first id in the packets that come to us, by which the connection is known in key logs.
     pub(crate) local_id: ConnectionId,
     /// Responder: what copies of the Init are known by.
-    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) init: Option<InitId>,
     state: State,
     paths: Paths,
     cids: Cids,
@@ -124,7 +124,7 @@ pub(crate) struct Accepted {
     pub(crate) local: LocalAddr,
     pub(crate) local_id: ConnectionId,
     pub(crate) remote_id: ConnectionId,
-    pub(crate) digest: [u8; 32],
+    pub(crate) init: InitId,
 }
 
 impl Connection {
@@ -148,7 +148,7 @@ impl Connection {
         handle: ConnectionHandle,
         accepted: Accepted,
     ) -> Option<Self> {
-        let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest } =
+        let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init } =
             accepted;
         cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
         let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
@@ -157,7 +157,7 @@ impl Connection {
         let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
         let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
         connection.paths[FIRST].remote_id = remote_id;
-        connection.digest = Some(digest);
+        connection.init = Some(init);
         connection.set_peer(cx, &agreement.peer);
         Some(connection)
     }
@@ -208,7 +208,7 @@ impl Connection {
             role,
             wire: if state.is_qotp() { WireVersion::Qotp } else { WireVersion::Native },
             local_id,
-            digest: None,
+            init: None,
             state,
             paths: Paths::new(Path::new(now, local, remote, local_id, packet_size, cx.rng.next_u64())),
             cids: Cids::new(local_id),

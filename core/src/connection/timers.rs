@@ -113,8 +113,9 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Shared, now: Instant) {
         match &self.state {
             State::Dialling(dialling) if dialling.deadline <= now => {
+                let reason = dialling.failure();
                 self.judge_unanswered(cx);
-                self.end(cx, CloseReason::NoAnswer);
+                self.end(cx, reason);
             }
             State::Confirming(confirming) if confirming.expires <= now => {
                 self.end(cx, CloseReason::Unconfirmed)

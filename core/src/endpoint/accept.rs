@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::connection::state::Copies;
 use crate::connection::{Accepted, Connection};
-use crate::crypto::digest::digest;
 use crate::error::{AcceptError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
@@ -48,15 +47,14 @@ impl Endpoint {
         header: Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        self.shared.stats.digests += 1;
-        let digest = digest(&[datagram]);
-        if let Some(&slot) = self.inits.get(&digest) {
+        if let Some(slot) = self.inits.find(datagram, &mut self.shared.stats.digests) {
             return self.handle_copy(slot, arrival, datagram.len());
         }
         if self.is_full() || self.shared.config.alpns.is_empty() {
             return Disposition::Dropped(DropReason::NotAccepting);
         }
-        let len = datagram.len();
+        // Reading scrambles it.
+        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
         let attempt = match Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party()) {
             Ok(attempt) => attempt,
             Err(reason) => return Disposition::Dropped(reason),
@@ -67,8 +65,8 @@ impl Endpoint {
         }
         let incompatible = choose(&self.shared.config, &attempt.hello).err();
         let candidate = Candidate::Native(Box::new(attempt));
-        let handle = self.await_decision(now, arrival, len, cost, candidate, Init::Native(digest));
-        self.inits.insert(digest, handle.slot);
+        let handle = self.await_decision(now, arrival, len, cost, candidate, Init::Native(id));
+        self.inits.insert(&id, handle.slot);
         match incompatible {
             Some(error) => self.refuse_with(now, handle, &transport_close(error)),
             None => self.shared.events.push(handle, Event::Incoming),
@@ -172,10 +170,10 @@ impl Endpoint {
         let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
         let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
-        let Init::Native(digest) = pending.init else { return Err(AcceptError::Gone) };
+        let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
         let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
         let accepted =
-            Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, digest };
+            Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init };
         let connection =
             Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
         self.shared.ids.insert(local_id, handle.slot);

@@ -11,6 +11,7 @@ use crate::id::{ConnectionId, ErrorCode, WireVersion};
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::time::Instant;
 
+use super::inits::InitId;
 use super::{ConnectionHandle, Endpoint};
 
 /// An attempt that waits for the application, or was refused and answers copies of its Init with the same refusal.
@@ -28,8 +29,7 @@ pub(crate) struct Pending {
 /// What copies of the Init are known by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Init {
-    /// The digest of the whole datagram.
-    Native([u8; 32]),
+    Native(InitId),
     /// The connection id that it chose.
     Qotp(ConnectionId),
 }

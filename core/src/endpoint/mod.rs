@@ -4,11 +4,14 @@ mod accept;
 mod connect;
 mod events;
 mod incoming;
+mod inits;
 mod network;
 mod qotp;
+mod rates;
 mod remotes;
 mod slots;
 mod sockets;
+mod stateless;
 mod timers;
 
 use core::fmt;
@@ -44,6 +47,8 @@ pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
+pub(crate) use inits::InitId;
+use inits::Inits;
 pub use network::NetworkChange;
 pub(crate) use network::Report;
 use network::Round;
@@ -52,6 +57,7 @@ pub(crate) use slots::ReadyQueue;
 use slots::Slots;
 pub use sockets::LocalSocket;
 pub(crate) use sockets::Sockets;
+use stateless::Stateless;
 use timers::TimerQueue;
 
 /// Connections whose timers one call of `handle_timeout` serves; it stays due for the rest.
@@ -69,10 +75,10 @@ pub struct Endpoint {
     shared: Shared,
     slots: Slots<Entry>,
     ready: ReadyQueue,
-    /// By the digest of the Init that started them.
-    inits: HashMap<[u8; 32], u32, KeyedState>,
+    inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
+    stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
     round: Round,
@@ -107,7 +113,7 @@ impl Endpoint {
             qotp_identity: identity.qotp(),
             identity,
             rng,
-            pool: BlockPool::default(),
+            pool: BlockPool::new(budget.limit()),
             budget,
             stats: EndpointStats::default(),
             events: EventQueue::new(events),
@@ -119,8 +125,9 @@ impl Endpoint {
             shared,
             slots: Slots::new(),
             ready: ReadyQueue::default(),
-            inits: HashMap::with_hasher(inits),
+            inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
+            stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),
         }
@@ -184,7 +191,8 @@ impl Endpoint {
         let header = match Header::parse(datagram) {
             Ok(header) => header,
             Err(HeaderError::TooShort) => return Disposition::Dropped(DropReason::TooShort),
-            Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
+            Err(HeaderError::TooLong) => return Disposition::Dropped(DropReason::Size),
+            Err(HeaderError::Version) => return self.answer_version(now, arrival, datagram),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };
         if matches!(header.ty, PacketType::Init | PacketType::InitKnown) {
@@ -200,6 +208,7 @@ impl Endpoint {
             PacketType::Data => {
                 connection.handle_data(&mut self.shared, now, arrival, header.routing, datagram)
             }
+            PacketType::VersionList => connection.handle_versions(now, arrival, datagram),
             ty => connection.handle_reply(&mut self.shared, now, arrival, ty, datagram),
         };
         connection.finish_verb(&mut self.shared);
@@ -237,6 +246,9 @@ impl Endpoint {
     /// Appends the next train of datagrams for one destination to `out`; `None` when there is nothing to send now.
     pub fn poll_transmit(&mut self, now: Instant, limit: TrainLimit, out: &mut Vec<u8>) -> Option<Transmit> {
         let now = self.shared.advance(now);
+        if self.stateless.is_due() {
+            return self.send_stateless(out);
+        }
         let mut fires = TIMERS_PER_CALL;
         while let Some(slot) = self.ready.pop() {
             let handle = self.slots.handle_at(slot);
@@ -253,15 +265,20 @@ impl Endpoint {
             };
             if let Some(transmit) = transmit {
                 self.ready.push(slot);
-                self.shared.stats.datagrams_sent +=
-                    transmit.len.div_ceil(transmit.segment_size.max(1)) as u64;
-                self.shared.stats.bytes_sent += transmit.len as u64;
+                self.stateless.on_train();
+                self.shared.stats.count_sent(&transmit);
                 return Some(transmit);
             }
             self.settle(now, slot, &mut fires);
         }
         self.feed_starving();
-        None
+        self.send_stateless(out)
+    }
+
+    fn send_stateless(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
+        let transmit = self.stateless.poll_transmit(out)?;
+        self.shared.stats.count_sent(&transmit);
+        Some(transmit)
     }
 
     /// The system refused to send datagrams of `size` bytes (the `segment_size` of their [`Transmit`]) between these ends for
@@ -313,7 +330,7 @@ impl Endpoint {
     /// waits. `None`: not before something comes.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || !self.stateless.is_empty() {
             Some(self.shared.now)
         } else {
             let timer = self.timers.next().map(|(deadline, _)| deadline);
@@ -397,15 +414,15 @@ impl Endpoint {
                 if connection.wire() == WireVersion::Qotp {
                     self.qotp_ids.remove(&connection.local_id);
                 }
-                if let Some(digest) = connection.digest {
-                    self.inits.remove(&digest);
+                if let Some(init) = connection.init {
+                    self.inits.remove(&init);
                 }
             }
             Some(Entry::Pending(pending)) => {
                 match pending.init {
-                    Init::Native(digest) => self.inits.remove(&digest),
-                    Init::Qotp(id) => self.qotp_ids.remove(&id),
-                };
+                    Init::Native(id) => self.inits.remove(&id),
+                    Init::Qotp(id) => drop(self.qotp_ids.remove(&id)),
+                }
                 self.shared.budget.release(pending.cost);
                 self.shared.half_open = self.shared.half_open.saturating_sub(1);
             }

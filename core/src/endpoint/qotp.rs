@@ -24,6 +24,7 @@ impl Endpoint {
         let header = match Header::parse(datagram) {
             Ok(header) => header,
             Err(HeaderError::TooShort) => return Disposition::Dropped(DropReason::TooShort),
+            Err(HeaderError::TooLong) => return Disposition::Dropped(DropReason::Size),
             Err(HeaderError::Version) => return Disposition::Dropped(DropReason::Version),
             Err(HeaderError::Type) => return Disposition::Dropped(DropReason::Type),
         };

@@ -11,6 +11,11 @@ pub struct ConnectionHandle {
     pub(crate) generation: u32,
 }
 
+impl ConnectionHandle {
+    /// No connection: whose a packet is that the endpoint sends to strangers ([`Transmit::connection`](crate::Transmit)).
+    pub const NONE: Self = Self { slot: u32::MAX, generation: u32::MAX };
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,

@@ -116,7 +116,7 @@ impl Store {
     /// A store of `limit` bytes, in which free blocks lie already, full of `dirt`.
     fn new(limit: usize, dirt: u8) -> Self {
         let mut store = Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             account: Account::new(usize::MAX),
             budget: Budget::new(usize::MAX),
             ranges: 0,

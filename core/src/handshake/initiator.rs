@@ -12,14 +12,19 @@ use crate::crypto::noise::{
 };
 use crate::crypto::{PublicKey, Secret};
 use crate::endpoint::Sockets;
+use crate::error::CloseReason;
 use crate::id::ConnectionId;
-use crate::path::addr::Tuple;
+use crate::path::addr::{TransportAddr, Tuple};
 use crate::remote::fanout::Fanout;
 use crate::time::{Duration, Instant};
-use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
+use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType, VERSION};
+use crate::wire::versions::VersionList;
 
 /// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
 const MAX_TRIES: u32 = 64;
+
+/// How long a reply is waited for after somebody has said that it speaks other versions: it may not have been the peer.
+const VERSIONS_WAIT: Duration = Duration::from_secs(1);
 
 /// Whom a native dial is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +74,8 @@ pub(crate) struct Dialling {
     pub(crate) deadline: Instant,
     fanout: Fanout,
     flight: Flight,
+    /// What somebody at an address that was dialled says it speaks.
+    versions: Option<VersionList>,
     tries: u32,
     tries_since: Instant,
 }
@@ -101,7 +108,16 @@ impl Dialling {
         deadline: Instant,
         fanout: Fanout,
     ) -> Self {
-        Self { target, alpns, deadline, fanout, flight: Flight::Unsent, tries: 0, tries_since: now }
+        Self {
+            target,
+            alpns,
+            deadline,
+            fanout,
+            flight: Flight::Unsent,
+            versions: None,
+            tries: 0,
+            tries_since: now,
+        }
     }
 
     /// The addresses dialled.
@@ -179,7 +195,9 @@ impl Dialling {
         let pattern = match ty {
             PacketType::InitReply => Pattern::Ix,
             PacketType::InitKnownReply => Pattern::Ik,
-            PacketType::Init | PacketType::InitKnown | PacketType::Data => return None,
+            PacketType::Init | PacketType::InitKnown | PacketType::Data | PacketType::VersionList => {
+                return None;
+            }
         };
         if ty != self.target.reply() || sent.noise.pattern() != pattern {
             return None;
@@ -193,5 +211,25 @@ impl Dialling {
             return None;
         }
         sent.noise.read_message_2(party, message).ok()
+    }
+
+    /// Somebody at `from` says which versions it speaks, ours not among them. Whoever has seen the Init can say so, so a reply is
+    /// still waited for, if there is one address only for [`VERSIONS_WAIT`]. `false`: it is no answer to this dial.
+    pub(crate) fn on_versions(&mut self, now: Instant, from: &TransportAddr, list: VersionList) -> bool {
+        if !self.fanout.has_asked(from) || list.contains(VERSION) {
+            return false;
+        }
+        if self.versions.is_none() {
+            self.versions = Some(list);
+            if !self.fanout.is_wide() {
+                self.deadline = self.deadline.min(now + VERSIONS_WAIT);
+            }
+        }
+        true
+    }
+
+    /// Why the dial has failed when its time is over.
+    pub(crate) fn failure(&self) -> CloseReason {
+        self.versions.map_or(CloseReason::NoAnswer, CloseReason::Versions)
     }
 }

@@ -12,6 +12,7 @@ use crate::id::{ConnectionId, PacketNumber, PathId, Role, WireVersion};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{Frame, Frames};
 use crate::wire::header::{CLEAR_HEADER, Header, HeaderError, InitHeader, PacketType};
+use crate::wire::versions::VersionList;
 
 use super::frames::describe;
 use super::{Inspected, Payload, Sequence, TOO_SHORT};
@@ -78,6 +79,9 @@ impl Native {
             Err(HeaderError::Type) => {
                 inspected.payload = Payload::Unreadable("a packet type that is not used")
             }
+            Err(HeaderError::TooLong) => {
+                inspected.payload = Payload::Unreadable("longer than its type allows")
+            }
             Err(HeaderError::TooShort | HeaderError::Version) => {
                 inspected.payload = Payload::Unreadable(TOO_SHORT);
             }
@@ -92,6 +96,7 @@ impl Native {
             PacketType::InitKnown => ("InitKnown", Some(Role::Initiator)),
             PacketType::InitKnownReply => ("InitKnownReply", Some(Role::Responder)),
             PacketType::Data => ("Data", self.sender_to(header.routing)),
+            PacketType::VersionList => ("VersionList", Some(Role::Responder)),
         };
         (inspected.packet, inspected.sender) = (Some(name), sender);
         inspected.payload = match header.ty {
@@ -103,6 +108,7 @@ impl Native {
             PacketType::InitReply => self.read_reply(SEALED_KEY_LEN, datagram),
             PacketType::InitKnownReply => self.read_reply(0, datagram),
             PacketType::Data => self.read_data(header.routing, datagram, &mut inspected.sequence),
+            PacketType::VersionList => read_versions(datagram),
         };
     }
 
@@ -159,6 +165,13 @@ fn read_clear_init(datagram: &[u8]) -> Payload {
     };
     describe(payload, &mut text);
     Payload::Frames(text)
+}
+
+fn read_versions(datagram: &[u8]) -> Payload {
+    match VersionList::read(datagram.get(CLEAR_HEADER..).unwrap_or_default()) {
+        Some(list) => Payload::Frames(alloc::format!("versions {list}")),
+        None => Payload::Unreadable("no list of versions"),
+    }
 }
 
 fn frames(payload: &[u8]) -> Payload {

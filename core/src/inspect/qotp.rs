@@ -60,7 +60,7 @@ impl Qotp {
             Err(HeaderError::Type) => {
                 inspected.payload = Payload::Unreadable("a packet type that is not used");
             }
-            Err(HeaderError::TooShort | HeaderError::Version) => {}
+            Err(HeaderError::TooShort | HeaderError::TooLong | HeaderError::Version) => {}
         }
         inspected
     }

@@ -132,7 +132,7 @@ impl TrainLimit {
 /// A train of datagrams that `poll_transmit` appended to the caller's buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transmit {
-    /// Whose it is: of a connection, or of an incoming attempt.
+    /// Whose it is: a connection's, an incoming attempt's, or [nobody's](ConnectionHandle::NONE).
     pub connection: ConnectionHandle,
     /// From which socket and address.
     pub local: LocalAddr,

@@ -140,8 +140,12 @@ impl Fanout {
     /// Between which ends the connection begins whose reply came with these: there, if the Init was sent there. A reply can be
     /// passed on by anybody, so otherwise it says nothing of where the peer is.
     pub(crate) fn beginning(&self, ends: &Tuple) -> Tuple {
-        let asked = self.ways.iter().any(|way| way.to.remote == ends.remote && way.sent > 0);
-        if asked { *ends } else { self.best() }
+        if self.has_asked(&ends.remote) { *ends } else { self.best() }
+    }
+
+    /// Whether the Init was sent there.
+    pub(crate) fn has_asked(&self, remote: &TransportAddr) -> bool {
+        self.ways.iter().any(|way| way.to.remote == *remote && way.sent > 0)
     }
 
     /// The round trip of the reply that came with these ends, if it is known which copy it answers (Karn): the one that

@@ -35,6 +35,8 @@ use prune::{Candidates, prune};
 const REST: Duration = Duration::from_secs(60);
 /// Peers without a connection that are remembered; of more, those that were used last.
 const MAX_RESTING: usize = 4096;
+/// One such peer for so much of what the endpoint may hold: at 256 bytes each, a 64th.
+const RESTING_SHARE: usize = 16 << 10;
 /// Relays of a peer; of more nobody is told.
 const MAX_RELAYS: usize = 16;
 /// Peers that one call forgets; more are due at once.
@@ -329,7 +331,7 @@ impl RemoteMap {
         self.resting.remove(&(remote.rests_since, id));
         remote.rests_since = now;
         self.resting.insert((now, id));
-        if self.resting.len() > MAX_RESTING {
+        if self.resting.len() > MAX_RESTING.min(budget.limit() / RESTING_SHARE) {
             self.forget_oldest(budget);
         }
     }

@@ -21,6 +21,8 @@ pub(crate) const LARGE: usize = 16 * 1024;
 const FREE_SMALL: usize = 256;
 /// Free large blocks kept for reuse: 1.5 MiB.
 const FREE_LARGE: usize = 96;
+/// Free blocks are kept for reuse up to one part in so many of what the endpoint may hold.
+const FREE_SHARE: usize = 64;
 /// The longest that a stream can be, in bytes: the sum of offset and length is at most this (RFC 9000 section 19.8).
 pub(super) const MAX_LEN: u64 = (1 << 62) - 1;
 /// A queue of at most this many entries keeps its room however empty it is, so that a stream that breathes does not
@@ -123,12 +125,14 @@ fn clip(index: u64, range: &Range<u64>) -> (u64, Range<usize>) {
 
 /// The endpoint's free blocks, most recently used on top (it is the one still in the cache).
 ///
-/// Free blocks are charged to nobody: they are a fixed slack of at most [`Self::SLACK`] bytes beside the budget.
-/// A block is zeroed when it is allocated, never again.
-#[derive(Debug, Default)]
+/// Free blocks are charged to nobody: they are a slack beside the budget, of one part in [`FREE_SHARE`] of it and at most
+/// [`Self::SLACK`] bytes. A block is zeroed when it is allocated, never again.
+#[derive(Debug)]
 pub(crate) struct BlockPool {
     small: Vec<Block>,
     large: Vec<Block>,
+    /// The most bytes in free blocks.
+    most: usize,
 }
 
 impl BlockPool {
@@ -138,9 +142,13 @@ impl BlockPool {
         FREE_SMALL * SMALL + FREE_LARGE * LARGE + 2 * (FREE_SMALL + FREE_LARGE) * size_of::<Block>();
 
     /// Bytes in free blocks.
-    #[cfg(test)]
-    pub(crate) fn free_bytes(&self) -> usize {
+    pub(crate) const fn free_bytes(&self) -> usize {
         self.small.len() * SMALL + self.large.len() * LARGE
+    }
+
+    /// The pool of an endpoint that may hold `limit` bytes.
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { small: Vec::new(), large: Vec::new(), most: limit / FREE_SHARE }
     }
 
     fn take(&mut self, size: BlockSize) -> Block {
@@ -152,11 +160,12 @@ impl BlockPool {
     }
 
     fn put(&mut self, block: Block) {
+        let room = self.most.saturating_sub(self.free_bytes());
         let (free, most) = match block.size() {
             BlockSize::Small => (&mut self.small, FREE_SMALL),
             BlockSize::Large => (&mut self.large, FREE_LARGE),
         };
-        if free.len() < most {
+        if free.len() < most && block.size().bytes() <= room {
             free.push(block);
         }
     }

@@ -9,6 +9,8 @@ use super::codec::{Reader, Truncated};
 pub(crate) const VERSION: u8 = 16;
 /// Shorter Init datagrams are dropped: the anti-amplification floor of RFC 9000 section 8.1.
 pub(crate) const MIN_INIT: usize = 1200;
+/// Longer ones too: what reads them is spent on strangers.
+pub(crate) const MAX_INIT: usize = 2048;
 /// First byte, connection id, sequence field: where the payload of a Data packet starts.
 pub(crate) const DATA_HEADER: usize = 1 + ConnectionId::LEN + 5;
 /// Authentication tag at the end of a sealed payload.
@@ -31,6 +33,8 @@ pub(crate) enum PacketType {
     InitKnownReply,
     /// Everything after the handshake.
     Data,
+    /// The versions that are spoken, for who dials in another one.
+    VersionList,
 }
 
 impl PacketType {
@@ -41,6 +45,7 @@ impl PacketType {
             Self::InitKnown => 2,
             Self::InitKnownReply => 3,
             Self::Data => 4,
+            Self::VersionList => 7,
         }
     }
 
@@ -55,6 +60,8 @@ impl PacketType {
 pub(crate) enum HeaderError {
     /// Shorter than its type allows.
     TooShort,
+    /// Longer than its type allows.
+    TooLong,
     /// A version that this build does not speak.
     Version,
     /// A packet type that this version does not use.
@@ -82,15 +89,20 @@ impl Header {
         if first & 0x1f != VERSION {
             return Err(HeaderError::Version);
         }
-        let (ty, shortest) = match first >> 5 {
-            0 => (PacketType::Init, MIN_INIT),
-            1 => (PacketType::InitReply, CLEAR_HEADER),
-            2 => (PacketType::InitKnown, MIN_INIT),
-            3 => (PacketType::InitKnownReply, CLEAR_HEADER),
-            4 => (PacketType::Data, MIN_DATA),
+        let (ty, shortest, longest) = match first >> 5 {
+            0 => (PacketType::Init, MIN_INIT, MAX_INIT),
+            1 => (PacketType::InitReply, CLEAR_HEADER, usize::MAX),
+            2 => (PacketType::InitKnown, MIN_INIT, MAX_INIT),
+            3 => (PacketType::InitKnownReply, CLEAR_HEADER, usize::MAX),
+            4 => (PacketType::Data, MIN_DATA, usize::MAX),
+            7 => (PacketType::VersionList, CLEAR_HEADER, usize::MAX),
             _ => return Err(HeaderError::Type),
         };
-        if datagram.len() < shortest { Err(HeaderError::TooShort) } else { Ok(Self { ty, routing }) }
+        match datagram.len() {
+            len if len < shortest => Err(HeaderError::TooShort),
+            len if len > longest => Err(HeaderError::TooLong),
+            _ => Ok(Self { ty, routing }),
+        }
     }
 }
 
@@ -127,6 +139,15 @@ impl InitHeader {
 /// The wire version that a datagram claims: bits 0 to 4 of its first byte. `None` if it is empty.
 pub(crate) fn version(datagram: &[u8]) -> Option<u8> {
     datagram.first().map(|first| first & 0x1f)
+}
+
+/// The version of a handshake's first packet, if it is one that does not exist yet, and its routing field. What it looks like
+/// is the same in every version (docs/PROTOCOL.md, "Versions").
+pub(crate) fn unknown_version(datagram: &[u8]) -> Option<(u8, ConnectionId)> {
+    let first = *datagram.first()?;
+    let version = first & 0x1f;
+    let is_init = matches!(first >> 5, 0 | 2);
+    (is_init && version > VERSION).then(|| peek_connection_id(datagram).map(|id| (version, id)))?
 }
 
 /// The connection id that routes a datagram: bytes 1 to 8, in every version. For embedders that spread datagrams over

@@ -5,6 +5,7 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod params;
 pub(crate) mod qotp;
+pub(crate) mod versions;
 
 #[cfg(test)]
 mod tests;

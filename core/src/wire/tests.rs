@@ -263,6 +263,7 @@ fn headers_know_their_shortest_length() {
         (PacketType::InitReply, 9),
         (PacketType::InitKnownReply, 9),
         (PacketType::Data, 31),
+        (PacketType::VersionList, 9),
     ] {
         let mut datagram = vec![7; shortest];
         datagram[0] = ty.first_byte();
@@ -270,6 +271,10 @@ fn headers_know_their_shortest_length() {
         assert_eq!(Header::parse(&datagram[..shortest - 1]), Err(HeaderError::TooShort));
     }
     assert_eq!(Header::parse(&[0x80 | 17; 50]), Err(HeaderError::Version));
+    for ty in [PacketType::Init, PacketType::InitKnown] {
+        assert!(Header::parse(&[ty.first_byte(); 2048]).is_ok());
+        assert_eq!(Header::parse(&[ty.first_byte(); 2049]), Err(HeaderError::TooLong));
+    }
     assert_eq!(Header::parse(&[0xa0 | VERSION; 50]), Err(HeaderError::Type));
     assert_eq!(Header::parse(&[]), Err(HeaderError::TooShort));
 }

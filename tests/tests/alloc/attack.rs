@@ -273,7 +273,7 @@ fn acknowledgements_with_holes_are_accounted_for() {
 }
 
 /// A part of a QOTP stream.
-fn part(stream: u32, offset: u64, data: &[u8]) -> Vec<u8> {
+pub(crate) fn part(stream: u32, offset: u64, data: &[u8]) -> Vec<u8> {
     let mut payload = vec![0xa0];
     payload.extend_from_slice(&stream.to_le_bytes());
     payload.extend_from_slice(&offset.to_le_bytes()[..6]);

@@ -23,6 +23,16 @@ impl Heap {
     }
 }
 
+/// The most bytes that were live on this thread since [`forget_peak`].
+pub(crate) fn peak() -> i64 {
+    PEAK.with(Cell::get)
+}
+
+/// The peak is what is live now.
+pub(crate) fn forget_peak() {
+    PEAK.with(|peak| peak.set(Heap::now().live));
+}
+
 impl Sub for Heap {
     type Output = Self;
 
@@ -46,6 +56,7 @@ impl AddAssign for Heap {
 thread_local! {
     /// Neither initialised lazily nor dropped, so that counting never allocates.
     static HEAP: Cell<Heap> = const { Cell::new(Heap { allocations: 0, frees: 0, live: 0 }) };
+    static PEAK: Cell<i64> = const { Cell::new(0) };
 }
 
 fn count(allocations: u64, frees: u64, live: i64) {
@@ -53,6 +64,7 @@ fn count(allocations: u64, frees: u64, live: i64) {
         let mut sum = heap.get();
         sum += Heap { allocations, frees, live };
         heap.set(sum);
+        PEAK.with(|peak| peak.set(peak.get().max(sum.live)));
     });
 }
 

@@ -3,6 +3,7 @@
 mod attack;
 mod counter;
 mod held;
+mod hostile;
 mod rig;
 mod steady;
 

@@ -9,7 +9,7 @@ use dunlin_core::{
 };
 use dunlin_sim::{ALPN, Ppm, Rng};
 
-use crate::counter::Heap;
+use crate::counter::{Heap, forget_peak, peak};
 
 /// One way of the link: 100 Mbit/s.
 const BYTES_PER_SECOND: u64 = 12_500_000;
@@ -29,7 +29,7 @@ pub(crate) struct Side {
     addr: SocketAddr,
     /// What the calls into this endpoint did with the heap; `live` is what it holds.
     pub(crate) heap: Heap,
-    /// The most it ever held.
+    /// The most it ever held, within calls too.
     pub(crate) peak: i64,
     pub(crate) handles: Vec<ConnectionHandle>,
     pub(crate) connected: usize,
@@ -61,10 +61,11 @@ pub(crate) struct Rig {
 macro_rules! core {
     ($rig:expr, $side:expr, $call:expr) => {{
         let before = Heap::now();
+        forget_peak();
         let result = $call;
         let side = &mut $rig.sides[$side];
+        side.peak = side.peak.max(side.heap.live + peak() - before.live);
         side.heap += Heap::now() - before;
-        side.peak = side.peak.max(side.heap.live);
         result
     }};
 }
@@ -166,7 +167,12 @@ impl Rig {
 
     /// Hands a datagram to a side at once, as if it came over the link.
     pub(crate) fn deliver(&mut self, side: usize, datagram: &mut [u8]) -> Disposition {
-        let from = Arrival::from_remote(self.sides[1 - side].addr);
+        self.deliver_from(self.sides[1 - side].addr, side, datagram)
+    }
+
+    /// The same, from any address.
+    pub(crate) fn deliver_from(&mut self, from: SocketAddr, side: usize, datagram: &mut [u8]) -> Disposition {
+        let from = Arrival::from_remote(from);
         let endpoint = &mut self.sides[side].endpoint;
         core!(self, side, endpoint.handle_datagram(self.now, from, datagram))
     }

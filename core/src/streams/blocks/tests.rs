@@ -27,7 +27,7 @@ proptest! {
 #[test]
 fn blocks_are_charged_while_taken_and_reused_when_free() {
     let (mut pool, mut account, mut budget) =
-        (BlockPool::default(), Account::new(LARGE), Budget::new(2 * LARGE));
+        (BlockPool::new(usize::MAX), Account::new(LARGE), Budget::new(2 * LARGE));
     let mut ranges = 0;
     let mut memory =
         Memory { pool: &mut pool, account: &mut account, budget: &mut budget, ranges: &mut ranges };
@@ -45,7 +45,7 @@ fn blocks_are_charged_while_taken_and_reused_when_free() {
 
 #[test]
 fn the_pool_keeps_a_bounded_number_of_free_blocks() {
-    let mut pool = BlockPool::default();
+    let mut pool = BlockPool::new(usize::MAX);
     for _ in 0..FREE_SMALL + 10 {
         pool.put(Block(vec![0; SMALL].into_boxed_slice()));
         pool.put(Block(vec![0; LARGE].into_boxed_slice()));
@@ -53,4 +53,15 @@ fn the_pool_keeps_a_bounded_number_of_free_blocks() {
     let lists = (pool.small.capacity() + pool.large.capacity()) * size_of::<Block>();
     assert_eq!(pool.free_bytes(), FREE_SMALL * SMALL + FREE_LARGE * LARGE);
     assert!(pool.free_bytes() + lists <= BlockPool::SLACK);
+}
+
+#[test]
+fn the_pool_of_a_small_endpoint_is_small() {
+    let limit = 64 * (LARGE + SMALL);
+    let mut pool = BlockPool::new(limit);
+    for _ in 0..3 {
+        pool.put(Block(vec![0; SMALL].into_boxed_slice()));
+        pool.put(Block(vec![0; LARGE].into_boxed_slice()));
+    }
+    assert!((1..=limit / FREE_SHARE).contains(&pool.free_bytes()), "{}", pool.free_bytes());
 }

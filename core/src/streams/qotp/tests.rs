@@ -42,7 +42,7 @@ fn hasher() -> NumberState {
 impl Side {
     fn new(role: Role, limits: &Limits, memory: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             account: Account::new(memory),
             budget: Budget::new(usize::MAX),
             ranges: 0,

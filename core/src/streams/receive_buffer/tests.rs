@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new(limit: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             account: Account::new(limit),
             budget: Budget::new(usize::MAX),
             ranges: 0,

@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new(limit: usize) -> Self {
         Self {
-            pool: BlockPool::default(),
+            pool: BlockPool::new(usize::MAX),
             // A part of it is not for data to send.
             account: Account::new(limit.saturating_add(limit / 16)),
             budget: Budget::new(usize::MAX),

@@ -7,4 +7,5 @@ mod owe;
 mod secrets;
 mod states;
 mod twice;
+mod versions;
 mod work;

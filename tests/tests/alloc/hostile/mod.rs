@@ -1,0 +1,3 @@
+//! The memory guarantee against peers, and strangers, that do as they like.
+
+mod guarantee;
