@@ -19,6 +19,9 @@ const GROWTH: u64 = 16 << 10;
 /// Bytes of such a record, whose tables double.
 const RECORD: u64 = 240;
 
+/// The frames of the packet of a number.
+type Flood = Box<dyn FnMut(u64) -> Vec<u8>>;
+
 /// What a flood cost.
 struct Cost {
     /// Packets that the victim sent meanwhile.
@@ -61,8 +64,8 @@ fn flood(mut frames: impl FnMut(u64) -> Vec<u8>) -> Cost {
 /// Whatever is owed, it is owed once: no more packets than came (and some probes), memory as before, work for each frame.
 #[test]
 fn ac_12_what_is_owed_is_bounded_however_often_it_is_asked_for() {
-    let ids = |number: u64| new_connection_id(number, (number as u64 + 1).to_le_bytes(), [3; 16]);
-    let floods: [(&str, u64, Box<dyn FnMut(u64) -> Vec<u8>>); 11] = [
+    let ids = |number: u64| new_connection_id(number, (number + 1).to_le_bytes(), [3; 16]);
+    let floods: [(&str, u64, Flood); 11] = [
         ("pings", 20, Box::new(|_| ping().repeat(20))),
         ("challenges", 20, Box::new(|n| path_challenge(n.to_le_bytes()).repeat(20))),
         ("ids to retire", 1, Box::new(move |n| retire_connection_id(n % 8))),

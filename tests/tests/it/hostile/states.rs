@@ -2,7 +2,7 @@
 
 use core::iter::{once, repeat_n};
 
-use dunlin_core::{ConnectionState, DropReason, Endpoint, Event, Peer, TrainLimit, peek_connection_id};
+use dunlin_core::{ConnectionState, DropReason, Endpoint, Event, TrainLimit, peek_connection_id};
 use dunlin_core::{Disposition, Duration};
 use dunlin_fuzzing::session::{Action, Dial, Duo, Flight, Verb, opening, roomy};
 use dunlin_sim::{Pair, work_between};
@@ -265,6 +265,5 @@ fn ac_42_the_id_of_a_connection_gets_a_stranger_nothing() {
     assert_eq!(before, after);
     assert_eq!(pair.server().dropped(DropReason::Unauthentic), 0);
     pair.on_client(client, |connection| connection.open_bi().map(drop)).expect("it goes on");
-    assert!(matches!(Peer::Key(pair.server_key()), Peer::Key(_)));
     pair.finish();
 }

@@ -78,20 +78,17 @@ fn ac_04_a_connection_ends_once() {
     }
 }
 
-/// A path challenge is answered where it came from, and as often as it is asked: not with more than came.
+/// A path challenge is answered as often as it is asked, and no more.
 #[test]
-fn ac_04_a_challenge_asked_again_is_answered_no_larger() {
+fn ac_04_a_challenge_asked_again_is_answered_again_and_no_more() {
     let mut evil = evil();
     evil.overhear();
-    let mut received = 0;
     for _ in 0..20 {
         evil.strike(&path_challenge([5; 8]));
-        received += 40;
         evil.run(ms(1));
     }
-    let responses: Vec<_> = evil.hear();
-    let answered = responses.iter().filter(|opened| opened.frames.contains(&0x1b)).count();
+    let answered = evil.hear();
+    let answered = answered.iter().filter(|opened| opened.frames.contains(&0x1b)).count();
     assert!(answered <= 20, "{answered} answers to 20 challenges");
-    assert!(received > 0);
     evil.finish();
 }
