@@ -2,6 +2,7 @@
 //! release.
 
 mod decode;
+mod handshake;
 mod models;
 
 use alloc::vec::Vec;
@@ -10,6 +11,7 @@ use crate::connection::view::Connection;
 use crate::id::PathId;
 
 pub use decode::{decode_hello, decode_native, decode_qotp};
+pub use handshake::Stranger;
 pub use models::{Outgoing, Ranges, Reassembly, Window};
 
 /// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.

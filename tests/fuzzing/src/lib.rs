@@ -9,6 +9,7 @@
 
 mod decoders;
 pub mod frames;
+mod handshake;
 pub mod input;
 mod ranges;
 mod reassembly;
@@ -16,6 +17,7 @@ mod sealed;
 pub mod session;
 
 pub use decoders::{header, params, payload};
+pub use handshake::handshake;
 pub use ranges::ranges;
 pub use reassembly::reassembly;
 pub use sealed::sealed;
@@ -24,7 +26,8 @@ pub use sealed::sealed;
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
+    ("handshake", handshake),
     ("header", header),
     ("params", params),
     ("payload", payload),

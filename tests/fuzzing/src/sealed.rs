@@ -33,6 +33,10 @@ pub fn sealed(data: &[u8]) {
             break;
         }
     }
+    // What its own engine remembers of what it was made to say has no bound, and does not matter.
+    if let Some(connection) = liar.duo.sides[LIAR].endpoint.connection(liar.own) {
+        connection.forget();
+    }
     liar.duo.end();
 }
 

@@ -49,6 +49,7 @@ macro_rules! replay {
 }
 
 replay! {
+    hostile_replay_handshake "handshake",
     hostile_replay_header "header",
     hostile_replay_params "params",
     hostile_replay_payload "payload",
