@@ -113,8 +113,10 @@ fn path_remotes_at_rest_are_bounded() {
 
 #[test]
 fn path_remotes_take_no_memory_that_is_not_there() {
-    let (mut map, _) = map();
-    let mut budget = Budget::new(ADDRESS_COST);
+    let (mut map, mut budget) = map();
+    // Connections have the rest.
+    let taken = budget.available() - ADDRESS_COST;
+    budget.charge(taken).unwrap();
     let tell = |map: &mut RemoteMap, budget: &mut Budget, of, n| {
         map.tell(at(0), budget, &peer(of), &to(n), AddressSource::Lookup)
     };
@@ -126,7 +128,16 @@ fn path_remotes_take_no_memory_that_is_not_there() {
     assert!(map.untell(&mut budget, &peer(1), &to(1).remote));
     assert!(tell(&mut map, &mut budget, 2, 2));
     map.expire(at(60), &mut budget);
-    assert_eq!((budget.used(), map.ids.len()), (0, 0));
+    assert_eq!((budget.used(), map.ids.len()), (taken, 0));
+}
+
+#[test]
+fn path_remotes_of_a_small_endpoint_are_few() {
+    let (mut map, mut budget) = (map().0, Budget::new(3 * RESTING_SHARE));
+    for n in 0..100 {
+        assert!(map.tell(at(u64::from(n)), &mut budget, &peer(n), &to(1), AddressSource::Lookup));
+    }
+    assert_eq!((map.ids.len(), map.resting.len()), (3, 3));
 }
 
 #[test]
