@@ -86,6 +86,7 @@ impl Evil {
     /// Any datagram reaches the victim at once.
     pub fn hand_in(&mut self, from: SocketAddr, datagram: &[u8]) -> Disposition {
         let now = self.pair.world.now();
+        fuzzing::recount(&self.pair.server().endpoint);
         let local = LocalAddr { socket: 0, ip: Some(self.pair.server_addr.ip()) };
         let arrival = Arrival { local, remote: from.into(), ecn: None };
         self.pair.world.node_mut(self.pair.server).endpoint.handle_datagram(

@@ -8,6 +8,7 @@ mod models;
 use alloc::vec::Vec;
 
 use crate::connection::view::Connection;
+use crate::endpoint::Endpoint;
 use crate::id::PathId;
 
 pub use decode::{decode_hello, decode_native, decode_qotp};
@@ -63,4 +64,12 @@ pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
 #[must_use]
 pub fn is_known(connection: &Connection<'_>, number: u64) -> bool {
     number < connection.next_number()
+}
+
+/// Counts again what `endpoint` holds: memory, half-open attempts, ids of QOTP.
+///
+/// # Panics
+/// A counter is wrong.
+pub fn recount(endpoint: &Endpoint) {
+    endpoint.recount();
 }
