@@ -273,6 +273,11 @@ impl Connection {
         self.half_open
     }
 
+    /// Bytes that its account is charged.
+    pub(crate) const fn held(&self) -> usize {
+        self.account.used()
+    }
+
     /// Whether this is an attempt that is not confirmed yet.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
@@ -379,7 +384,7 @@ impl Connection {
         ConnectionStats {
             forged_packets: secured.map_or(self.stats.forged_packets, |secured| secured.opener.failed()),
             key_updates: secured.map_or(self.stats.key_updates, |secured| secured.sealer.rotations()),
-            memory_used: self.account.used() as u64,
+            memory_used: self.held() as u64,
             ..self.stats
         }
     }

@@ -9,6 +9,7 @@ mod inits;
 mod network;
 mod qotp;
 mod rates;
+mod recount;
 mod remotes;
 mod slots;
 mod sockets;
