@@ -148,7 +148,7 @@ impl Config {
     /// These settings for one of several endpoints that share a port, where they were made for all of them together.
     ///
     /// What [`Limits`] promises for an endpoint holds for all shards together: each gets its part of `per_endpoint`,
-    /// `connections` and `half_open` (at least one of each). A part that one does not use is of no use to the others. All
+    /// `connections`, `half_open` and `stateless_per_second` (at least one of each that is not zero). A part that one does not use is of no use to the others. All
     /// other limits are those of a connection, and stay.
     #[must_use]
     pub fn for_shard(mut self, shard: Shard) -> Self {
@@ -157,6 +157,7 @@ impl Config {
         // No part is larger than the whole.
         limits.connections = shard.part(limits.connections.into()) as u32;
         limits.half_open = shard.part(limits.half_open.into()) as u32;
+        limits.stateless_per_second = shard.part(limits.stateless_per_second.into()) as u32;
         self.shard = shard;
         self
     }

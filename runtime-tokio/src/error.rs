@@ -185,9 +185,10 @@ pub enum ExportError {
 fn kind_of(reason: &CloseReason) -> io::ErrorKind {
     match reason {
         CloseReason::Local { .. } => io::ErrorKind::NotConnected,
-        CloseReason::IdleTimeout | CloseReason::NoAnswer | CloseReason::Unconfirmed => {
-            io::ErrorKind::TimedOut
-        }
+        CloseReason::IdleTimeout
+        | CloseReason::NoAnswer
+        | CloseReason::Versions(_)
+        | CloseReason::Unconfirmed => io::ErrorKind::TimedOut,
         CloseReason::Refused { .. } => io::ErrorKind::ConnectionRefused,
         CloseReason::Peer { .. } | CloseReason::PeerTransport(_) => io::ErrorKind::ConnectionReset,
         _ => io::ErrorKind::ConnectionAborted,

@@ -124,7 +124,10 @@ impl Connection {
                 self.close_if_delivered(cx, now);
                 Disposition::Accepted
             }
-            Err(super::receive::Stop::Withhold) => Disposition::Dropped(DropReason::OverBudget),
+            Err(super::receive::Stop::Withhold) => {
+                self.paths[FIRST].received.on_withheld(now, PacketNumber::ZERO);
+                Disposition::Dropped(DropReason::OverBudget)
+            }
             Err(super::receive::Stop::Violation(error)) => {
                 self.violation(cx, error);
                 Disposition::Accepted

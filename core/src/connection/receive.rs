@@ -116,6 +116,10 @@ impl Connection {
         let heard = Heard::new(arrival, datagram.len(), newest);
         let (missed, silence) = (self.is_peer_missed(at, now), self.paths[at].pulse.silence(now));
         self.on_authentic(at, cx, now, arrival, datagram.len());
+        if !self.state.is_open() {
+            // What came early has ended it.
+            return Disposition::Accepted;
+        }
         if newest {
             self.on_packet_to(at, to);
         }

@@ -113,6 +113,8 @@ pub(crate) struct Path {
     pub(crate) liveness: Liveness,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
+    /// What is to be sent found no memory.
+    pub(crate) starved: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
     pub(crate) counts: Counts,
@@ -160,6 +162,7 @@ impl Path {
             pulse: Pulse::new(now),
             liveness: Liveness::new(),
             ping_owed: false,
+            starved: false,
             quiet: 0,
             counts: Counts::default(),
         }

@@ -339,6 +339,10 @@ impl Paths {
         }
         let Some(more) = &mut self.more else { return };
         more.closed.remove(at);
+        if at == more.selected {
+            // Whatever is said of the selected path where there is none is said of one that is there still.
+            more.selected = more.open.union(more.closed).iter().next().unwrap_or(FIRST);
+        }
         match at.0.checked_sub(1).map(usize::from) {
             None => self.first.clear(),
             Some(index) => {
