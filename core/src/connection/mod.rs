@@ -67,9 +67,9 @@ use state::{Confirming, Copies, Reply, Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
-pub(crate) const BASE_COST: usize = 105 << 6;
+pub(crate) const BASE_COST: usize = 107 << 6;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 83 << 6;
+const FIXED_COST: usize = 85 << 6;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]

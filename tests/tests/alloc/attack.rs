@@ -1,6 +1,6 @@
 //! A peer with the right keys that makes its victim hold as much as it can: the heap stays within what the limits say.
 
-use dunlin_core::{Config, ConnectionHandle, Disposition, Duration, Event, fuzzing};
+use dunlin_core::{Config, ConnectionHandle, Disposition, Duration, Event, RetryPolicy, fuzzing};
 use dunlin_sim::config;
 
 use crate::frames;
@@ -105,6 +105,8 @@ impl Attack {
 fn victim(limit: u64) -> Config {
     let mut config = config();
     config.limits.per_endpoint = limit;
+    // Connections stand in the order in which they were dialled.
+    config.retry = RetryPolicy::Never;
     config
 }
 
