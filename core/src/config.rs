@@ -127,6 +127,9 @@ impl Default for Config {
 /// Larger sizes mean the same as this one: a quarter of what a stream can ever carry (RFC 9000 section 19.8), so that sums
 /// and doublings of sizes never overflow.
 const MAX_SIZE: u64 = 1 << 60;
+/// The most streams of a kind that a peer may have open: a frame that names the last one makes all before it too (RFC 9000
+/// section 3.2), in one call.
+const MAX_STREAMS: u32 = 1 << 16;
 /// The longest `max_ack_delay` that a peer accepts (RFC 9000 section 18.2).
 const MAX_ACK_DELAY: Duration = Duration::from_millis((1 << 14) - 1);
 
@@ -170,6 +173,9 @@ impl Config {
             &mut limits.send_buffer,
         ] {
             *size = (*size).min(MAX_SIZE);
+        }
+        for streams in [&mut limits.streams_bidi, &mut limits.streams_uni] {
+            *streams = (*streams).min(MAX_STREAMS);
         }
         // The last place is the one of no connection.
         limits.connections = limits.connections.min(u32::MAX - 1);
@@ -323,9 +329,9 @@ pub struct Limits {
     pub dh_per_second: u32,
     /// How long an attempt may stay unconfirmed. Default: 10 s.
     pub half_open_lifetime: Duration,
-    /// Bidirectional streams that the peer may have open at once. Default: 100.
+    /// Bidirectional streams that the peer may have open at once; at most 65,536 is used. Default: 100.
     pub streams_bidi: u32,
-    /// Unidirectional streams that the peer may have open at once. Default: 100.
+    /// Unidirectional streams that the peer may have open at once; at most 65,536 is used. Default: 100.
     pub streams_uni: u32,
     /// Receive credit granted to a connection, and to each of its streams, when it opens. At least the 1,200 bytes of
     /// one packet of early data, which is sent before the limit is known, are granted. Default: 64 KiB.

@@ -29,7 +29,7 @@ pub enum DropReason {
     OverBudget,
     /// The packet does not open.
     Unauthentic,
-    /// Received before, or too old to tell.
+    /// Received before.
     Duplicate,
     /// A path id that is not open.
     UnknownPath,
@@ -44,6 +44,8 @@ pub enum DropReason {
     /// Not of the size that packets of this type have. QOTP: the peer is probably set to another MTU. Native: a first packet
     /// of more than 2,048 bytes.
     Size,
+    /// So many packets of its path have come since it was sent that nobody knows whether it was received before.
+    TooOld,
 }
 
 impl DropReason {

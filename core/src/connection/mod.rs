@@ -67,9 +67,9 @@ use state::{Confirming, Copies, Reply, Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
-pub(crate) const BASE_COST: usize = 107 << 6;
+pub(crate) const BASE_COST: usize = 27 << 8;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 85 << 6;
+const FIXED_COST: usize = 43 << 7;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]
@@ -273,6 +273,11 @@ impl Connection {
         self.half_open
     }
 
+    /// Bytes that its account is charged.
+    pub(crate) const fn held(&self) -> usize {
+        self.account.used()
+    }
+
     /// Whether this is an attempt that is not confirmed yet.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
@@ -379,7 +384,7 @@ impl Connection {
         ConnectionStats {
             forged_packets: secured.map_or(self.stats.forged_packets, |secured| secured.opener.failed()),
             key_updates: secured.map_or(self.stats.key_updates, |secured| secured.sealer.rotations()),
-            memory_used: self.account.used() as u64,
+            memory_used: self.held() as u64,
             ..self.stats
         }
     }

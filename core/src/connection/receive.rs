@@ -108,8 +108,8 @@ impl Connection {
                 None => return Disposition::Dropped(DropReason::UnknownPath),
             },
         };
-        if self.paths[at].received.is_duplicate(numbered.number) {
-            return Disposition::Dropped(DropReason::Duplicate);
+        if let Some(reason) = self.paths[at].received.reject(numbered.number) {
+            return Disposition::Dropped(reason);
         }
         let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
@@ -198,6 +198,10 @@ impl Connection {
                 Disposition::Accepted
             }
         };
+        // Once, however often the packet has changed its mind.
+        if said.statuses && self.state.is_open() {
+            self.reselect(cx);
+        }
         (disposition, said)
     }
 
@@ -265,7 +269,7 @@ impl Connection {
                     said.step = step;
                 }
             }
-            Frame::PathStatus(ref change) => self.on_path_status(cx, change)?,
+            Frame::PathStatus(ref change) => said.statuses |= self.on_path_status(cx, change)?,
             Frame::PathAbandon(ref abandon) => self.on_abandon(cx, now, abandon)?,
             Frame::Datagram(data) => {
                 self.note_payload(now);

@@ -9,6 +9,7 @@ mod inits;
 mod network;
 mod qotp;
 mod rates;
+mod recount;
 mod remotes;
 mod slots;
 mod sockets;
@@ -355,7 +356,7 @@ impl Endpoint {
     fn tidy_events(&mut self) {
         if self.shared.events.is_crowded() {
             let slots = &self.slots;
-            self.shared.events.clean_up(|handle| slots.get(handle).is_some());
+            self.shared.events.clean_up(slots.places(), |handle| slots.get(handle).is_some());
         }
     }
 

@@ -103,7 +103,11 @@ impl Native {
         inspected.payload = match header.ty {
             PacketType::Init => read_clear_init(datagram),
             PacketType::InitKnown => match InitHeader::parse(datagram) {
-                Ok(init) => self.read_message(&init.ephemeral, init.message_at + SEALED_KEY_LEN, datagram),
+                Ok(init) => self.read_message(
+                    &init.ephemeral,
+                    init.message_at.saturating_add(SEALED_KEY_LEN),
+                    datagram,
+                ),
                 Err(_) => Payload::Unreadable("the token is longer than the packet"),
             },
             PacketType::InitReply => self.read_reply(SEALED_KEY_LEN, datagram),
@@ -139,7 +143,7 @@ impl Native {
     /// A reply with `between` bytes between its `e` and its payload.
     fn read_reply(&self, between: usize, datagram: &[u8]) -> Payload {
         match datagram.get(CLEAR_HEADER..).and_then(<[u8]>::first_chunk::<DH_LEN>) {
-            Some(e) => self.read_message(e, CLEAR_HEADER + DH_LEN + between, datagram),
+            Some(e) => self.read_message(e, between.saturating_add(CLEAR_HEADER + DH_LEN), datagram),
             None => Payload::Unreadable(TOO_SHORT),
         }
     }

@@ -152,11 +152,11 @@ impl Streams {
             stream.scheduled = false;
             let waits =
                 credit == 0 && stream.send.as_ref().is_some_and(|send| send.next(room, u64::MAX).is_some());
-            if waits && !core::mem::replace(&mut stream.held, true) {
-                self.held.push_back(id);
-            }
             let limited = stream.send.as_ref().is_some_and(SendHalf::lacks_credit);
             stream.set_limited(limited, &mut self.limited);
+            if waits && !core::mem::replace(&mut stream.held, true) {
+                self.hold(id);
+            }
             return Put::Nothing;
         };
         let header = stream_header_len(id, next.chunk.offset);

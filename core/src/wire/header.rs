@@ -144,7 +144,7 @@ impl InitHeader {
         let ephemeral = reader.array()?;
         let token_len = reader.u8()?;
         reader.bytes(usize::from(token_len))?;
-        Ok(Self { ephemeral, token_len, message_at: datagram.len() - reader.remaining() })
+        Ok(Self { ephemeral, token_len, message_at: datagram.len().saturating_sub(reader.remaining()) })
     }
 }
 

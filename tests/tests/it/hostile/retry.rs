@@ -98,7 +98,7 @@ fn a_lost_retry_or_second_init_is_repeated() {
         });
         let client = pair.dial();
         pair.world.run_for(Duration::from_secs(2));
-        // Two round trips, and a wait for the one or the other Init.
+        // Two round trips, and the wait before one of the Inits is sent again.
         assert_eq!(pair.client().when(client, &Event::Connected), Some(at(80 + 250)));
         assert_eq!(kinds(&seen).iter().filter(|ty| **ty == INIT_KNOWN).count(), 3);
         pair.finish();
