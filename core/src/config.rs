@@ -298,7 +298,7 @@ pub enum AeadPolicy {
 ///
 /// *Load* is more than half of what attempts may have at all: of the places for half-open ones, of the quarter of
 /// [`Limits::per_endpoint`] that these may hold, or of [`Limits::dh_per_second`]. QOTP knows no Retry: under load its attempts
-/// are dropped.
+/// are dropped, unless nobody is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum RetryPolicy {

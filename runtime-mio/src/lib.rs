@@ -160,9 +160,9 @@ pub use dunlin_core::{
     DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
     KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
     PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity,
-    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, Secret, StreamId, Suite,
-    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, VersionList, WhyNot,
-    WireVersion, WriteError,
+    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, RetryError, RetryPolicy,
+    Secret, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
+    Undelivered, VersionList, WhyNot, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

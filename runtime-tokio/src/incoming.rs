@@ -3,14 +3,16 @@
 use core::fmt;
 use std::sync::Arc;
 
-use dunlin_core::{AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, TransportAddr, WireVersion};
+use dunlin_core::{
+    AcceptError, ConnectionHandle, ErrorCode, IncomingIdentity, RetryError, TransportAddr, WireVersion,
+};
 
 use crate::connecting::Connecting;
 use crate::link::Link;
 use crate::state::{Locked, Phase, Shared};
 
-/// An attempt of somebody to connect, which waits for [`Incoming::accept`], [`Incoming::refuse`] or
-/// [`Incoming::ignore`]. It expires when it is not decided on in time ([`dunlin_core::Limits::half_open_lifetime`]).
+/// An attempt of somebody to connect, which waits for [`Incoming::accept`], [`Incoming::refuse`],
+/// [`Incoming::retry`] or [`Incoming::ignore`]. It expires when it is not decided on in time ([`dunlin_core::Limits::half_open_lifetime`]).
 ///
 /// Where [`Config::accept_qotp`](dunlin_core::Config::accept_qotp) is on, ask [`Incoming::wire`] first: QOTP's diallers
 /// prove nothing, now or later.
@@ -21,6 +23,7 @@ pub struct Incoming {
     shared: Arc<Shared>,
     handle: ConnectionHandle,
     remote: TransportAddr,
+    validated: bool,
     identity: IncomingIdentity,
     alpns: Vec<Vec<u8>>,
     decided: bool,
@@ -42,11 +45,13 @@ impl Incoming {
             let handle = locked.next_incoming()?;
             let Some(attempt) = locked.engine.incoming(handle) else { continue };
             let (Some(remote), Some(identity)) = (attempt.remote(), attempt.identity()) else { continue };
+            let validated = attempt.is_validated();
             let alpns = attempt.alpns().map(<[u8]>::to_vec).collect();
             return Some(Self {
                 shared: Arc::clone(shared),
                 handle,
                 remote,
+                validated,
                 identity,
                 alpns,
                 decided: false,
@@ -63,10 +68,16 @@ impl Incoming {
         }
     }
 
-    /// The address from which the attempt came. Anybody can write any address there: it is not validated.
+    /// The address from which the attempt came. Unless it [was shown](Self::is_validated), anybody can write any address there.
     #[must_use]
     pub const fn remote(&self) -> TransportAddr {
         self.remote
+    }
+
+    /// Whether the dialler has shown that it receives at that address.
+    #[must_use]
+    pub const fn is_validated(&self) -> bool {
+        self.validated
     }
 
     /// Whose attempt it is, as far as that is known: good for refusing, not for granting.
@@ -103,6 +114,29 @@ impl Incoming {
     pub fn refuse(mut self, code: ErrorCode) {
         self.decided = true;
         self.refuse_with(code);
+    }
+
+    /// Has the dialler show that it receives at its address, which costs a round trip: it comes again, as another attempt. By
+    /// itself the endpoint asks for that when there are too many attempts ([`Config::retry`](dunlin_core::Config::retry)).
+    ///
+    /// # Errors
+    /// See [`RetryError`]. An attempt that cannot be asked still waits, and comes back for that.
+    pub fn retry(mut self) -> Result<(), (RetryError, Self)> {
+        let mut locked = self.shared.lock();
+        let now = self.shared.clock.now();
+        let asked = match locked.engine.incoming(self.handle) {
+            Some(attempt) => attempt.retry(now),
+            None => Err(RetryError::Gone),
+        };
+        locked.nudge();
+        drop(locked);
+        match asked {
+            Ok(()) => {
+                self.decided = true;
+                Ok(())
+            }
+            Err(error) => Err((error, self)),
+        }
     }
 
     /// Does not answer, now or to repetitions. The dialler cannot tell whether anybody is there.

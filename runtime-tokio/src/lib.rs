@@ -182,9 +182,9 @@ pub use dunlin_core::{
     ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
     ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
     Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState, PathStats, PathStatus, Peer,
-    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, Secret, StreamId, Suite,
-    TransportAddr, TransportError, TransportId, TransportProfile, Tuple, Undelivered, VersionList, WhyNot,
-    WireVersion,
+    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, RetryError, RetryPolicy,
+    Secret, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
+    Undelivered, VersionList, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

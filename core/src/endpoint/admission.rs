@@ -140,13 +140,13 @@ impl Endpoint {
             (_, Proof::None, RetryPolicy::Always) | (Load::Busy, Proof::None, RetryPolicy::UnderLoad) => {
                 Verdict::Retry
             }
-            (Load::Busy, Proof::Never, _) => Verdict::Drop(DropReason::RateLimited),
             (Load::Busy, Proof::Token, _) => {
                 let attempts = (dh / NETWORK_PART / cost.max(1)).max(1);
                 let may = self.admission.networks.take(now, from, attempts);
                 if may { Verdict::Enter } else { Verdict::Drop(DropReason::RateLimited) }
             }
-            (Load::Busy, Proof::None, RetryPolicy::Never) | (Load::Calm, ..) => Verdict::Enter,
+            (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Verdict::Enter,
+            (Load::Busy, Proof::Never, _) => Verdict::Drop(DropReason::RateLimited),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use dunlin_tokio::{
     CloseReason, ConnectError, ConnectOptions, ConnectionError, Endpoint, ErrorCode, Identity, Peer,
-    PublicKey, TransportError, dunlin_core,
+    PublicKey, RetryError, TransportError, dunlin_core,
 };
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
@@ -45,6 +45,25 @@ async fn nobody_answers_to_a_wrong_key() {
     let (client, server) = (bind(1, config()), bind(2, config()));
     let dial = client.connect_with(Peer::Key(key(3)), brief(server.local_addr())).unwrap();
     assert_eq!(soon(dial).await.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
+}
+
+#[tokio::test]
+async fn who_is_asked_shows_his_address_and_comes_again() {
+    let (client, server) = (bind(1, config()), bind(2, config()));
+    let dial = client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap();
+    let answer = async {
+        let incoming = server.accept().await.unwrap();
+        assert!(!incoming.is_validated());
+        incoming.retry().unwrap();
+        let incoming = server.accept().await.unwrap();
+        assert!(incoming.is_validated());
+        let (error, incoming) = incoming.retry().unwrap_err();
+        assert_eq!(error, RetryError::Validated);
+        incoming.accept().unwrap().await.unwrap()
+    };
+    let (dialled, accepted) = soon(async { tokio::join!(dial, answer) }).await;
+    assert_eq!(accepted.peer_identity(), Some(&key(1)));
+    assert!(dialled.is_ok());
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ fn half_open_attempts_hold_a_quarter_of_the_memory_at_most() {
 }
 
 #[test]
-fn ac_7_every_policy_survives_what_is_no_first_packet() {
+fn ac_07_every_policy_survives_what_is_no_first_packet() {
     for policy in [RetryPolicy::UnderLoad, RetryPolicy::Always, RetryPolicy::Never] {
         let mut answerer = config();
         answerer.retry = policy;
