@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::crypto::Secret;
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
 use crate::path::slots::MAX_PATHS;
@@ -70,6 +71,12 @@ pub struct Config {
     /// Time after which a sender changes its key, if it has sent anything that was acknowledged meanwhile. From 1 s to the
     /// hour that is the default.
     pub rotate_keys_every: Option<Duration>,
+    /// What the tokens of stateless resets are made from: by these a restarted endpoint can tell its peers that it knows nothing
+    /// of their connections any more ([`CloseReason::PeerRestarted`](crate::CloseReason::PeerRestarted)), if it has the same
+    /// key, address and number of shards. Endpoints that can be sent each other's packets, as those behind an anycast address,
+    /// must not have the same one, or anybody can end the connections of one by asking the other. Default: one made from the
+    /// identity.
+    pub reset_key: Option<Secret>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
     /// Whether a peer may have our own identity key. Default: false.
@@ -106,6 +113,7 @@ impl Default for Config {
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
             rotate_keys_every: None,
+            reset_key: None,
             qotp: QotpConfig::default(),
             allow_self: false,
             announce_streams: true,

@@ -4,6 +4,7 @@ mod frames;
 mod holes;
 mod keys;
 mod late;
+mod resets;
 mod secrets;
 mod versions;
 mod work;
