@@ -325,7 +325,8 @@ pub struct Limits {
     /// them to one network (IPv4 /24, IPv6 /56). Default: 100.
     pub stateless_per_second: u32,
     /// Gaps in the received data of one stream; a packet that would make more is dropped unacknowledged.
-    /// Default: 16,384, one for every 4 KiB of the largest window.
+    /// Default: 4,096, one for every 16 KiB of the largest window: each gap of a peer that opens them from the end to the beginning
+    /// moves all that there are.
     pub stream_gaps: usize,
 }
 
@@ -344,7 +345,7 @@ impl Default for Limits {
             max_stream_window: 64 << 20,
             send_buffer: 64 << 20,
             stateless_per_second: 100,
-            stream_gaps: 16_384,
+            stream_gaps: 4_096,
         }
     }
 }
