@@ -79,6 +79,12 @@ pub struct Config {
     pub reset_key: Option<Secret>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
+    /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
+    /// is spent on them. Default: [`RetryPolicy::UnderLoad`].
+    pub retry: RetryPolicy,
+    /// What tokens are made with that the endpoint gives out and knows again, for several endpoints that are to know each
+    /// other's. Default: drawn at random when the endpoint is made.
+    pub group_secret: Option<Secret>,
     /// Whether a peer may have our own identity key. Default: false.
     pub allow_self: bool,
     /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
@@ -115,6 +121,8 @@ impl Default for Config {
             rotate_keys_every: None,
             reset_key: None,
             qotp: QotpConfig::default(),
+            retry: RetryPolicy::UnderLoad,
+            group_secret: None,
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
@@ -292,6 +300,23 @@ pub enum AeadPolicy {
     Aes,
 }
 
+/// When incoming attempts are asked to show their address, by a Retry.
+///
+/// *Load* is more than half of what attempts may have at all: of the places for half-open ones, of the quarter of
+/// [`Limits::per_endpoint`] that these may hold, or of [`Limits::dh_per_second`]. QOTP knows no Retry: under load its attempts
+/// are dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum RetryPolicy {
+    /// Under load: then the rest is for those that have shown their address, in turn for each network.
+    #[default]
+    UnderLoad,
+    /// Always.
+    Always,
+    /// Never: who floods the endpoint from invented addresses keeps everybody out.
+    Never,
+}
+
 /// What peers may make an endpoint hold. Sizes are bytes of heap, bookkeeping included.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -304,6 +329,11 @@ pub struct Limits {
     pub connections: u32,
     /// Incoming attempts that are not confirmed yet. Default: 4,096.
     pub half_open: u32,
+    /// X25519 operations a second for incoming attempts; those that are promised to an attempt count when it is let in. About
+    /// five make a handshake. From half of them on attempts have to show their address first ([`Config::retry`]), and
+    /// beyond them all are dropped. Each shard has as many. Default: 10,000, 2,000 handshakes, which take a fifth to a half of
+    /// a core.
+    pub dh_per_second: u32,
     /// How long an attempt may stay unconfirmed. Default: 10 s.
     pub half_open_lifetime: Duration,
     /// Bidirectional streams that the peer may have open at once; at most 65,536 is used. Default: 100.
@@ -337,6 +367,7 @@ impl Default for Limits {
             per_endpoint: 1 << 30,
             connections: 65_536,
             half_open: 4_096,
+            dh_per_second: 10_000,
             half_open_lifetime: Duration::from_secs(10),
             streams_bidi: 100,
             streams_uni: 100,

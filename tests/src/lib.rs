@@ -13,6 +13,7 @@
 //!   two of them and a link, [`Web`] two of them with several interfaces each, and a link between any two of those that
 //!   can fail by itself.
 //! - [`Arrivals`] and [`MemoryMark`] measure: the longest gap, the time to the first byte, memory that stays as it was.
+//! - [`Evil`] is a pair whose dialler has the right keys and no manners; [`work_between`] weighs what that costs its victim.
 //! - [`seeds`] gives a test its seeds; a failing one is printed, and `DUNLIN_SEED=<seed>` runs it alone.
 //!
 //! ```
@@ -63,6 +64,7 @@
 #![forbid(unsafe_code)]
 
 mod apps;
+mod evil;
 mod host;
 mod link;
 mod meters;
@@ -77,12 +79,13 @@ mod world;
 
 pub use apps::{Both, Echo, Received, Receiver, Sender, pattern};
 pub use dunlin_core::{Duration, Instant};
+pub use evil::{Evil, Opened};
 pub use host::{AcceptAll, App, Host, Socket, accept_incoming};
 pub use link::{
     Corruption, Count, DelayHistogram, Deliveries, Delivery, DropCause, EcnPolicy, Filter, Link, LinkConfig,
     LinkStats, Loss, Policer, QueueLimit, Rate, RateTrace, Script,
 };
-pub use meters::{Arrivals, MemoryMark};
+pub use meters::{Arrivals, MemoryMark, work_between};
 pub use node::{Ecn, Node, Transmit};
 pub use nonces::Nonces;
 pub use pair::{ALPN, Pair, config, endpoint, wind_down};

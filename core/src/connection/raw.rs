@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use crate::congestion::SentInfo;
-use crate::crypto::keys::KeyPhase;
+use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
+use crate::fuzzing::Opened;
 use crate::id::{PacketNumber, PathId};
 use crate::path::slots::FIRST;
 use crate::time::Instant;
@@ -22,6 +23,29 @@ impl Connection {
         match &self.state {
             State::Qotp(_) => self.put_raw_qotp(now, frames, out),
             _ => self.put_raw_on(self.paths[self.paths.selected()].id, now, frames, out),
+        }
+    }
+
+    /// Opens a packet that was sent to us, and remembers its number and nothing else of it.
+    pub(super) fn read_raw(&mut self, now: Instant, datagram: &[u8]) -> Option<Opened> {
+        let timing = Timing { now, pto: self.largest_pto() };
+        let secured = self.state.secured_mut()?;
+        let mut packet = datagram.to_vec();
+        let field = packet::unmask(&secured.opener, &packet)?;
+        let at = self.paths.find(field.path);
+        let numbered = field.recover(at.map(|at| self.paths[at].received.highest()));
+        let payload = packet::open(&mut secured.opener, &numbered, &mut packet, timing).ok()?;
+        if let Some(at) = at {
+            self.paths[at].received.mark(numbered.number);
+        }
+        let frames = packet.get(payload)?.to_vec();
+        Some(Opened { path: numbered.path, number: numbered.number.get(), frames })
+    }
+
+    /// Leaves numbers of an open path out.
+    pub(super) fn skip_raw(&mut self, path: PathId, now: Instant, count: u32) {
+        if let Some(at) = self.paths.find(path) {
+            (0..count).for_each(|_| self.paths[at].sent.skip(now));
         }
     }
 

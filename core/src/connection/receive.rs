@@ -156,11 +156,13 @@ impl Connection {
         }
     }
 
-    /// The first Data packet proves the initiator's key, and its address if all copies of the Init came from there
+    /// The first Data packet proves the initiator's key, and its address if the Init showed a token for it or all copies of it
+    /// came from there
     /// (docs/PROTOCOL.md, "Address validation").
     fn confirm(&mut self, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
         let Some((copies, early)) = self.state.on_confirmed() else { return };
-        if copies.several || copies.first != arrival.remote {
+        let validated = copies.first == arrival.remote && (copies.validated || !copies.several);
+        if !validated {
             let (received, sent) =
                 if copies.first == arrival.remote { (copies.received, copies.sent) } else { (0, 0) };
             let challenge = cx.rng.bytes();

@@ -14,6 +14,7 @@ use crate::path::slots::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
+use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{Close, Control, EcnCounts, put_ack, put_close, put_control, put_reserved};
 use crate::wire::header::{DATA_HEADER, PacketType, TAG};
@@ -330,7 +331,7 @@ impl Connection {
             self.tell_datagram_room(cx);
             // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
             let end = end - plan.size.saturating_sub(usize::from(self.paths[at].packet_size));
-            self.streams.put_data(out, end, &mut self.paths[at].sent);
+            self.streams.put_data(out, end, Behind::Nothing, &mut self.paths[at].sent);
         }
         if (self.paths[at].ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
             put_control(out, &Control::Ping);

@@ -13,6 +13,7 @@ use crate::crypto::{PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
+use crate::fuzzing::Opened;
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
 use crate::shared::Shared;
@@ -299,6 +300,16 @@ impl<'a> Connection<'a> {
     /// See [`crate::fuzzing::rotate_keys`].
     pub(crate) fn rotate_raw(&mut self) {
         self.update(|inner, cx| inner.rotate_raw(cx.now));
+    }
+
+    /// See [`crate::fuzzing::open`].
+    pub(crate) fn open_raw(&mut self, datagram: &[u8]) -> Option<Opened> {
+        self.update(|inner, cx| inner.read_raw(cx.now, datagram))
+    }
+
+    /// See [`crate::fuzzing::skip_numbers`].
+    pub(crate) fn skip_raw(&mut self, path: PathId, count: u32) {
+        self.update(|inner, cx| inner.skip_raw(path, cx.now, count));
     }
 
     /// See [`crate::fuzzing::is_known`].

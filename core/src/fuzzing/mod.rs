@@ -2,14 +2,17 @@
 //! release.
 
 mod decode;
+mod handshake;
 mod models;
 
 use alloc::vec::Vec;
 
 use crate::connection::view::Connection;
+use crate::endpoint::Endpoint;
 use crate::id::PathId;
 
 pub use decode::{decode_hello, decode_native, decode_qotp};
+pub use handshake::Stranger;
 pub use models::{Outgoing, Ranges, Reassembly, Window};
 
 /// Appends a packet of `connection` that opens at its peer and carries `frames` (QOTP: a payload), whatever they say.
@@ -21,6 +24,28 @@ pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -
 /// As [`seal`], on a path: under its next number if it is open, else under number 1, to the id of the path in use.
 pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
     connection.seal_raw_on(path, frames, out)
+}
+
+/// A packet of a connection's peer, opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The path that it was sent on.
+    pub path: PathId,
+    /// Its number there.
+    pub number: u64,
+    /// Its frames.
+    pub frames: Vec<u8>,
+}
+
+/// Opens a Data packet that was sent to `connection`, which learns nothing of what is in it. `None` if it is another packet,
+/// or does not open.
+pub fn open(connection: &mut Connection<'_>, datagram: &[u8]) -> Option<Opened> {
+    connection.open_raw(datagram)
+}
+
+/// Leaves `count` packet numbers of a path out.
+pub fn skip_numbers(connection: &mut Connection<'_>, path: PathId, count: u32) {
+    connection.skip_raw(path, count);
 }
 
 /// Lets `connection` seal with its next keys from now on, whether or not it may change them yet.
@@ -39,4 +64,12 @@ pub fn is_sent(connection: &Connection<'_>, number: u64) -> bool {
 #[must_use]
 pub fn is_known(connection: &Connection<'_>, number: u64) -> bool {
     number < connection.next_number()
+}
+
+/// Counts again what `endpoint` holds: memory, half-open attempts, ids of QOTP.
+///
+/// # Panics
+/// A counter is wrong.
+pub fn recount(endpoint: &Endpoint) {
+    endpoint.recount();
 }

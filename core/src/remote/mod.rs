@@ -124,6 +124,11 @@ impl RemoteMap {
         }
     }
 
+    /// Bytes charged for what is known of peers: it looks at all of them.
+    pub(crate) fn held(&self) -> usize {
+        self.places.iter().flatten().map(|remote| remote.cost()).sum()
+    }
+
     /// A connection with the peer begins.
     pub(crate) fn join(&mut self, now: Instant, key: &PublicKey) -> RemoteId {
         let id = self.enter(now, key);

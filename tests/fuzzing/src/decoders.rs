@@ -92,7 +92,7 @@ pub fn params(data: &[u8]) {
 }
 
 /// Ids of values and what they hold.
-fn hello(data: &[u8]) -> Vec<u8> {
+pub(crate) fn hello(data: &[u8]) -> Vec<u8> {
     const NUMBERS: [u64; 12] = [1, 3, 4, 5, 6, 7, 8, 9, 0x0b, 0x20, 0x33, 0x34];
     const LISTS: [(u64, &[u8]); 4] = [(0x30, &[16]), (0x31, &[1]), (0x32, b"\x03sim"), (0x0f, b"12345678")];
     let mut described = Unstructured::new(data);

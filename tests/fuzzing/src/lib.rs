@@ -9,25 +9,31 @@
 
 mod decoders;
 pub mod frames;
+mod handshake;
 pub mod input;
 mod ranges;
 mod reassembly;
+mod sealed;
 pub mod session;
 
 pub use decoders::{header, params, payload};
+pub use handshake::handshake;
 pub use ranges::ranges;
 pub use reassembly::reassembly;
+pub use sealed::sealed;
 
 /// The body of a target.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 9] = [
+    ("handshake", handshake),
     ("header", header),
     ("params", params),
     ("payload", payload),
     ("qotp_session", session::qotp),
     ("ranges", ranges),
     ("reassembly", reassembly),
+    ("sealed", sealed),
     ("session", session::native),
 ];

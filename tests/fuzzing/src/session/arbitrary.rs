@@ -56,7 +56,7 @@ impl Action {
 }
 
 impl Dial {
-    pub(super) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=79 => Self::Known,
             80..=99 => Self::Unknown,
@@ -73,7 +73,7 @@ impl Dial {
 }
 
 impl Decision {
-    fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=159 => Self::Accept,
             160..=207 => Self::Refuse,
@@ -83,7 +83,7 @@ impl Decision {
 }
 
 impl Fate {
-    fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=79 => Self::Deliver,
             80..=127 => Self::DeliverAll,
@@ -98,7 +98,7 @@ impl Fate {
 }
 
 impl Jump {
-    fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=15 => Self::None,
             16..=31 => Self::Nanosecond,
@@ -112,7 +112,8 @@ impl Jump {
 }
 
 impl Verb {
-    fn take(input: &mut Unstructured<'_>) -> Result<Self> {
+    /// The next verb that the bytes describe.
+    pub(crate) fn take(input: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match input.arbitrary::<u8>()? {
             0..=31 => Self::Open(direction(input)?),
             32..=35 => Self::OpenId(input::number(input)? as u32),

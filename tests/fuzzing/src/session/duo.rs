@@ -2,12 +2,13 @@
 
 use core::fmt::Debug;
 use core::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use dunlin_core::{
     Arrival, Config, ConnectionHandle, Disposition, Duration, Endpoint, Event, Identity, Instant, LocalAddr,
-    StreamId, TrainLimit, Transmit, TransportAddr,
+    StreamId, TrainLimit, Transmit, TransportAddr, fuzzing,
 };
-use dunlin_sim::Fingerprint;
+use dunlin_sim::{Fingerprint, pattern};
 
 /// Calls of `poll_transmit` after which one drain has surely gone wrong.
 const MAX_CALLS: usize = 20_000;
@@ -77,6 +78,13 @@ impl Side {
     }
 }
 
+/// How far a stream has got on one side, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Progress {
+    pub(super) written: u64,
+    pub(super) read: u64,
+}
+
 /// Two endpoints and what is under way between them.
 #[derive(Debug)]
 pub struct Duo {
@@ -90,6 +98,10 @@ pub struct Duo {
     pub trace: Fingerprint,
     /// Never tell an endpoint an older time than the latest.
     pub monotonic: bool,
+    /// Somebody has spoken with keys that are not his: streams may say anything.
+    pub forged: bool,
+    /// How far each side has written and read the streams of a connection.
+    progress: BTreeMap<(usize, ConnectionHandle, StreamId), Progress>,
     buffer: Vec<u8>,
 }
 
@@ -106,8 +118,26 @@ impl Duo {
             wire: Vec::new(),
             trace: Fingerprint::default(),
             monotonic: false,
+            forged: false,
+            progress: BTreeMap::new(),
             buffer: Vec::new(),
         }
+    }
+
+    /// How far a side's stream has got.
+    pub(super) fn progress(&mut self, side: usize, handle: ConnectionHandle, id: StreamId) -> &mut Progress {
+        self.progress.entry((side, handle, id)).or_default()
+    }
+
+    /// A side has read `bytes` of a stream: the next that were written to it.
+    pub(super) fn on_read(&mut self, side: usize, handle: ConnectionHandle, id: StreamId, bytes: &[u8]) {
+        let from = self.progress(side, handle, id).read;
+        let expected = (from..).map(|offset| pattern(id, offset));
+        assert!(
+            self.forged || bytes.iter().copied().eq(expected.take(bytes.len())),
+            "{id:?} says what nobody wrote, from byte {from} on"
+        );
+        self.progress(side, handle, id).read += bytes.len() as u64;
     }
 
     /// Takes an answer into the trace.
@@ -193,6 +223,7 @@ impl Duo {
         let (stats, limits) = (self.sides[side].endpoint.stats(), &self.sides[side].endpoint.config().limits);
         let most = limits.per_endpoint.saturating_add(stats.connections * SLACK);
         assert!(stats.memory_used <= most, "{} bytes held, more than {most}", stats.memory_used);
+        fuzzing::recount(&self.sides[side].endpoint);
         // Once more, and it changes nothing.
         self.fire(side);
         let told = self.tell_time(side);

@@ -1,6 +1,7 @@
 //! What an application does with a connection.
 
 use dunlin_core::{Connection, ConnectionHandle, Direction, Duration, ErrorCode, Role, StreamId};
+use dunlin_sim::pattern;
 
 use super::actions::pick;
 use super::duo::Duo;
@@ -49,24 +50,18 @@ pub enum Verb {
 impl Verb {
     pub(super) fn apply(self, duo: &mut Duo, side: usize, handle: ConnectionHandle) {
         let now = duo.now;
+        let offset = match self {
+            Self::Write(which, _) => {
+                let id = stream_id(&duo.sides[side].streams, which);
+                duo.progress(side, handle, id).written
+            }
+            _ => 0,
+        };
         let known = &mut duo.sides[side];
         let Some(mut connection) = known.endpoint.connection(handle) else { return };
-        // Sometimes an id that this connection has, sometimes one of another, sometimes one that never was.
-        let id = |which: u8| match which {
-            0..8 => StreamId::new(Role::Initiator, Direction::Bidirectional, (1 << 60) - u64::from(which)),
-            8..40 => StreamId::new(
-                if which & 1 == 0 { Role::Initiator } else { Role::Responder },
-                if which & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional },
-                u64::from(which >> 2),
-            ),
-            _ => pick(&known.streams, which).unwrap_or(StreamId::new(
-                Role::Initiator,
-                Direction::Bidirectional,
-                0,
-            )),
-        };
+        let id = |which: u8| stream_id(&known.streams, which);
         let data = |len: usize| -> Vec<u8> { (0..len).map(|at| at as u8).collect() };
-        let mut found = None;
+        let (mut found, mut written, mut read) = (None, None, None);
         let answer = match self {
             Self::Open(direction) => {
                 let opened = connection.open(direction);
@@ -77,7 +72,13 @@ impl Verb {
                 found = connection.accept(direction);
                 format!("{found:?}")
             }
-            Self::Write(which, len) => format!("{:?}", connection.write(id(which), &data(len as usize))),
+            Self::Write(which, len) => {
+                let id = id(which);
+                let data: Vec<u8> = (offset..).take(len as usize).map(|at| pattern(id, at)).collect();
+                let result = connection.write(id, &data);
+                written = result.as_ref().ok().map(|len| (id, *len as u64));
+                format!("{result:?}")
+            }
             Self::Finish(which) => format!("{:?}", connection.finish(id(which))),
             Self::Reset(which) => format!("{:?}", connection.reset(id(which), 4u32.into())),
             Self::OpenId(number) => {
@@ -89,9 +90,15 @@ impl Verb {
             Self::Stop(which) => format!("{:?}", connection.stop(id(which), ErrorCode::MAX)),
             Self::Read(which, len) => {
                 let mut out = vec![0; usize::from(len)];
-                format!("{:?} {out:?}", connection.read(id(which), &mut out))
+                let result = connection.read(id(which), &mut out);
+                read = result.as_ref().ok().map(|len| (id(which), out[..*len].to_vec()));
+                format!("{result:?} {out:?}")
             }
-            Self::ReadChunk(which, max) => format!("{:?}", connection.read_chunk(id(which), max)),
+            Self::ReadChunk(which, max) => {
+                let result = connection.read_chunk(id(which), max);
+                read = result.as_ref().ok().and_then(|chunk| Some((id(which), chunk.as_ref()?.to_vec())));
+                format!("{result:?}")
+            }
             Self::Priority(which, priority) => format!("{:?}", connection.set_priority(id(which), priority)),
             Self::SendDatagram(len) => format!("{:?}", connection.send_datagram(&data(len.into()))),
             Self::ReadDatagram => {
@@ -114,7 +121,29 @@ impl Verb {
         {
             known.streams.push(id);
         }
+        if let Some((id, bytes)) = written {
+            duo.progress(side, handle, id).written += bytes;
+        }
+        if let Some((id, bytes)) = read {
+            duo.on_read(side, handle, id, &bytes);
+        }
         duo.note(&answer);
+    }
+}
+
+/// Sometimes an id that this side knows, of whatever connection, sometimes one that may be, sometimes one that never was.
+fn stream_id(known: &[StreamId], which: u8) -> StreamId {
+    match which {
+        0..8 => StreamId::new(Role::Initiator, Direction::Bidirectional, (1 << 60) - u64::from(which)),
+        8..40 => StreamId::new(
+            if which & 1 == 0 { Role::Initiator } else { Role::Responder },
+            if which & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional },
+            u64::from(which >> 2),
+        ),
+        40.. => {
+            let first = StreamId::new(Role::Initiator, Direction::Bidirectional, 0);
+            pick(known, which).unwrap_or(first)
+        }
     }
 }
 

@@ -49,12 +49,14 @@ macro_rules! replay {
 }
 
 replay! {
+    hostile_replay_handshake "handshake",
     hostile_replay_header "header",
     hostile_replay_params "params",
     hostile_replay_payload "payload",
     hostile_replay_qotp_session "qotp_session",
     hostile_replay_ranges "ranges",
     hostile_replay_reassembly "reassembly",
+    hostile_replay_sealed "sealed",
     hostile_replay_session "session",
 }
 

@@ -9,7 +9,7 @@ use dunlin_fuzzing::{TARGETS, frames};
 use dunlin_sim::Rng;
 
 /// Random inputs for the targets whose bytes describe operations.
-const RANDOM: u64 = 24;
+const RANDOM: u64 = 40;
 
 /// Every datagram of a short conversation.
 fn conversation(dial: Dial) -> Vec<Vec<u8>> {

@@ -1,10 +1,23 @@
 //! Whoever is not to be trusted: on the network, in the middle, or at the other end with the right keys.
+//!
+//! `docs/HOSTILE.md` lists the cases by number, with what is asserted of each.
 
+mod acks;
+mod addresses;
+mod cases;
+mod cpu;
 mod frames;
 mod holes;
 mod keys;
 mod late;
+mod load;
+mod middle;
+mod owe;
+mod params;
 mod resets;
+mod retry;
 mod secrets;
+mod states;
+mod twice;
 mod versions;
 mod work;
