@@ -67,6 +67,6 @@ impl Endpoint {
         let random = random.get(..MIN_DATA - 1 - ResetToken::LEN + choice).unwrap_or_default();
         let token = cx.reset_token(to);
         let parts: [&[u8]; 3] = [&[PacketType::Data.first_byte()], random, token.as_bytes()];
-        cx.stats.resets_sent += u64::from(self.stateless.answer(arrival, &parts));
+        cx.stats.resets_sent += u64::from(self.stateless.answer(&arrival.tuple(), &parts));
     }
 }
