@@ -190,7 +190,9 @@ fn kind_of(reason: &CloseReason) -> io::ErrorKind {
         | CloseReason::Versions(_)
         | CloseReason::Unconfirmed => io::ErrorKind::TimedOut,
         CloseReason::Refused { .. } => io::ErrorKind::ConnectionRefused,
-        CloseReason::Peer { .. } | CloseReason::PeerTransport(_) => io::ErrorKind::ConnectionReset,
+        CloseReason::Peer { .. } | CloseReason::PeerTransport(_) | CloseReason::PeerRestarted => {
+            io::ErrorKind::ConnectionReset
+        }
         _ => io::ErrorKind::ConnectionAborted,
     }
 }

@@ -89,7 +89,7 @@ impl Connection {
     ) -> Option<(usize, Option<Ecn>)> {
         self.book(at, now, Gate::Socket);
         self.rotate_keys(cx, now);
-        self.renew_cid(at);
+        self.renew_cid(at, cx);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.paths[at].bbr.pacing_rate();

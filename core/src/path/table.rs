@@ -418,8 +418,7 @@ impl More {
     }
 }
 
-/// A place without a path stands for the first one, so that nothing a peer does can make this panic where it matters; in
-/// debug builds it does, because nobody should ask.
+/// A place without a path stands for the first one, so that nothing a peer does can make this panic.
 impl Index<PathSlot> for Paths {
     type Output = Path;
 
@@ -429,9 +428,7 @@ impl Index<PathSlot> for Paths {
             None => &self.first,
             Some(index) => {
                 let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
-                let path = others.get(usize::from(index)).and_then(Option::as_deref);
-                debug_assert!(path.is_some(), "no path at {at:?}");
-                path.unwrap_or(&self.first)
+                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
             }
         }
     }
@@ -444,9 +441,7 @@ impl IndexMut<PathSlot> for Paths {
             None => &mut self.first,
             Some(index) => {
                 let others = self.more.as_mut().map_or(&mut [][..], |more| &mut more.others);
-                let path = others.get_mut(usize::from(index)).and_then(Option::as_deref_mut);
-                debug_assert!(path.is_some(), "no path at {at:?}");
-                path.unwrap_or(&mut self.first)
+                others.get_mut(usize::from(index)).and_then(Option::as_deref_mut).unwrap_or(&mut self.first)
             }
         }
     }
