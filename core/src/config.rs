@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::crypto::Secret;
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
 use crate::path::slots::MAX_PATHS;
@@ -72,6 +73,12 @@ pub struct Config {
     pub rotate_keys_every: Option<Duration>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
+    /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
+    /// is spent on them. Default: [`RetryPolicy::UnderLoad`].
+    pub retry: RetryPolicy,
+    /// What tokens are made with that the endpoint gives out and knows again, for several endpoints that are to know each
+    /// other's. Default: drawn at random when the endpoint is made.
+    pub group_secret: Option<Secret>,
     /// Whether a peer may have our own identity key. Default: false.
     pub allow_self: bool,
     /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
@@ -107,6 +114,8 @@ impl Default for Config {
             rotate_keys_after: None,
             rotate_keys_every: None,
             qotp: QotpConfig::default(),
+            retry: RetryPolicy::UnderLoad,
+            group_secret: None,
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
@@ -118,6 +127,9 @@ impl Default for Config {
 /// Larger sizes mean the same as this one: a quarter of what a stream can ever carry (RFC 9000 section 19.8), so that sums
 /// and doublings of sizes never overflow.
 const MAX_SIZE: u64 = 1 << 60;
+/// The most streams of a kind that a peer may have open: a frame that names the last one makes all before it too (RFC 9000
+/// section 3.2), in one call.
+const MAX_STREAMS: u32 = 1 << 16;
 /// The longest `max_ack_delay` that a peer accepts (RFC 9000 section 18.2).
 const MAX_ACK_DELAY: Duration = Duration::from_millis((1 << 14) - 1);
 
@@ -161,6 +173,9 @@ impl Config {
             &mut limits.send_buffer,
         ] {
             *size = (*size).min(MAX_SIZE);
+        }
+        for streams in [&mut limits.streams_bidi, &mut limits.streams_uni] {
+            *streams = (*streams).min(MAX_STREAMS);
         }
         // The last place is the one of no connection.
         limits.connections = limits.connections.min(u32::MAX - 1);
@@ -278,6 +293,23 @@ pub enum AeadPolicy {
     Aes,
 }
 
+/// When incoming attempts are asked to show their address, by a Retry.
+///
+/// *Load* is more than half of what attempts may have at all: of the places for half-open ones, of the quarter of
+/// [`Limits::per_endpoint`] that these may hold, or of [`Limits::dh_per_second`]. QOTP knows no Retry: under load its attempts
+/// are dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum RetryPolicy {
+    /// Under load: then the rest is for those that have shown their address, in turn for each network.
+    #[default]
+    UnderLoad,
+    /// Always.
+    Always,
+    /// Never: who floods the endpoint from invented addresses keeps everybody out.
+    Never,
+}
+
 /// What peers may make an endpoint hold. Sizes are bytes of heap, bookkeeping included.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -290,11 +322,16 @@ pub struct Limits {
     pub connections: u32,
     /// Incoming attempts that are not confirmed yet. Default: 4,096.
     pub half_open: u32,
+    /// X25519 operations a second for incoming attempts; those that are promised to an attempt count when it is let in. About
+    /// five make a handshake. From half of them on attempts have to show their address first ([`Config::retry`]), and
+    /// beyond them all are dropped. Each shard has as many. Default: 10,000, 2,000 handshakes, which take a fifth to a half of
+    /// a core.
+    pub dh_per_second: u32,
     /// How long an attempt may stay unconfirmed. Default: 10 s.
     pub half_open_lifetime: Duration,
-    /// Bidirectional streams that the peer may have open at once. Default: 100.
+    /// Bidirectional streams that the peer may have open at once; at most 65,536 is used. Default: 100.
     pub streams_bidi: u32,
-    /// Unidirectional streams that the peer may have open at once. Default: 100.
+    /// Unidirectional streams that the peer may have open at once; at most 65,536 is used. Default: 100.
     pub streams_uni: u32,
     /// Receive credit granted to a connection, and to each of its streams, when it opens. At least the 1,200 bytes of
     /// one packet of early data, which is sent before the limit is known, are granted. Default: 64 KiB.
@@ -322,6 +359,7 @@ impl Default for Limits {
             per_endpoint: 1 << 30,
             connections: 65_536,
             half_open: 4_096,
+            dh_per_second: 10_000,
             half_open_lifetime: Duration::from_secs(10),
             streams_bidi: 100,
             streams_uni: 100,

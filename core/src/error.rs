@@ -67,6 +67,21 @@ pub enum AcceptError {
     OverBudget,
 }
 
+/// Why an attempt was not asked to show its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum RetryError {
+    /// Already accepted, refused, ignored or expired.
+    #[error("this attempt is no longer waiting for an answer")]
+    Gone,
+    /// It has shown its address. It still waits.
+    #[error("this attempt has shown its address already: accept, refuse or ignore it")]
+    Validated,
+    /// QOTP has no Retry. It still waits.
+    #[error("QOTP cannot be asked to show an address: accept or ignore the attempt")]
+    Unsupported,
+}
+
 /// Why a stream could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]

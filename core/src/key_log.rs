@@ -189,8 +189,8 @@ fn read_hex(text: &str, bytes: &mut [u8]) -> Result<(), KeyLogError> {
 
 const fn digit(character: u8) -> Result<u8, KeyLogError> {
     match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
+        b'0'..=b'9' => Ok(character & 0xf),
+        b'a'..=b'f' => Ok((character & 0xf).saturating_add(9)),
         _ => Err(KeyLogError::Hex),
     }
 }

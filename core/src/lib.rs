@@ -55,7 +55,8 @@ mod worked_examples;
 pub use bytes::Bytes;
 
 pub use config::{
-    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, TransportProfile,
+    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, RetryPolicy,
+    TransportProfile,
 };
 pub use congestion::{CongestionPhase, CongestionStats};
 pub use connection::Undelivered;
@@ -69,7 +70,7 @@ pub use endpoint::{
 };
 pub use error::{
     AcceptError, AddressError, CloseReason, ConnectError, DatagramError, OpenError, PathError, ReadError,
-    TransportError, WriteError,
+    RetryError, TransportError, WriteError,
 };
 pub use event::Event;
 pub use id::{ConnectionId, Direction, ErrorCode, PacketNumber, PathId, Role, StreamId, WireVersion};

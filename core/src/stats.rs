@@ -29,7 +29,7 @@ pub enum DropReason {
     OverBudget,
     /// The packet does not open.
     Unauthentic,
-    /// Received before, or too old to tell.
+    /// Received before.
     Duplicate,
     /// A path id that is not open.
     UnknownPath,
@@ -39,14 +39,18 @@ pub enum DropReason {
     Source,
     /// QOTP: it opened, but its payload says nothing that makes sense.
     Malformed,
+    /// Strangers have had what they get in a second: as many X25519 operations, or answers, as the limits allow.
+    RateLimited,
     /// Not of the size that packets of this type have. QOTP: the peer is probably set to another MTU. Native: a first packet
     /// of more than 2,048 bytes.
     Size,
+    /// So many packets of its path have come since it was sent that nobody knows whether it was received before.
+    TooOld,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     const fn index(self) -> usize {
         self as usize
@@ -97,12 +101,16 @@ pub struct EndpointStats {
     pub dials: u64,
     /// Incoming attempts seen.
     pub incoming: u64,
+    /// Incoming attempts asked to show their address first.
+    pub retries_sent: u64,
     /// Strangers told which versions of the wire are spoken here.
     pub version_lists_sent: u64,
     /// Bytes of heap reserved by connections, bookkeeping included.
     pub memory_used: u64,
     /// Connections, half-open ones included.
     pub connections: u64,
+    /// Incoming attempts that are not confirmed yet.
+    pub half_open: u64,
 }
 
 impl EndpointStats {
@@ -151,9 +159,11 @@ impl Sum for EndpointStats {
             derivations: sum.derivations + shard.derivations,
             dials: sum.dials + shard.dials,
             incoming: sum.incoming + shard.incoming,
+            retries_sent: sum.retries_sent + shard.retries_sent,
             version_lists_sent: sum.version_lists_sent + shard.version_lists_sent,
             memory_used: sum.memory_used + shard.memory_used,
             connections: sum.connections + shard.connections,
+            half_open: sum.half_open + shard.half_open,
         })
     }
 }

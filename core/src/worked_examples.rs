@@ -16,7 +16,7 @@ use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::{Finished, OwnKey, Party};
 use crate::crypto::packet;
 use crate::crypto::{Identity, Secret, Suite};
-use crate::handshake::initiator::{Dialling, Target};
+use crate::handshake::initiator::{Dialling, Opened, Target};
 use crate::handshake::negotiate::{choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
@@ -141,7 +141,7 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let fanout = Fanout::new(Guess::vouched(to), []);
     let mut dial = Dialling::new(now, peer, config.alpns.clone(), now + Duration::from_secs(5), fanout);
     let ephemeral = Secret::new(INITIATOR_EPHEMERAL);
-    dial.make_init(now, &mut ours, INITIATOR_ID, &ephemeral, &mut payload).unwrap();
+    dial.make_init(now, &mut ours, INITIATOR_ID, &ephemeral, &payload).unwrap();
     let init = dial.copy_due(now).unwrap().0.to_vec();
 
     let mut datagram = init.clone();
@@ -154,7 +154,8 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let (finished, reply) = attempt.accept(&answer, &mut theirs, &ephemeral, RESERVED).unwrap();
 
     let mut message = reply[9..].to_vec();
-    let (same, range) = dial.read_reply(now, peer.reply(), &mut ours, &mut message).unwrap();
+    let Opened { finished: same, payload: range, .. } =
+        dial.read_reply(now, peer.reply(), &mut ours, &mut message).unwrap();
     assert_eq!(same.hash, finished.hash);
     Handshake { hello, init, reply: reply.to_vec(), reply_payload: message[range].to_vec(), finished }
 }

@@ -168,7 +168,9 @@ impl Connection {
         let mut others = Others::new();
         for item in path.sent.items(packet) {
             match item {
-                Item::Ack { path: id, number } if id == path.id => path.received.on_ack_acked(number),
+                Item::Ack { path: id, lowest, number } if id == path.id => {
+                    path.received.on_ack_acked(lowest, number);
+                }
                 Item::Ack { .. } | Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
                 Item::RetireConnectionId(sequence) => self.cids.remote.on_acked(sequence),
                 _ => self.streams.on_acked(item, memory),
@@ -183,9 +185,9 @@ impl Connection {
     fn credit_path(&mut self, now: Instant, item: Item) {
         let period = self.largest_pto() * TIMEOUTS;
         match item {
-            Item::Ack { path, number } => {
+            Item::Ack { path, lowest, number } => {
                 if let Some(at) = self.paths.find(path) {
-                    self.paths[at].received.on_ack_acked(number);
+                    self.paths[at].received.on_ack_acked(lowest, number);
                 }
             }
             Item::PathAbandon { path, generation } => {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::crypto::digest::digest;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
-use crate::handshake::initiator::Target;
+use crate::handshake::initiator::{Opened, Target};
 use crate::handshake::{Message, negotiate, read_payload};
 use crate::id::PacketNumber;
 use crate::path::addr::Arrival;
@@ -15,6 +15,7 @@ use crate::recovery::received::Received;
 use crate::recovery::sent::SentPackets;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
+use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{CloseKind, Frame, Frames, put_hello};
 use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
@@ -38,16 +39,16 @@ impl Connection {
         put_hello(&mut payload, &values);
         if matches!(dialling.target, Target::Key(_)) {
             let mut packet = SentPackets::new(PacketNumber::ZERO);
-            let end = dialling.target.payload_room();
+            let end = dialling.target.frame_room();
             // Stream data alone: the control frames that may be owed by now must not stand in a handshake message.
-            self.streams.put_data(&mut payload, end, &mut packet);
+            self.streams.put_data(&mut payload, end, Behind::Padding, &mut packet);
             if packet.has_open_items() {
                 packet.record_early(now);
                 self.early = Some(Box::new(EarlyFlight { packet, lost_at: None }));
             }
         }
         let ephemeral = cx.rng.ephemeral_secret(now, self.local_id.as_bytes());
-        if dialling.make_init(now, &mut cx.party(), self.local_id, &ephemeral, &mut payload).is_err() {
+        if dialling.make_init(now, &mut cx.party(), self.local_id, &ephemeral, &payload).is_err() {
             // Only a peer key of small order could do this, and there is no such `PublicKey`.
             self.end(cx, CloseReason::NoAnswer);
         }
@@ -71,10 +72,11 @@ impl Connection {
             digest(&[datagram])
         });
         let message = datagram.get_mut(CLEAR_HEADER..).unwrap_or_default();
-        let Some((finished, range)) = dialling.read_reply(now, ty, &mut cx.party(), message) else {
+        let Some(opened) = dialling.read_reply(now, ty, &mut cx.party(), message) else {
             return Disposition::Dropped(DropReason::BadHandshake);
         };
-        let message = message.get(range).unwrap_or_default();
+        let Opened { finished, payload, retried } = opened;
+        let message = message.get(payload).unwrap_or_default();
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         let read = read_payload(Message::Reply, message);
@@ -90,7 +92,7 @@ impl Connection {
             Ok(agreed) => agreed,
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
         };
-        let round_trip = dialling.fanout().round_trip(now, &arrival.tuple());
+        let round_trip = dialling.fanout().round_trip(now, &arrival.tuple(), retried);
         let ends = dialling.fanout().beginning(&arrival.tuple());
         self.first_flight = copy.map(|reply| FirstFlight::answered(dialling.fanout(), reply, &ends));
         let trusted = dialling.target != Target::Unknown;
@@ -127,6 +129,29 @@ impl Connection {
                 self.violation(cx, error);
                 Disposition::Accepted
             }
+        }
+    }
+
+    /// A Retry came.
+    pub(crate) fn handle_retry(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        arrival: &Arrival,
+        datagram: &[u8],
+    ) -> Disposition {
+        let State::Dialling(dialling) = &mut self.state else {
+            return Disposition::Dropped(DropReason::Unexpected);
+        };
+        let Some(token) = dialling.retry_token(&arrival.remote, datagram) else {
+            return Disposition::Dropped(DropReason::BadHandshake);
+        };
+        let ephemeral = cx.rng.ephemeral_secret(now, self.local_id.as_bytes());
+        let party = &mut cx.party();
+        if dialling.retry(now, party, self.local_id, &ephemeral, token, &arrival.remote) {
+            Disposition::Accepted
+        } else {
+            Disposition::Dropped(DropReason::Unexpected)
         }
     }
 

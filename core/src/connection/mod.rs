@@ -67,9 +67,9 @@ use state::{Confirming, Copies, Reply, Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
-pub(crate) const BASE_COST: usize = 107 << 6;
+pub(crate) const BASE_COST: usize = 27 << 8;
 /// The part of that which never grows: everything but the rings, tables and queues.
-const FIXED_COST: usize = 85 << 6;
+const FIXED_COST: usize = 43 << 7;
 
 /// One connection, or an attempt at one by us.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ pub(crate) struct Connection {
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
     limiter: Limiter,
-    /// Counted among the endpoint's half-open attempts.
-    half_open: bool,
+    /// Bytes for which it counts among the endpoint's half-open attempts; 0 if it does not.
+    half_open: usize,
     /// Nothing could be sent for want of memory: waits for acknowledgements.
     starved: bool,
     /// Among the endpoint's connections that wait for memory.
@@ -197,9 +197,8 @@ impl Connection {
     ) -> Option<Self> {
         let limits = &cx.config.limits;
         let mut account = Account::new(usize::try_from(limits.per_connection).unwrap_or(usize::MAX));
-        account
-            .fits(&cx.budget, BASE_COST.saturating_add(usize::try_from(window).unwrap_or(usize::MAX)))
-            .ok()?;
+        let cost = BASE_COST.saturating_add(usize::try_from(window).unwrap_or(usize::MAX));
+        account.fits(&cx.budget, cost).ok()?;
         account.settle(&mut cx.budget, BASE_COST);
         account.reserve_credit(&mut cx.budget, window);
         let (packet_size, _) = cx.config.sizes_to(&remote);
@@ -224,7 +223,7 @@ impl Connection {
             upkeep: None,
             acquaintance: None,
             path_log: None,
-            half_open: role == Role::Responder,
+            half_open: if role == Role::Responder { cost } else { 0 },
             limiter: Limiter::new(),
             starved: false,
             awaits_memory: false,
@@ -269,6 +268,11 @@ impl Connection {
         matches!(self.state, State::Over)
     }
 
+    /// Bytes for which it counts among the endpoint's half-open attempts.
+    pub(crate) const fn half_open_bytes(&self) -> usize {
+        self.half_open
+    }
+
     /// Bytes that its account is charged.
     pub(crate) const fn held(&self) -> usize {
         self.account.used()
@@ -304,8 +308,8 @@ impl Connection {
 
     /// Ends every verb: hands over the events of the parts, and settles what they hold.
     pub(crate) fn finish_verb(&mut self, cx: &mut Shared) {
-        if !self.is_half_open() && core::mem::take(&mut self.half_open) {
-            cx.half_open = cx.half_open.saturating_sub(1);
+        if !self.is_half_open() && self.half_open > 0 {
+            cx.leave_half_open(core::mem::take(&mut self.half_open));
         }
         self.feed_streams(cx);
         self.tell_of_streams(cx);

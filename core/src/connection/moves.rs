@@ -39,6 +39,8 @@ pub(super) struct Said {
     pub(super) ack_eliciting: bool,
     /// There was more than is said about paths, and all of it was applied.
     pub(super) substance: bool,
+    /// The peer wants its paths used in another way.
+    pub(super) statuses: bool,
     /// The challenge among them.
     pub(super) challenge: Option<[u8; 8]>,
     /// What an answer among them means for the move under way.

@@ -254,22 +254,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The peer's application says so.
-    pub(super) fn on_path_status(&mut self, cx: &mut Shared, change: &StatusChange) -> Result<(), Stop> {
+    /// The peer's application says so. Returns whether that is news, after which a path is to be selected anew.
+    pub(super) fn on_path_status(&mut self, cx: &mut Shared, change: &StatusChange) -> Result<bool, Stop> {
         let StatusChange { path: id, generation, sequence, status } = *change;
         if self.max_paths() <= 1 {
             return Err(TransportError::Protocol.into());
         }
         let Some(at) = self.paths.find(id).filter(|at| self.paths.open().contains(*at)) else {
             let known = id.opener() != self.role || self.paths.retired(id).is_some();
-            return if known { Ok(()) } else { Err(TransportError::Protocol.into()) };
+            return if known { Ok(false) } else { Err(TransportError::Protocol.into()) };
         };
         let path = &mut self.paths[at];
-        if path.generation == generation && path.statuses_mut().on_peer(status, sequence) {
+        let news = path.generation == generation && path.statuses_mut().on_peer(status, sequence);
+        if news {
             self.on_path_status_told(cx, id, status);
-            self.reselect(cx);
         }
-        Ok(())
+        Ok(news)
     }
 
     /// What is due for a path that is opening or over, or idle.

@@ -108,8 +108,8 @@ impl Connection {
                 None => return Disposition::Dropped(DropReason::UnknownPath),
             },
         };
-        if self.paths[at].received.is_duplicate(numbered.number) {
-            return Disposition::Dropped(DropReason::Duplicate);
+        if let Some(reason) = self.paths[at].received.reject(numbered.number) {
+            return Disposition::Dropped(reason);
         }
         let newest = numbered.number > self.paths[at].received.highest();
         self.paths[at].received.mark(numbered.number);
@@ -147,11 +147,13 @@ impl Connection {
         }
     }
 
-    /// The first Data packet proves the initiator's key, and its address if all copies of the Init came from there
+    /// The first Data packet proves the initiator's key, and its address if the Init showed a token for it or all copies of it
+    /// came from there
     /// (docs/PROTOCOL.md, "Address validation").
     fn confirm(&mut self, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
         let Some((copies, early)) = self.state.on_confirmed() else { return };
-        if copies.several || copies.first != arrival.remote {
+        let validated = copies.first == arrival.remote && (copies.validated || !copies.several);
+        if !validated {
             let (received, sent) =
                 if copies.first == arrival.remote { (copies.received, copies.sent) } else { (0, 0) };
             let challenge = cx.rng.bytes();
@@ -196,6 +198,10 @@ impl Connection {
                 Disposition::Accepted
             }
         };
+        // Once, however often the packet has changed its mind.
+        if said.statuses && self.state.is_open() {
+            self.reselect(cx);
+        }
         (disposition, said)
     }
 
@@ -263,7 +269,7 @@ impl Connection {
                     said.step = step;
                 }
             }
-            Frame::PathStatus(ref change) => self.on_path_status(cx, change)?,
+            Frame::PathStatus(ref change) => said.statuses |= self.on_path_status(cx, change)?,
             Frame::PathAbandon(ref abandon) => self.on_abandon(cx, now, abandon)?,
             Frame::Datagram(data) => {
                 self.note_payload(now);

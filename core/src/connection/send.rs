@@ -14,6 +14,7 @@ use crate::path::slots::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
+use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{Close, Control, EcnCounts, put_ack, put_close, put_control, put_reserved};
 use crate::wire::header::{DATA_HEADER, PacketType, TAG};
@@ -63,7 +64,7 @@ impl Connection {
                 let (local, remote) = match reply {
                     Some(to) => to,
                     None => {
-                        let to = self.put_close_packets(now, out)?;
+                        let to = self.put_close_packets(cx, now, out)?;
                         (to.local, to.remote)
                     }
                 };
@@ -303,11 +304,11 @@ impl Connection {
         let delay = received.delay(now);
         let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
         let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
-        put_ack(out, id, delay, ranges, counts, end - out.len());
+        let told = put_ack(out, id, delay, ranges, counts, end - out.len()).map(PacketNumber);
         let last = received.ranges().last().map(|last| PacketNumber(last.end - 1));
         received.on_ack_sent();
-        if let Some(number) = last {
-            self.paths[at].sent.push_item(Item::Ack { path: id, number });
+        if let (Some(lowest), Some(number)) = (told, last) {
+            self.paths[at].sent.push_item(Item::Ack { path: id, lowest, number });
         }
     }
 
@@ -330,7 +331,7 @@ impl Connection {
             self.tell_datagram_room(cx);
             // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
             let end = end - plan.size.saturating_sub(usize::from(self.paths[at].packet_size));
-            self.streams.put_data(out, end, &mut self.paths[at].sent);
+            self.streams.put_data(out, end, Behind::Nothing, &mut self.paths[at].sent);
         }
         if (self.paths[at].ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
             put_control(out, &Control::Ping);
@@ -368,7 +369,7 @@ impl Connection {
     }
 
     /// The CLOSE of a connection that we closed, on one path after the other: to where.
-    fn put_close_packets(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Tuple> {
+    fn put_close_packets(&mut self, cx: &mut Shared, now: Instant, out: &mut Vec<u8>) -> Option<Tuple> {
         let State::Closing(closing) = &mut self.state else { return None };
         // The end comes whether or not there is a path to tell it on.
         closing.until.get_or_insert(now + closing.period);
@@ -376,15 +377,21 @@ impl Connection {
             closing.untold = self.paths.usable();
         }
         let mut untold = core::mem::take(&mut closing.untold);
-        let told =
-            core::iter::from_fn(|| untold.pop()).find(|at| self.put_close_packet(*at, now, out).is_some());
+        let told = core::iter::from_fn(|| untold.pop())
+            .find(|at| self.put_close_packet(*at, cx, now, out).is_some());
         if let State::Closing(closing) = &mut self.state {
             closing.untold = untold;
         }
         told.map(|at| self.paths[at].tuple())
     }
 
-    fn put_close_packet(&mut self, at: PathSlot, now: Instant, out: &mut Vec<u8>) -> Option<()> {
+    fn put_close_packet(
+        &mut self,
+        at: PathSlot,
+        cx: &mut Shared,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
         let start = out.len();
         let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
@@ -394,11 +401,17 @@ impl Connection {
         put_close(out, &Close { by: closing.by, code: closing.code, reason: &closing.reason }, room);
         out.resize(out.len() + TAG, 0);
         let len = out.len() - start;
+        if len > size {
+            // Before it is sealed: its number would be that of the next packet too.
+            out.truncate(start);
+            return None;
+        }
         let number = self.paths[at].sent.next();
         let phase = closing.secured.sealer.phase();
+        cx.stats.aead_operations += 1;
         let sealed =
             packet::seal(&mut closing.secured.sealer, self.paths[at].id, number, out.get_mut(start..)?);
-        if len > size || sealed.is_err() {
+        if sealed.is_err() {
             out.truncate(start);
             return None;
         }

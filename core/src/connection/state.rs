@@ -78,6 +78,8 @@ pub(crate) struct Copies {
     pub(crate) first: TransportAddr,
     /// Whether copies came from other addresses too: then none of them is validated by the first Data packet.
     pub(crate) several: bool,
+    /// Whether the Init showed a token that was given out for that address.
+    pub(crate) validated: bool,
     /// Bytes received from and sent to the first address.
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -92,10 +94,11 @@ const MAX_OWED: usize = 8;
 
 impl Copies {
     /// The first copy came.
-    pub(crate) fn new(local: LocalAddr, remote: TransportAddr, bytes: usize) -> Self {
+    pub(crate) fn new(local: LocalAddr, remote: TransportAddr, bytes: usize, validated: bool) -> Self {
         let mut copies = Self {
             first: remote,
             several: false,
+            validated,
             received: 0,
             sent: 0,
             replies: 0,
@@ -250,7 +253,7 @@ impl State {
     /// Heap held beside what every connection has, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Dialling(dialling) => dialling.fanout().heap_bytes(),
+            Self::Dialling(dialling) => dialling.heap_bytes(),
             Self::Confirming(confirming) => {
                 size_of_val(&**confirming) + confirming.reply.bytes.len() + confirming.early.len()
             }

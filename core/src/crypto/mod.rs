@@ -14,6 +14,7 @@ mod secret;
 mod suite;
 #[cfg(test)]
 mod testing;
+pub(crate) mod token;
 
 #[cfg(test)]
 pub(crate) use identity::hex;
@@ -21,6 +22,7 @@ pub use identity::{Identity, KeyError, PublicKey};
 pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use secret::Secret;
 pub use suite::Suite;
+pub(crate) use token::GroupSecret;
 
 /// The implementation of the cryptographic primitives in this build, for reports: the feature `fast` picks another.
 pub const CRYPTO_BACKEND: &str = backend::NAME;

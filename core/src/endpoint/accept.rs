@@ -5,17 +5,20 @@ use alloc::vec::Vec;
 
 use crate::connection::state::Copies;
 use crate::connection::{Accepted, Connection};
-use crate::error::{AcceptError, TransportError};
+use crate::crypto::digest::digest;
+use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
 use crate::handshake::responder::{Attempt, transport_close};
-use crate::id::ErrorCode;
-use crate::path::addr::{Arrival, Transmit};
+use crate::handshake::retry;
+use crate::id::{ConnectionId, ErrorCode};
+use crate::path::addr::{Arrival, LocalAddr, Transmit, Tuple};
 use crate::stats::{Disposition, DropReason};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
-use crate::wire::header::Header;
+use crate::wire::header::{Header, InitHeader, PacketType};
 
+use super::admission::{IK_COST, IX_COST, Proof, Verdict};
 use super::incoming::{Candidate, Decision, Init, Pending};
 use super::{ConnectionHandle, Endpoint, Entry};
 
@@ -50,22 +53,41 @@ impl Endpoint {
         if let Some(slot) = self.inits.find(datagram, &mut self.shared.stats.digests) {
             return self.handle_copy(slot, arrival, datagram.len());
         }
-        if self.is_full() || self.shared.config.alpns.is_empty() {
+        if self.shared.config.alpns.is_empty() {
             return Disposition::Dropped(DropReason::NotAccepting);
+        }
+        let Ok(tokens) = InitHeader::tokens(datagram) else {
+            return Disposition::Dropped(DropReason::TooShort);
+        };
+        let validated = self.shared.group_secret.has_retry_token(now, &arrival.remote, tokens);
+        let proof = if validated { Proof::Token } else { Proof::None };
+        let price = if header.ty == PacketType::InitKnown { IK_COST } else { IX_COST };
+        match self.judge(now, &arrival.remote, proof, price) {
+            Verdict::Enter => {}
+            Verdict::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
+            Verdict::Drop(reason) => return Disposition::Dropped(reason),
         }
         // Reading scrambles it.
         let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
-        let attempt = match Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party()) {
+        let before = self.shared.stats.x25519_operations;
+        let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party());
+        let attempt = match read {
             Ok(attempt) => attempt,
-            Err(reason) => return Disposition::Dropped(reason),
+            Err(reason) => {
+                let spent = self.shared.stats.x25519_operations.saturating_sub(before);
+                self.admission.spend(u32::try_from(spent).unwrap_or(price));
+                return Disposition::Dropped(reason);
+            }
         };
+        self.admission.spend(price);
         let cost = PENDING_COST + attempt.early.len();
         if self.shared.budget.charge(cost).is_err() {
             return Disposition::Dropped(DropReason::OverBudget);
         }
         let incompatible = choose(&self.shared.config, &attempt.hello).err();
         let candidate = Candidate::Native(Box::new(attempt));
-        let handle = self.await_decision(now, arrival, len, cost, candidate, Init::Native(id));
+        let copies = Copies::new(arrival.local, arrival.remote, len, validated);
+        let handle = self.await_decision(now, arrival.local, copies, cost, candidate, Init::Native(id));
         self.inits.insert(&id, handle.slot);
         match incompatible {
             Some(error) => self.refuse_with(now, handle, &transport_close(error)),
@@ -74,32 +96,73 @@ impl Endpoint {
         Disposition::Accepted
     }
 
-    /// Whether no more attempts are taken now.
-    pub(super) fn is_full(&self) -> bool {
-        let limits = &self.shared.config.limits;
-        self.shared.half_open >= limits.half_open || self.slots.len() >= limits.connections as usize
-    }
-
-    /// Enters an attempt of `len` bytes, for which `cost` was charged, until the application decides.
-    pub(super) fn await_decision(
+    /// Answers an Init with a Retry, for which nothing is kept.
+    fn ask_for_address(
         &mut self,
         now: Instant,
         arrival: &Arrival,
-        len: usize,
+        routing: ConnectionId,
+        datagram: &[u8],
+    ) -> Disposition {
+        if !self.admission.may_retry(now, self.shared.config.limits.dh_per_second) {
+            return Disposition::Dropped(DropReason::RateLimited);
+        }
+        if self.send_retry(now, &arrival.tuple(), routing, &digest(&[datagram])) {
+            Disposition::Accepted
+        } else {
+            Disposition::Dropped(DropReason::RateLimited)
+        }
+    }
+
+    /// Sends a Retry for the Init with this digest. `false`: there is no room for it.
+    fn send_retry(&mut self, now: Instant, to: &Tuple, routing: ConnectionId, init: &[u8; 32]) -> bool {
+        let token = self.shared.group_secret.retry_token(now, &to.remote);
+        let sent = self.stateless.answer(to, &[&retry::answer(init, routing, &token)]);
+        self.shared.stats.retries_sent += u64::from(sent);
+        sent
+    }
+
+    /// The application wants the address shown. What finds no room to be sent is as lost as any packet.
+    pub(super) fn retry(&mut self, now: Instant, handle: ConnectionHandle) -> Result<(), RetryError> {
+        let now = self.shared.advance(now);
+        let Some(Entry::Pending(pending)) = self.slots.get(handle) else { return Err(RetryError::Gone) };
+        let attempt = match &pending.decision {
+            Decision::Waiting(Candidate::Native(attempt)) => attempt,
+            Decision::Waiting(Candidate::Qotp(_)) => return Err(RetryError::Unsupported),
+            Decision::Refused(_) | Decision::Ignored => return Err(RetryError::Gone),
+        };
+        let Init::Native(init) = pending.init else { return Err(RetryError::Unsupported) };
+        if pending.copies.validated {
+            return Err(RetryError::Validated);
+        }
+        let to = Tuple { local: pending.local, remote: pending.copies.first };
+        let routing = attempt.remote_id;
+        self.send_retry(now, &to, routing, init.digest());
+        self.remove(handle.slot);
+        Ok(())
+    }
+
+    /// Enters an attempt, for which `cost` was charged, until the application decides.
+    pub(super) fn await_decision(
+        &mut self,
+        now: Instant,
+        local: LocalAddr,
+        copies: Copies,
         cost: usize,
         candidate: Candidate,
         init: Init,
     ) -> ConnectionHandle {
         let pending = Pending {
             decision: Decision::Waiting(candidate),
-            copies: Copies::new(arrival.local, arrival.remote, len),
-            local: arrival.local,
+            copies,
+            local,
             init,
             expires: now + self.shared.config.limits.half_open_lifetime,
             cost,
         };
         let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
         self.shared.half_open += 1;
+        self.shared.half_open_bytes = self.shared.half_open_bytes.saturating_add(cost);
         self.shared.stats.incoming += 1;
         self.ready.push(handle.slot);
         handle
@@ -184,6 +247,8 @@ impl Endpoint {
     /// An attempt has become a connection.
     pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, cost: usize, connection: Connection) {
         self.shared.budget.release(cost);
+        let held = self.shared.half_open_bytes.saturating_sub(cost);
+        self.shared.half_open_bytes = held.saturating_add(connection.half_open_bytes());
         if let Some(entry) = self.slots.get_mut(handle) {
             *entry = Entry::Connection(Box::new(connection));
         }

@@ -19,7 +19,8 @@ const FEW: usize = 256;
 /// and attempts come and go without its doing. So the queue is cleaned up whenever it has doubled: hints that say the
 /// same again go, and so does all about attempts that the application has not heard of before they ended. What
 /// remains is at most about a dozen events for each connection and three for each stream, a `Finished` for each
-/// stream that was delivered since, and a `Closed` for each connection that the application has had.
+/// stream of the application's that was delivered since, and the newest `Closed` of connections that are gone: as many as twice
+/// the most connections that there ever were at once. Who has not asked for longer finds older ones gone without a word.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     queue: VecDeque<(ConnectionHandle, Event)>,
@@ -50,8 +51,9 @@ impl EventQueue {
         self.queue.len() > self.limit
     }
 
-    /// Removes what says nothing new. O(length), and the length has doubled since the last time.
-    pub(crate) fn clean_up(&mut self, is_alive: impl Fn(ConnectionHandle) -> bool) {
+    /// Removes what says nothing new, where there were at most `places` connections at once. O(length), and the length has
+    /// doubled since the last time.
+    pub(crate) fn clean_up(&mut self, places: u32, is_alive: impl Fn(ConnectionHandle) -> bool) {
         let mut said = HashSet::with_hasher(self.hasher);
         let mut unknown = HashSet::with_hasher(self.hasher);
         self.queue.retain(|(handle, event)| {
@@ -63,8 +65,23 @@ impl EventQueue {
             }
             matches!(event, Event::Closed(_)) && !unknown.contains(handle)
         });
+        self.forget_oldest_ends(FEW.saturating_add(places as usize * 2), is_alive);
         self.limit = FEW.max(self.queue.len() * 2);
         self.queue.shrink_to(self.limit);
+    }
+
+    /// Of the connections that are gone, keeps the ends of the `most` latest.
+    fn forget_oldest_ends(&mut self, most: usize, is_alive: impl Fn(ConnectionHandle) -> bool) {
+        let is_end = |handle, event: &Event| matches!(event, Event::Closed(_)) && !is_alive(handle);
+        let ends = self.queue.iter().filter(|(handle, event)| is_end(*handle, event)).count();
+        let mut excess = ends.saturating_sub(most);
+        if excess > 0 {
+            self.queue.retain(|(handle, event)| {
+                let goes = excess > 0 && is_end(*handle, event);
+                excess -= usize::from(goes);
+                !goes
+            });
+        }
     }
 }
 
@@ -82,5 +99,47 @@ fn hint(event: &Event) -> Option<(u8, u64)> {
         Event::Incoming | Event::Connected | Event::PeerKey(_) | Event::Finished(_) | Event::Closed(_) => {
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::CloseReason;
+    use crate::rng::Rng;
+
+    const PLACES: u32 = 10;
+
+    fn handle(generation: u32) -> ConnectionHandle {
+        ConnectionHandle { slot: generation % PLACES, generation }
+    }
+
+    /// Peers come and go by the thousand where nobody asks for events.
+    #[test]
+    fn ends_that_nobody_polls_do_not_pile_up_and_the_latest_are_kept() {
+        let mut queue = EventQueue::new(Rng::new(&[1; 32], &[2; 32]).hasher());
+        for n in 0..10_000 {
+            queue.push(handle(n), Event::Closed(CloseReason::IdleTimeout));
+            if queue.is_crowded() {
+                queue.clean_up(PLACES, |_| false);
+            }
+        }
+        let most = FEW + 2 * PLACES as usize;
+        assert!(queue.queue.len() <= 2 * most + 1, "{} events", queue.queue.len());
+        let handles: alloc::vec::Vec<_> =
+            core::iter::from_fn(|| queue.pop()).map(|(handle, _)| handle).collect();
+        let first = 10_000 - handles.len() as u32;
+        assert!(handles.into_iter().eq((first..10_000).map(handle)));
+    }
+
+    #[test]
+    fn ends_of_connections_that_are_still_there_and_what_else_they_say_are_kept() {
+        let mut queue = EventQueue::new(Rng::new(&[1; 32], &[2; 32]).hasher());
+        for n in 0..1_000 {
+            queue.push(handle(n), Event::Closed(CloseReason::IdleTimeout));
+        }
+        queue.push(handle(1_000), Event::Connected);
+        queue.clean_up(PLACES, |_| true);
+        assert_eq!(queue.queue.len(), 1_001);
     }
 }

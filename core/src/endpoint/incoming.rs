@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use crate::connection::qotp;
 use crate::connection::state::Copies;
 use crate::crypto::{PublicKey, QotpPublicKey};
-use crate::error::AcceptError;
+use crate::error::{AcceptError, RetryError};
 use crate::handshake::responder::Attempt;
 use crate::id::{ConnectionId, ErrorCode, WireVersion};
 use crate::path::addr::{LocalAddr, TransportAddr};
@@ -102,10 +102,16 @@ impl<'a> Incoming<'a> {
         })
     }
 
-    /// The address from which the attempt came. It is not validated: anybody can write any address there.
+    /// The address from which the attempt came. Unless it [was shown](Self::is_validated), anybody can write any address there.
     #[must_use]
     pub fn remote(&self) -> Option<TransportAddr> {
         self.pending().map(|(pending, _)| pending.copies.first)
+    }
+
+    /// Whether the dialler has shown that it receives at that address.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.pending().is_some_and(|(pending, _)| pending.copies.validated)
     }
 
     /// Whose attempt it is, as far as that is known: good for refusing, not for granting.
@@ -141,6 +147,15 @@ impl<'a> Incoming<'a> {
     /// Answers with a refusal that the dialler can believe. QOTP has none: there this is [`Incoming::ignore`].
     pub fn refuse(self, now: Instant, code: ErrorCode) {
         self.endpoint.refuse(now, self.handle, code);
+    }
+
+    /// Has the dialler show that it receives at its address, which costs a round trip: it comes again, as another attempt. This
+    /// one is forgotten, and copies of it that are on the way are attempts of their own.
+    ///
+    /// # Errors
+    /// See [`RetryError`].
+    pub fn retry(self, now: Instant) -> Result<(), RetryError> {
+        self.endpoint.retry(now, self.handle)
     }
 
     /// Does not answer, now or to copies.

@@ -17,6 +17,13 @@ pub(crate) struct InitId {
     digest: [u8; 32],
 }
 
+impl InitId {
+    /// The digest of the whole datagram.
+    pub(crate) const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
 /// The slots that Inits have led to.
 #[derive(Debug)]
 pub(super) struct Inits {

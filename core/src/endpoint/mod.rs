@@ -1,6 +1,7 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
+mod admission;
 mod connect;
 mod events;
 mod incoming;
@@ -29,7 +30,7 @@ use crate::cids::Ids;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
-use crate::crypto::{Identity, QotpIdentity, QotpPublicKey};
+use crate::crypto::{GroupSecret, Identity, QotpIdentity, QotpPublicKey, Secret};
 use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
@@ -44,6 +45,7 @@ use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
 
+use admission::Admission;
 pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
 use incoming::{Decision, Init, Pending};
@@ -79,6 +81,7 @@ pub struct Endpoint {
     inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
+    admission: Admission,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -102,6 +105,8 @@ impl Endpoint {
         let mut rng = Rng::new(identity.secret(), &seed);
         seed.zeroize();
         let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
+        let drawn = Secret::new(rng.bytes());
+        let group_secret = GroupSecret::new(config.group_secret.clone().unwrap_or(drawn));
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
@@ -119,7 +124,9 @@ impl Endpoint {
             stats: EndpointStats::default(),
             events: EventQueue::new(events),
             starving: VecDeque::new(),
+            group_secret,
             half_open: 0,
+            half_open_bytes: 0,
             now: Instant::ZERO,
         };
         Self {
@@ -128,15 +135,19 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
+            admission: Admission::new(inits),
             stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),
         }
     }
 
-    /// Mixes a new seed into the random generator: after a fork, or when a snapshot of a machine comes to life.
+    /// Mixes a new seed into the random generator: after a fork, or when a snapshot of a machine comes to life. Tokens that
+    /// were given out before count no more, nor do those of endpoints with the same [`Config::group_secret`] that were not
+    /// given the same seed.
     pub fn reseed(&mut self, seed: &[u8; 32]) {
         self.shared.rng.reseed(seed);
+        self.shared.group_secret = self.shared.group_secret.reseeded(seed);
     }
 
     /// Our public key.
@@ -209,6 +220,7 @@ impl Endpoint {
             PacketType::Data => {
                 connection.handle_data(&mut self.shared, now, arrival, header.routing, datagram)
             }
+            PacketType::Retry => connection.handle_retry(&mut self.shared, now, arrival, datagram),
             PacketType::VersionList => connection.handle_versions(now, arrival, datagram),
             ty => connection.handle_reply(&mut self.shared, now, arrival, ty, datagram),
         };
@@ -344,7 +356,7 @@ impl Endpoint {
     fn tidy_events(&mut self) {
         if self.shared.events.is_crowded() {
             let slots = &self.slots;
-            self.shared.events.clean_up(|handle| slots.get(handle).is_some());
+            self.shared.events.clean_up(slots.places(), |handle| slots.get(handle).is_some());
         }
     }
 
@@ -396,6 +408,7 @@ impl Endpoint {
         let mut stats = self.shared.stats.clone();
         stats.memory_used = self.shared.budget.used() as u64;
         stats.connections = self.slots.len() as u64;
+        stats.half_open = self.shared.half_open.into();
         stats
     }
 
@@ -425,7 +438,7 @@ impl Endpoint {
                     Init::Qotp(id) => drop(self.qotp_ids.remove(&id)),
                 }
                 self.shared.budget.release(pending.cost);
-                self.shared.half_open = self.shared.half_open.saturating_sub(1);
+                self.shared.leave_half_open(pending.cost);
             }
             None => {}
         }

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::connection::qotp::Attempt;
+use crate::connection::state::Copies;
 use crate::crypto::backend::SecretKey;
 use crate::error::AcceptError;
 use crate::event::Event;
@@ -12,6 +13,7 @@ use crate::wire::header::HeaderError;
 use crate::wire::qotp::header::{Header, PacketType};
 
 use super::accept::PENDING_COST;
+use super::admission::{IX_COST, Proof, Verdict};
 use super::incoming::{Candidate, Decision, Init};
 use super::{ConnectionHandle, Endpoint, Entry};
 
@@ -63,8 +65,10 @@ impl Endpoint {
         if let Some(&slot) = self.qotp_ids.get(&id) {
             return self.handle_qotp_copy(slot, arrival, header, len);
         }
-        if self.is_full() {
-            return Disposition::Dropped(DropReason::NotAccepting);
+        match self.judge(now, &arrival.remote, Proof::Never, IX_COST) {
+            Verdict::Enter => self.admission.spend(IX_COST),
+            Verdict::Retry => return Disposition::Dropped(DropReason::RateLimited),
+            Verdict::Drop(reason) => return Disposition::Dropped(reason),
         }
         let attempt = match Attempt::read(&mut self.shared, header, datagram) {
             Ok(attempt) => attempt,
@@ -75,7 +79,8 @@ impl Endpoint {
             return Disposition::Dropped(DropReason::OverBudget);
         }
         let candidate = Candidate::Qotp(attempt.into());
-        let handle = self.await_decision(now, arrival, len, cost, candidate, Init::Qotp(id));
+        let copies = Copies::new(arrival.local, arrival.remote, len, false);
+        let handle = self.await_decision(now, arrival.local, copies, cost, candidate, Init::Qotp(id));
         self.qotp_ids.insert(id, handle.slot);
         self.shared.events.push(handle, Event::Incoming);
         Disposition::Accepted

@@ -57,8 +57,8 @@ impl Stateless {
     }
 
     /// Answers a datagram with so many bytes, [`MAX_LEN`] at most. Says whether there is room for that.
-    pub(super) fn answer(&mut self, arrival: &Arrival, parts: &[&[u8]]) -> bool {
-        let mut answer = Answer { to: arrival.tuple(), len: 0, bytes: [0; MAX_LEN] };
+    pub(super) fn answer(&mut self, to: &Tuple, parts: &[&[u8]]) -> bool {
+        let mut answer = Answer { to: *to, len: 0, bytes: [0; MAX_LEN] };
         for part in parts {
             let room = answer.bytes.get_mut(answer.len..).unwrap_or_default();
             let Some(place) = room.get_mut(..part.len()) else { return false };
@@ -105,8 +105,9 @@ impl Endpoint {
             && self.stateless.may_answer(&self.shared, now, &arrival.remote)
         {
             let list = VersionList::answer(version, &mut self.shared.rng);
-            let told =
-                self.stateless.answer(arrival, &[&[VersionList::FIRST_BYTE], routing.as_bytes(), &list]);
+            let told = self
+                .stateless
+                .answer(&arrival.tuple(), &[&[VersionList::FIRST_BYTE], routing.as_bytes(), &list]);
             self.shared.stats.version_lists_sent += u64::from(told);
         }
         Disposition::Dropped(DropReason::Version)

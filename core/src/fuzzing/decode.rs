@@ -92,7 +92,8 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::Reserved => return put_reserved(out, 7),
         Frame::Ack(ack) => {
             let ranges: Vec<_> = ack.ranges().collect();
-            return put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), ack.ecn, usize::MAX);
+            put_ack(out, ack.path, ack.delay, ranges.iter().cloned(), ack.ecn, usize::MAX);
+            return;
         }
         Frame::Close(ref close) => return put_close(out, close, usize::MAX),
         Frame::Hello(values) => return put_hello(out, values),

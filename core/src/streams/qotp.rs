@@ -203,7 +203,7 @@ impl Streams {
         }
         stream.scheduled = false;
         if send.next(usize::MAX, u64::MAX).is_some() && !core::mem::replace(&mut stream.held, true) {
-            self.held.push_back(id);
+            self.hold(id);
         }
         Turn::Nothing
     }

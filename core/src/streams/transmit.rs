@@ -15,6 +15,15 @@ use super::{Owed, StreamEvent, Streams};
 /// A STREAM frame with less room than this for data waits for the next packet.
 const MIN_CHUNK: usize = 16;
 
+/// What stands behind the data of streams when it fills its room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Behind {
+    /// The end of the packet, so that the last frame needs no length.
+    Nothing,
+    /// Padding.
+    Padding,
+}
+
 /// What became of a stream's turn.
 enum Put {
     /// Its frame reaches to the end of the packet.
@@ -108,13 +117,13 @@ impl Streams {
     }
 
     /// Appends STREAM frames, as far as they fit below `end`.
-    pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
+    pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, behind: Behind, sent: &mut SentPackets) {
         // In a full packet no stream has anything to send, which does not mean that it has nothing to send.
         while out.len() < end
             && let Some(id) = self.schedule.first()
         {
             let room = end.saturating_sub(out.len());
-            match self.put_stream(id, room, out, sent) {
+            match self.put_stream(id, room, behind, out, sent) {
                 Put::Filled => {
                     self.schedule.rotate();
                     return;
@@ -127,7 +136,14 @@ impl Streams {
     }
 
     /// Appends one frame of a stream with at most `room` bytes.
-    fn put_stream(&mut self, id: StreamId, room: usize, out: &mut Vec<u8>, sent: &mut SentPackets) -> Put {
+    fn put_stream(
+        &mut self,
+        id: StreamId,
+        room: usize,
+        behind: Behind,
+        out: &mut Vec<u8>,
+        sent: &mut SentPackets,
+    ) -> Put {
         let credit = self.flow.send_credit();
         let Some(stream) = self.table.get_mut(&id) else { return Put::Nothing };
         let Some((send, next)) =
@@ -136,18 +152,18 @@ impl Streams {
             stream.scheduled = false;
             let waits =
                 credit == 0 && stream.send.as_ref().is_some_and(|send| send.next(room, u64::MAX).is_some());
-            if waits && !core::mem::replace(&mut stream.held, true) {
-                self.held.push_back(id);
-            }
             let limited = stream.send.as_ref().is_some_and(SendHalf::lacks_credit);
             stream.set_limited(limited, &mut self.limited);
+            if waits && !core::mem::replace(&mut stream.held, true) {
+                self.hold(id);
+            }
             return Put::Nothing;
         };
         let header = stream_header_len(id, next.chunk.offset);
         if room < header + next.chunk.len.min(MIN_CHUNK) + varint_len(MIN_CHUNK as u64) {
             return Put::NoRoom;
         }
-        let (outgoing, length) = fit(next, room - header);
+        let (outgoing, length) = fit(next, room - header, behind);
         let Outgoing { chunk, fin } = outgoing;
         let start = out.len();
         put_stream_header(out, id, chunk.offset, length, fin);
@@ -268,13 +284,13 @@ pub(super) const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {
 
 /// Cuts a frame to `room` bytes of length field and data. What fills the packet needs no length; anything shorter has
 /// one, because padding may follow.
-fn fit(next: Outgoing, room: usize) -> (Outgoing, Length) {
+fn fit(next: Outgoing, room: usize, behind: Behind) -> (Outgoing, Length) {
     let len = next.chunk.len;
     let cut =
         |len: usize| Outgoing { chunk: Chunk { len, ..next.chunk }, fin: next.fin && len == next.chunk.len };
-    if len >= room {
+    if len >= room && behind == Behind::Nothing {
         return (cut(room), Length::ToTheEnd);
     }
-    let fits = len.min(room - varint_len(len as u64));
+    let fits = len.min(room - varint_len(len.min(room) as u64));
     (cut(fits), Length::Explicit(fits as u16))
 }

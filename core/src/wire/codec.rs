@@ -111,3 +111,8 @@ pub(crate) fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(crate) const fn is_reserved(id: u64) -> bool {
     id > 27 && id % 31 == 27
 }
+
+/// The reserved id with this place in the row.
+pub(crate) const fn reserved_id(place: u64) -> u64 {
+    place.saturating_add(1).saturating_mul(31).saturating_add(27)
+}

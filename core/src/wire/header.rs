@@ -33,6 +33,8 @@ pub(crate) enum PacketType {
     InitKnownReply,
     /// Everything after the handshake.
     Data,
+    /// Asks the initiator to show its address.
+    Retry,
     /// The versions that are spoken, for who dials in another one.
     VersionList,
 }
@@ -45,6 +47,7 @@ impl PacketType {
             Self::InitKnown => 2,
             Self::InitKnownReply => 3,
             Self::Data => 4,
+            Self::Retry => 5,
             Self::VersionList => 7,
         }
     }
@@ -95,6 +98,7 @@ impl Header {
             2 => (PacketType::InitKnown, MIN_INIT, MAX_INIT),
             3 => (PacketType::InitKnownReply, CLEAR_HEADER, usize::MAX),
             4 => (PacketType::Data, MIN_DATA, usize::MAX),
+            5 => (PacketType::Retry, CLEAR_HEADER, usize::MAX),
             7 => (PacketType::VersionList, CLEAR_HEADER, usize::MAX),
             _ => return Err(HeaderError::Type),
         };
@@ -126,13 +130,21 @@ impl InitHeader {
     /// Offset of the Noise message when the token is empty.
     pub(crate) const MESSAGE_AT: usize = Self::TOKEN_LEN_AT + 1;
 
+    /// The tokens of an Init, one behind the other.
+    pub(crate) fn tokens(datagram: &[u8]) -> Result<&[u8], Truncated> {
+        let mut reader = Reader::new(datagram);
+        reader.bytes(Self::TOKEN_LEN_AT)?;
+        let len = reader.u8()?;
+        reader.bytes(len.into())
+    }
+
     pub(crate) fn parse(datagram: &[u8]) -> Result<Self, HeaderError> {
         let mut reader = Reader::new(datagram);
         reader.bytes(CLEAR_HEADER)?;
         let ephemeral = reader.array()?;
         let token_len = reader.u8()?;
         reader.bytes(usize::from(token_len))?;
-        Ok(Self { ephemeral, token_len, message_at: datagram.len() - reader.remaining() })
+        Ok(Self { ephemeral, token_len, message_at: datagram.len().saturating_sub(reader.remaining()) })
     }
 }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::id::ConnectionId;
 
-use super::codec::{Reader, Truncated, VARINT_MAX, cut, put_prefixed, put_varint, varint_len};
+use super::codec::{Reader, Truncated, VARINT_MAX, cut, put_prefixed, put_varint, reserved_id, varint_len};
 use super::header::VERSION;
 
 /// The largest HELLO in message 1, in bytes of value list.
@@ -242,7 +242,12 @@ impl Hello {
         put_varint(out, id::SUITES);
         put_prefixed(out, &self.suites);
         put_varint(out, id::ALPN);
-        put_varint(out, self.alpns.iter().map(|name| 1 + name.len() as u64).sum());
+        put_varint(
+            out,
+            self.alpns
+                .iter()
+                .fold(0, |sum: u64, name| sum.saturating_add(1).saturating_add(name.len() as u64)),
+        );
         for name in &self.alpns {
             out.push(name.len() as u8);
             out.extend_from_slice(name);
@@ -256,7 +261,7 @@ impl Hello {
                 EarlyOutcome::Refused => 2,
             },
         ]);
-        put_varint(out, 27 + 31 * (1 + reserved % 1000));
+        put_varint(out, reserved_id(reserved % 1000));
         put_prefixed(out, cut(&reserved.to_be_bytes(), (reserved % 5) as usize));
     }
 

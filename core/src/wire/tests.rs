@@ -263,6 +263,7 @@ fn headers_know_their_shortest_length() {
         (PacketType::InitReply, 9),
         (PacketType::InitKnownReply, 9),
         (PacketType::Data, 31),
+        (PacketType::Retry, 9),
         (PacketType::VersionList, 9),
     ] {
         let mut datagram = vec![7; shortest];
@@ -275,7 +276,7 @@ fn headers_know_their_shortest_length() {
         assert!(Header::parse(&[ty.first_byte(); 2048]).is_ok());
         assert_eq!(Header::parse(&[ty.first_byte(); 2049]), Err(HeaderError::TooLong));
     }
-    assert_eq!(Header::parse(&[0xa0 | VERSION; 50]), Err(HeaderError::Type));
+    assert_eq!(Header::parse(&[0xc0 | VERSION; 50]), Err(HeaderError::Type));
     assert_eq!(Header::parse(&[]), Err(HeaderError::TooShort));
 }
 

@@ -31,9 +31,9 @@ impl VersionList {
     /// The versions for who asked for `asked`: ours, and one that does not exist, in any order, so that no reader of such lists
     /// comes to expect a certain one.
     pub(crate) fn answer(asked: u8, rng: &mut Rng) -> [u8; 2] {
-        let mut unused = UNUSED + rng.below(u64::from(MAX - UNUSED)) as u8;
+        let mut unused = UNUSED.saturating_add(rng.below(u64::from(MAX - UNUSED)) as u8);
         if unused >= asked.max(UNUSED) {
-            unused += 1;
+            unused = unused.saturating_add(1);
         }
         let mut list = [VERSION, unused];
         if rng.below(2) == 0 {

@@ -239,7 +239,7 @@ fn early_data_for_which_there_is_no_room_is_not_acknowledged() {
     // Room for a connection that does nothing: it cannot hold a stream.
     let (receiver, seen) = Receiver::new();
     let mut answerer = config();
-    answerer.limits.per_connection = (64 << 10) + (13 << 9) + 100;
+    answerer.limits.per_connection = (64 << 10) + (27 << 8) + 100;
     let mut pair = Pair::with(1, quick(), config(), answerer, AcceptAll, receiver);
     let client = pair.dial();
     write(&mut pair, client, Direction::Unidirectional, 500);

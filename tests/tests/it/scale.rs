@@ -18,6 +18,7 @@ fn roomy(connections: usize) -> Config {
     config.limits.initial_window = 16 << 10;
     config.limits.connections = connections as u32;
     config.limits.per_endpoint = 8 << 30;
+    config.limits.dh_per_second = u32::MAX;
     config.idle_timeout = Some(Duration::from_secs(3600));
     // Whether a packet has a reserved frame is a matter of chance.
     config.reserved_frames = false;

@@ -81,8 +81,8 @@ impl Connection {
         payload: Range<usize>,
     ) -> Disposition {
         let number = number(sequence);
-        if self.paths[FIRST].received.is_duplicate(number) {
-            return Disposition::Dropped(DropReason::Duplicate);
+        if let Some(reason) = self.paths[FIRST].received.reject(number) {
+            return Disposition::Dropped(reason);
         }
         self.paths[FIRST].received.mark(number);
         self.stats.packets_received += 1;

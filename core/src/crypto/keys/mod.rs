@@ -87,12 +87,12 @@ impl Timing {
 pub(crate) struct KeyLimits {
     /// Packets, over all paths, after which the sender wants new keys.
     rotate_after: u64,
-    /// Time after which the sender wants new keys, if it has sent anything that was acknowledged.
-    rotate_every: Duration,
+    /// Time after which the sender wants new keys, if it has sent anything that was acknowledged, in milliseconds.
+    rotate_every: u32,
     /// Packets, over all paths, that one key ever seals.
     seal: u64,
-    /// Time that a phase of the peer lasts at least, on average.
-    least_phase: Duration,
+    /// Time that a phase of the peer lasts at least, on average, in microseconds.
+    least_phase: u32,
     /// Packets of a connection's life that may fail to open.
     failed_opens: u64,
 }
@@ -110,7 +110,7 @@ impl KeyLimits {
         };
         Self {
             rotate_after,
-            rotate_every: ROTATE_EVERY,
+            rotate_every: ROTATE_EVERY.as_millis() as u32,
             seal: rotate_after * 2,
             least_phase: pace::LEAST_PHASE,
             failed_opens: 1 << 36,
@@ -128,14 +128,14 @@ impl KeyLimits {
     /// The same with rotation after `time` at the latest; more than an hour changes nothing, and less than a second is a
     /// second.
     pub(crate) fn rotate_every(mut self, time: Duration) -> Self {
-        self.rotate_every = time.clamp(LEAST_ROTATION, ROTATE_EVERY);
+        self.rotate_every = time.clamp(LEAST_ROTATION, ROTATE_EVERY).as_millis() as u32;
         self
     }
 
     /// The same for a reader of captures: the peer may change its keys as often as it likes, because nobody knows when its
     /// packets were received.
     pub(crate) const fn at_any_pace(mut self) -> Self {
-        self.least_phase = Duration::ZERO;
+        self.least_phase = 0;
         self
     }
 

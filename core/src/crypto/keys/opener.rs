@@ -41,8 +41,9 @@ pub(crate) struct Opener {
     current: PacketKey,
     /// The next generation, derived in advance.
     next: Generation,
-    /// Its keys, from the first packet on that claims to be sealed with them: forged ones do the same again and again.
-    next_key: Option<PacketKey>,
+    /// Its keys, from the first packet on that claims to be sealed with them: forged ones do so again and again. Boxed,
+    /// because most of the time there are none.
+    next_key: Option<Box<PacketKey>>,
     pace: Pace,
     /// Boxed, because most of the time there is none.
     previous: Option<Box<Previous>>,
@@ -197,7 +198,7 @@ impl Opener {
                 if !self.pace.allows(timing.now) {
                     return Err(OpenError::UnknownPhase);
                 }
-                let key = self.next_key.get_or_insert_with(|| self.next.expand(self.suite));
+                let key = self.next_key.get_or_insert_with(|| Box::new(self.next.expand(self.suite)));
                 try_open(key, packet, aad, body)
                     .and_then(|len| self.rotate(timing).on_newer(packet).map(|()| len))
             }
@@ -231,7 +232,7 @@ impl Opener {
 
     /// Makes next current and current previous.
     fn rotate(&mut self, timing: Timing) -> &mut Previous {
-        let next = self.next_key.take().unwrap_or_else(|| self.next.expand(self.suite));
+        let next = self.next_key.take().map_or_else(|| self.next.expand(self.suite), |key| *key);
         let key = core::mem::replace(&mut self.current, next);
         let secret = self.next.successor.take();
         self.next = Generation::derive(secret);

@@ -5,8 +5,8 @@ use crate::{Duration, Instant};
 /// Changes that may come at once: who was asleep finds several phases in its socket's buffer.
 const AT_ONCE: u8 = 8;
 /// The least that three probe timeouts, for which a phase lasts, can be: three times the granularity of timers (RFC 9002
-/// section 6.1.2).
-pub(super) const LEAST_PHASE: Duration = Duration::from_millis(3);
+/// section 6.1.2). In microseconds.
+pub(super) const LEAST_PHASE: u32 = 3_000;
 
 /// Counts the changes that may come yet: one more after each [`LEAST_PHASE`].
 #[derive(Clone, Copy, Debug)]
@@ -14,28 +14,26 @@ pub(super) struct Pace {
     left: u8,
     /// Up to when changes have been counted back in.
     counted: Instant,
-    /// After how long one more may come.
-    interval: Duration,
+    /// After how long one more may come, in microseconds.
+    interval: u32,
 }
 
 impl Pace {
-    /// One more after each `interval`; with none, as many as come.
-    pub(super) const fn new(interval: Duration) -> Self {
+    /// One more after each `interval`, in microseconds; with none, as many as come.
+    pub(super) const fn new(interval: u32) -> Self {
         Self { left: AT_ONCE, counted: Instant::ZERO, interval }
     }
 
     /// Whether one may come now.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
-        let Some(more) = now.saturating_since(self.counted).as_nanos().checked_div(self.interval.as_nanos())
-        else {
-            return true;
-        };
-        if more >= u128::from(AT_ONCE - self.left) {
-            (self.left, self.counted) = (AT_ONCE, now);
-        } else {
-            // Less than what was missing.
-            self.left = self.left.saturating_add(more as u8);
-            self.counted += self.interval.saturating_mul(more as u32);
+        let since = now.saturating_since(self.counted).as_micros();
+        let Some(more) = since.checked_div(self.interval.into()) else { return true };
+        match u8::try_from(more).ok().and_then(|more| self.left.checked_add(more)) {
+            Some(left) if left < AT_ONCE => {
+                self.left = left;
+                self.counted += Duration::from_micros(u64::from(self.interval).saturating_mul(more as u64));
+            }
+            _ => (self.left, self.counted) = (AT_ONCE, now),
         }
         self.left > 0
     }
@@ -78,6 +76,6 @@ mod tests {
 
     #[test]
     fn without_an_interval_as_many_as_come() {
-        assert_eq!(changes(&mut Pace::new(Duration::ZERO), at(0)), 100);
+        assert_eq!(changes(&mut Pace::new(0), at(0)), 100);
     }
 }

@@ -4,7 +4,7 @@ use super::{Generation, KeyLimits, KeyPhase, PacketKey, Timing, direction};
 use crate::crypto::Secret;
 use crate::crypto::backend::{MASK_LEN, MaskKey, SAMPLE_LEN};
 use crate::crypto::suite::Suite;
-use crate::{Instant, PacketNumber, PathId};
+use crate::{Duration, Instant, PacketNumber, PathId};
 
 /// Why a packet was not sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -96,7 +96,8 @@ impl Sealer {
     pub(crate) fn rotate_if_due(&mut self, timing: Timing) -> bool {
         let age = timing.now.saturating_since(self.entered);
         let lasted = age >= timing.span();
-        let due = (self.sealed >= self.limits.rotate_after || age >= self.limits.rotate_every)
+        let due = (self.sealed >= self.limits.rotate_after
+            || age >= Duration::from_millis(self.limits.rotate_every.into()))
             && self.progress == Progress::Acknowledged
             && (lasted || self.sealed >= self.limits.pressing());
         if due {

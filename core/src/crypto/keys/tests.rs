@@ -8,7 +8,7 @@ use crate::crypto::packet::{self, HEADER_LEN, OVERHEAD, PAYLOAD_START};
 const SUITES: [Suite; 2] = [Suite::ChaCha20Poly1305, Suite::Aes256Gcm];
 const SMALL: KeyLimits = KeyLimits {
     rotate_after: 10,
-    rotate_every: Duration::from_secs(60),
+    rotate_every: 60_000,
     seal: 20,
     least_phase: pace::LEAST_PHASE,
     failed_opens: 3,

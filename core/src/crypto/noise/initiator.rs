@@ -92,14 +92,6 @@ pub(crate) struct InitiatorSent {
 }
 
 impl InitiatorSent {
-    /// The pattern, by which the reply's packet type is known.
-    pub(crate) const fn pattern(&self) -> Pattern {
-        match self.remote {
-            Remote::Unknown => Pattern::Ix,
-            Remote::Known(_) => Pattern::Ik,
-        }
-    }
-
     /// Reads message 2 in place, on a copy of the state: whatever comes, the next reply meets the same state. Costs
     /// three X25519 in IX (two if the static key does not open), two in IK. Returns where the payload stands.
     ///

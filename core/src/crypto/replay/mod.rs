@@ -1,14 +1,17 @@
-//! Which packet numbers of a path have been seen: a window over the newest 4,096.
+//! Which packet numbers of a path have been seen: a window over the newest 4,096, or more where packets come later.
 
 #[cfg(test)]
 mod tests;
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::PacketNumber;
 
-/// Numbers that the window covers, the highest included (docs/PROTOCOL.md, "Paths, numbers, replay").
+/// Numbers that a window covers at least, the highest included (docs/PROTOCOL.md, "Paths, numbers, replay").
 pub(crate) const WINDOW: u64 = 4096;
+/// Numbers that it covers at most: at 1 Gbit/s those of 350 ms, at 100 Mbit/s of more than 3 s. 4 KiB of map.
+const MAX_WINDOW: u64 = 32_768;
 
 /// Bits in a word of the map.
 const WORD: u64 = 64;
@@ -33,9 +36,9 @@ pub(crate) enum Freshness {
 pub(crate) struct ReplayWindow {
     /// The highest number seen.
     highest: Option<u64>,
-    /// Bit n mod 4,096 says whether n was seen, for the n of the window; the bits of numbers above `highest` are zero
-    /// once `highest` has passed their predecessors. Words that are not there yet are zero: it grows until 4,096 numbers
-    /// have come.
+    /// Bit n modulo the window's size says whether n was seen, for the n of the window; the bits of numbers above `highest`
+    /// are zero once `highest` has passed their predecessors. Words that are not there yet are zero: it grows until 4,096
+    /// numbers have come, and beyond only by [`Self::widen`].
     seen: Vec<u64>,
 }
 
@@ -68,8 +71,8 @@ impl ReplayWindow {
         let number = number.get();
         match self.highest {
             Some(highest) if number <= highest => {
-                let (word, bit) = position(number);
-                if highest - number >= WINDOW {
+                let (word, bit) = self.position(number);
+                if highest - number >= self.size() {
                     Freshness::TooOld
                 } else if self.seen.get(word).is_some_and(|word| word & bit != 0) {
                     Freshness::Duplicate
@@ -87,7 +90,7 @@ impl ReplayWindow {
         let number = number.get();
         match self.highest {
             Some(highest) if number <= highest => {
-                if highest - number >= WINDOW {
+                if highest - number >= self.size() {
                     return;
                 }
             }
@@ -97,13 +100,46 @@ impl ReplayWindow {
             }
             None => self.highest = Some(number),
         }
-        let (word, bit) = position(number);
         if self.seen.len() < WORDS {
             self.grow(number);
         }
+        let (word, bit) = self.position(number);
         if let Some(word) = self.seen.get_mut(word) {
             *word |= bit;
         }
+    }
+
+    /// An authentic packet with `number` came too late to tell whether it was seen: from now on, packets as late as that are
+    /// remembered, unless they are very late. What is unknown until then counts as seen.
+    pub(crate) fn widen(&mut self, number: PacketNumber) {
+        let Some(highest) = self.highest else { return };
+        let behind = highest.saturating_sub(number.get());
+        let size = behind.saturating_add(1).checked_next_power_of_two().unwrap_or(u64::MAX);
+        if size <= self.size() || size > MAX_WINDOW {
+            return;
+        }
+        let mut wide = Self { highest: Some(highest), seen: vec![u64::MAX; (size / WORD) as usize] };
+        for number in highest.saturating_sub(self.size() - 1)..=highest {
+            if self.check(PacketNumber(number)) == Freshness::New {
+                let (word, bit) = wide.position(number);
+                if let Some(word) = wide.seen.get_mut(word) {
+                    *word &= !bit;
+                }
+            }
+        }
+        *self = wide;
+    }
+
+    /// Numbers covered.
+    const fn size(&self) -> u64 {
+        let mapped = self.seen.len() as u64 * WORD;
+        if mapped > WINDOW { mapped } else { WINDOW }
+    }
+
+    /// The word and the bit of `number`.
+    const fn position(&self, number: u64) -> (usize, u64) {
+        // The size is a power of two.
+        ((number & (self.size() - 1)) as usize / WORD as usize, 1 << (number % WORD))
     }
 
     /// Makes room for `number`, the highest or one below it.
@@ -121,9 +157,9 @@ impl ReplayWindow {
         self.seen.capacity() * size_of::<u64>()
     }
 
-    /// Clears the bits of `first..=last`, which still speak of the numbers 4,096 below: a word at a time.
+    /// Clears the bits of `first..=last`, which still speak of numbers a window's size below: a word at a time.
     fn forget(&mut self, first: u64, last: u64) {
-        if last - first >= WINDOW {
+        if last - first >= self.size() {
             self.seen.fill(0);
             return;
         }
@@ -131,16 +167,12 @@ impl ReplayWindow {
         while next <= last {
             let run = (WORD - next % WORD).min(last - next + 1);
             let bits = (u64::MAX >> (WORD - run)) << (next % WORD);
-            if let Some(word) = self.seen.get_mut(position(next).0) {
+            let (word, _) = self.position(next);
+            if let Some(word) = self.seen.get_mut(word) {
                 *word &= !bits;
             }
             let Some(after) = next.checked_add(run) else { return };
             next = after;
         }
     }
-}
-
-/// The word and the bit of `number`.
-const fn position(number: u64) -> (usize, u64) {
-    ((number % WINDOW / WORD) as usize, 1 << (number % WORD))
 }

@@ -6,15 +6,21 @@ use proptest::prelude::*;
 use super::*;
 
 /// The window as its definition reads: every number ever seen, and the highest.
-#[derive(Default)]
 struct Model {
     seen: BTreeSet<u64>,
+    size: u64,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { seen: BTreeSet::new(), size: WINDOW }
+    }
 }
 
 impl Model {
     fn check(&self, number: u64) -> Freshness {
         match self.seen.last() {
-            Some(highest) if highest.saturating_sub(number) >= WINDOW => Freshness::TooOld,
+            Some(highest) if highest.saturating_sub(number) >= self.size => Freshness::TooOld,
             _ if self.seen.contains(&number) => Freshness::Duplicate,
             _ => Freshness::New,
         }
@@ -25,6 +31,19 @@ impl Model {
             self.seen.insert(number);
         }
     }
+
+    /// What was below the window until now counts as seen.
+    fn widen(&mut self, number: u64) {
+        let Some(highest) = self.seen.last().copied() else { return };
+        let Some(size) = (highest.saturating_sub(number).saturating_add(1)).checked_next_power_of_two()
+        else {
+            return;
+        };
+        if size > self.size && size <= MAX_WINDOW {
+            self.seen.extend(highest.saturating_sub(size - 1)..=highest - self.size);
+            self.size = size;
+        }
+    }
 }
 
 /// How the next number lies relative to the highest so far.
@@ -33,6 +52,8 @@ enum Step {
     Ahead(u64),
     Behind(u64),
     At(u64),
+    /// Comes so late, and the window is to be widened if it is too late.
+    Late(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -41,6 +62,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1..5_000_u64).prop_map(Step::Ahead),
         8 => (0..70_u64).prop_map(Step::Behind),
         4 => (4_000..4_200_u64).prop_map(Step::Behind),
+        1 => (3_000..40_000_u64).prop_map(Step::Late),
         1 => any::<u64>().prop_map(Step::At),
         1 => (0..3_u64).prop_map(|below| Step::At(u64::MAX - below)),
     ];
@@ -55,16 +77,20 @@ proptest! {
             let highest = model.seen.last().copied().unwrap_or(0);
             let number = match step {
                 Step::Ahead(n) => highest.saturating_add(n),
-                Step::Behind(n) => highest.saturating_sub(n),
+                Step::Behind(n) | Step::Late(n) => highest.saturating_sub(n),
                 Step::At(n) => n,
             };
+            if matches!(step, Step::Late(_)) {
+                window.widen(PacketNumber(number));
+                model.widen(number);
+            }
             prop_assert_eq!(window.check(PacketNumber(number)), model.check(number), "{}", number);
             window.mark(PacketNumber(number));
             model.mark(number);
             prop_assert_eq!(window.highest().map(PacketNumber::get), model.seen.last().copied());
         }
         let highest = model.seen.last().copied().unwrap_or(0);
-        for number in highest.saturating_sub(WINDOW + 70)..=highest.saturating_add(70) {
+        for number in highest.saturating_sub(model.size + 70)..=highest.saturating_add(70) {
             prop_assert_eq!(window.check(PacketNumber(number)), model.check(number), "{}", number);
         }
     }
@@ -77,6 +103,27 @@ fn the_window_is_exactly_4096_numbers_and_fits_into_528_bytes() {
     assert_eq!(window.check(PacketNumber(10_000 - 4_095)), Freshness::New);
     assert_eq!(window.check(PacketNumber(10_000 - 4_096)), Freshness::TooOld);
     assert!(size_of::<ReplayWindow>() <= 528);
+}
+
+#[test]
+fn a_window_is_widened_for_late_packets_and_not_for_very_late_ones() {
+    let mut window = ReplayWindow::new();
+    (1..=100_000).filter(|number| number % 2 == 0).for_each(|number| window.mark(PacketNumber(number)));
+    let late = PacketNumber(100_000 - 10_001);
+    assert_eq!(window.check(late), Freshness::TooOld);
+    window.widen(PacketNumber(100_000 - 32_768));
+    assert_eq!((window.check(late), window.heap_bytes()), (Freshness::TooOld, 512));
+    window.widen(late);
+    assert_eq!((window.check(late), window.heap_bytes()), (Freshness::Duplicate, 2_048), "nobody knows");
+    let known = PacketNumber(100_000 - 4_095);
+    assert_eq!(window.check(known), Freshness::New);
+    window.mark(known);
+    assert_eq!(window.check(known), Freshness::Duplicate);
+    // From here on it is known.
+    (100_001..=120_000).filter(|number| number % 2 == 0).for_each(|number| window.mark(PacketNumber(number)));
+    assert_eq!(window.check(PacketNumber(120_000 - 16_383)), Freshness::New);
+    assert_eq!(window.check(PacketNumber(120_000 - 16_382)), Freshness::Duplicate);
+    assert_eq!(window.check(PacketNumber(120_000 - 16_384)), Freshness::TooOld);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn begun(guesses: impl IntoIterator<Item = Guess>) -> Fanout {
 fn sent(fanout: &mut Fanout, millis: u64) -> Vec<(u64, u16)> {
     let mut sent = Vec::new();
     while let Some(due) = fanout.deadline().filter(|due| *due < at(millis)) {
-        let to = fanout.copy_due(due).expect("it is due");
+        let Due { to, .. } = fanout.copy_due(due).expect("it is due");
         let number = (0..100).find(|n| self::to(*n).remote == to.remote).unwrap();
         sent.push((due.as_nanos() / 1_000_000, number));
     }
@@ -91,13 +91,13 @@ fn path_a_change_of_the_network_is_a_new_first_flight() {
 fn path_a_round_trip_is_known_where_a_single_copy_was_sent() {
     let mut fanout = begun([vouched(0), vouched(1)]);
     sent(&mut fanout, 100);
-    assert_eq!(fanout.round_trip(at(40), &to(1)), Some(Duration::from_millis(40)));
-    assert_eq!(fanout.round_trip(at(40), &to(9)), None, "of two copies nobody knows which one");
+    assert_eq!(fanout.round_trip(at(40), &to(1), false), Some(Duration::from_millis(40)));
+    assert_eq!(fanout.round_trip(at(40), &to(9), false), None, "of two copies nobody knows which one");
     sent(&mut fanout, 300);
-    assert_eq!(fanout.round_trip(at(310), &to(1)), None);
+    assert_eq!(fanout.round_trip(at(310), &to(1), false), None);
     let mut alone = begun([vouched(0)]);
     sent(&mut alone, 100);
-    assert_eq!(alone.round_trip(at(70), &to(9)), Some(Duration::from_millis(70)), "the only copy");
+    assert_eq!(alone.round_trip(at(70), &to(9), false), Some(Duration::from_millis(70)), "the only copy");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl<'a> Ack<'a> {
             low = high.checked_sub(reader.varint()?).ok_or(FrameError::Malformed)?;
         }
         let mut ranges = start;
-        let ranges = ranges.bytes(start.remaining() - reader.remaining())?;
+        let ranges = ranges.bytes(start.remaining().saturating_sub(reader.remaining()))?;
         let ecn = match ecn {
             true => Some(EcnCounts { ect0: reader.varint()?, ect1: reader.varint()?, ce: reader.varint()? }),
             false => None,
@@ -91,7 +91,8 @@ impl Iterator for AckRanges<'_> {
 }
 
 /// Appends an ACK for `ranges` (highest first, inclusive, disjoint and not adjacent), as many as fit into `room` bytes
-/// and at least the first, with the `counts` if there are any and they fit. Writes nothing if there is no range.
+/// and at least the first, with the `counts` if there are any and they fit. Returns the lowest number told. Writes nothing if
+/// there is no range.
 pub(crate) fn put_ack(
     out: &mut Vec<u8>,
     path: PathId,
@@ -99,14 +100,16 @@ pub(crate) fn put_ack(
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     counts: Option<EcnCounts>,
     room: usize,
-) {
+) -> Option<u64> {
     let mut all = ranges.clone();
-    let Some(first) = all.next() else { return };
+    let first = all.next()?;
     let micros = u64::try_from(delay.as_micros()).unwrap_or(0);
-    let mut size =
-        ACK_FIXED + varint_len(*first.end()) + varint_len(micros) + varint_len(*first.end() - *first.start());
+    let mut size = [*first.end(), micros, len(&first)]
+        .into_iter()
+        .map(varint_len)
+        .fold(ACK_FIXED, usize::saturating_add);
     let counts = counts.map(EcnCounts::fields).filter(|counts| {
-        let with_counts = size + counts.iter().map(|count| varint_len(*count)).sum::<usize>();
+        let with_counts = counts.iter().map(|count| varint_len(*count)).fold(size, usize::saturating_add);
         let fits = with_counts <= room;
         if fits {
             size = with_counts;
@@ -116,28 +119,39 @@ pub(crate) fn put_ack(
     let mut count = 0u64;
     let mut low = *first.start();
     for range in all {
-        size += varint_len(low - *range.end() - 2) + varint_len(*range.end() - *range.start());
+        size = size.saturating_add(varint_len(gap(low, &range))).saturating_add(varint_len(len(&range)));
         if size > room {
             break;
         }
         low = *range.start();
-        count += 1;
+        count = count.saturating_add(1);
     }
     put_varint(out, if counts.is_some() { ty::ACK_ECN } else { ty::ACK });
     put_varint(out, u64::from(path.get()));
     put_varint(out, *first.end());
     put_varint(out, micros);
     put_varint(out, count);
-    put_varint(out, *first.end() - *first.start());
+    put_varint(out, len(&first));
     let mut low = *first.start();
     for range in ranges.skip(1).take(count as usize) {
-        put_varint(out, low - *range.end() - 2);
-        put_varint(out, *range.end() - *range.start());
+        put_varint(out, gap(low, &range));
+        put_varint(out, len(&range));
         low = *range.start();
     }
     for count in counts.into_iter().flatten() {
         put_varint(out, count);
     }
+    Some(low)
+}
+
+/// A range's length as it is written: one less than the numbers in it.
+const fn len(range: &RangeInclusive<u64>) -> u64 {
+    range.end().saturating_sub(*range.start())
+}
+
+/// What is written of the gap between a range and the one above it, which begins at `low`: two less than their distance.
+const fn gap(low: u64, range: &RangeInclusive<u64>) -> u64 {
+    low.saturating_sub(*range.end()).saturating_sub(2)
 }
 
 /// Type, path and range count of an ACK: never more than this.

@@ -13,7 +13,7 @@ pub(crate) use ack::{Ack, put_ack};
 pub use path::PathStatus;
 pub(crate) use path::{Abandon, StatusChange};
 
-use super::codec::{Reader, Truncated, cut, is_reserved, put_prefixed, put_varint, varint_len};
+use super::codec::{Reader, Truncated, cut, is_reserved, put_prefixed, put_varint, reserved_id, varint_len};
 
 /// Frame type numbers.
 pub(crate) mod ty {
@@ -188,7 +188,7 @@ impl<'a> Iterator for Frames<'a> {
 fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
     let before = reader.remaining();
     let ty = reader.varint()?;
-    if before - reader.remaining() != varint_len(ty) {
+    if before.checked_sub(reader.remaining()) != Some(varint_len(ty)) {
         // RFC 9000 section 12.4: a frame type takes the shortest encoding, so that types compare as bytes.
         return Err(FrameError::Malformed);
     }
@@ -248,7 +248,7 @@ fn stream<'a>(reader: &mut Reader<'a>, ty: u64) -> Result<Frame<'a>, FrameError>
     let id = stream_id(reader)?;
     let offset = if ty & ty::STREAM_OFF != 0 { reader.varint()? } else { 0 };
     let data = if ty & ty::STREAM_LEN != 0 { reader.prefixed()? } else { reader.take_rest() };
-    if offset + data.len() as u64 >= 1 << 62 {
+    if offset.saturating_add(data.len() as u64) >= 1 << 62 {
         return Err(FrameError::Malformed);
     }
     Ok(Frame::Stream { id, offset, data, fin: ty & ty::STREAM_FIN != 0 })
@@ -273,7 +273,8 @@ fn stream_count(reader: &mut Reader<'_>) -> Result<u64, FrameError> {
 
 /// The header of a STREAM frame without LEN: type, id and offset.
 pub(crate) const fn stream_header_len(id: StreamId, offset: u64) -> usize {
-    1 + varint_len(id.get()) + if offset == 0 { 0 } else { varint_len(offset) }
+    let offset = if offset == 0 { 0 } else { varint_len(offset) };
+    varint_len(id.get()).saturating_add(offset).saturating_add(1)
 }
 
 /// Whether a frame states its length or reaches to the end of the payload.
@@ -313,7 +314,7 @@ pub(crate) fn put_datagram_header(out: &mut Vec<u8>, len: usize) {
 
 /// Bytes of a DATAGRAM frame besides its data.
 pub(crate) const fn datagram_header_len(len: usize) -> usize {
-    1 + varint_len(len as u64)
+    varint_len(len as u64).saturating_add(1)
 }
 
 /// The largest encoding of any of the frames that [`put_control`] writes.
@@ -399,6 +400,6 @@ pub(crate) fn put_hello(out: &mut Vec<u8>, values: &[u8]) {
 
 /// Appends a frame of a reserved type, which receivers skip.
 pub(crate) fn put_reserved(out: &mut Vec<u8>, random: u64) {
-    put_varint(out, 27 + 31 * (1 + random % 64));
+    put_varint(out, reserved_id(random % 64));
     put_prefixed(out, cut(&random.to_be_bytes(), (random % 8) as usize));
 }

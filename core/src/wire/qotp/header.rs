@@ -81,8 +81,8 @@ impl PacketType {
     pub(crate) const fn overhead(self) -> usize {
         match self {
             Self::InitSnd => self.clear_len(),
-            Self::InitCryptoSnd => self.clear_len() + NUMBER + FILLER_HEADER + TAG,
-            Self::InitRcv | Self::InitCryptoRcv | Self::Data => self.clear_len() + NUMBER + TAG,
+            Self::InitCryptoSnd => self.clear_len().saturating_add(NUMBER + FILLER_HEADER + TAG),
+            Self::InitRcv | Self::InitCryptoRcv | Self::Data => self.clear_len().saturating_add(NUMBER + TAG),
         }
     }
 
@@ -133,7 +133,7 @@ impl Header {
         let ty = PacketType::from_first_byte(reader.u8()?)?;
         let shortest = match ty {
             PacketType::InitSnd => ty.overhead(),
-            _ => ty.overhead() + MIN_PAYLOAD,
+            _ => ty.overhead().saturating_add(MIN_PAYLOAD),
         };
         if datagram.len() < shortest {
             return Err(HeaderError::TooShort);

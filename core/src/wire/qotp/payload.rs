@@ -184,10 +184,10 @@ fn needs_long(ack: Option<&Ack>, stream_offset: Option<u64>) -> bool {
 /// Bytes of a payload besides the stream's data, with this acknowledgement and a stream part at this offset. Without
 /// either it is a PING.
 pub(crate) fn header_len(ack: Option<&Ack>, stream_offset: Option<u64>) -> usize {
-    let offset = if needs_long(ack, stream_offset) { 6 } else { 3 };
-    let ack_len = if ack.is_some() { 4 + offset + 2 + 1 } else { 0 };
-    let stream_len = if stream_offset.is_some() || ack.is_none() { 4 + offset } else { 0 };
-    1 + ack_len + stream_len
+    let offset: usize = if needs_long(ack, stream_offset) { 6 } else { 3 };
+    let ack_len = if ack.is_some() { offset.saturating_add(4 + 2 + 1) } else { 0 };
+    let stream_len = if stream_offset.is_some() || ack.is_none() { offset.saturating_add(4) } else { 0 };
+    ack_len.saturating_add(stream_len).saturating_add(1)
 }
 
 /// Appends a payload up to the stream's data, which follows it: [`header_len`] bytes. `stream` is the part's stream and

@@ -17,8 +17,10 @@ pub(crate) fn encode(bytes: u64) -> u8 {
         Some(exponent) => match exponent.checked_sub(FIRST_EXPONENT) {
             None => 1,
             Some(above) => {
-                let fraction = bytes >> (exponent - FRACTION_BITS) & ((1 << FRACTION_BITS) - 1);
-                let code = u64::from(FIRST) + (u64::from(above) << FRACTION_BITS) + fraction;
+                let fraction = bytes >> exponent.saturating_sub(FRACTION_BITS) & ((1 << FRACTION_BITS) - 1);
+                let code = (u64::from(above) << FRACTION_BITS)
+                    .saturating_add(u64::from(FIRST))
+                    .saturating_add(fraction);
                 u8::try_from(code).unwrap_or(u8::MAX)
             }
         },
@@ -32,7 +34,7 @@ pub(crate) fn decode(code: u8) -> u64 {
         Some(code) => {
             let exponent = FIRST_EXPONENT + u32::from(code >> FRACTION_BITS);
             let mantissa = 1 << FRACTION_BITS | u64::from(code) & ((1 << FRACTION_BITS) - 1);
-            mantissa << (exponent - FRACTION_BITS)
+            mantissa << exponent.saturating_sub(FRACTION_BITS)
         }
     }
 }

@@ -1,3 +1,4 @@
 //! The memory guarantee against peers, and strangers, that do as they like.
 
 mod guarantee;
+mod keys;
