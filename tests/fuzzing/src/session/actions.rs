@@ -78,6 +78,8 @@ pub enum Decision {
     Refuse,
     /// Silence.
     Ignore,
+    /// It has to show its address first.
+    Retry,
 }
 
 /// What becomes of a datagram on its way.
@@ -271,6 +273,10 @@ fn decide(duo: &mut Duo, side: usize, which: u8, decision: Decision) {
         Decision::Ignore => {
             incoming.ignore();
             None
+        }
+        Decision::Retry => {
+            let asked = incoming.retry(now);
+            return duo.note(&(seen, asked));
         }
     };
     duo.note(&(seen, accepted));
