@@ -143,7 +143,7 @@ impl Action {
                 duo.deliver(Flight { to, from, bytes });
             }
             Self::Sealed(side, which, frames) => on_connection(duo, side, which, |duo, handle| {
-                duo.forged = true;
+                duo.on_forged();
                 let mut bytes = Vec::new();
                 let from = duo.sides[side].addr;
                 let connection = duo.sides[side].endpoint.connection(handle);
