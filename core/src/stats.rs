@@ -50,7 +50,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = Self::TooOld as usize + 1;
 
     const fn index(self) -> usize {
         self as usize

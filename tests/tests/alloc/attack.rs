@@ -35,8 +35,9 @@ impl Attack {
         let mut rig = Rig::new(peer, victim);
         rig.qotp = qotp;
         for _ in 0..ATTACKERS {
+            // One stands before the next one comes, so that both sides list them in the same order.
             rig.dial();
-            rig.run(Duration::from_millis(1), &mut |_, _, _, _| {});
+            rig.run(Duration::from_millis(50), &mut |_, _, _, _| {});
         }
         rig.run(Duration::from_millis(200), &mut |_, _, _, _| {});
         assert_eq!(rig.sides[1].connected, ATTACKERS);

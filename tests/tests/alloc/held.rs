@@ -99,7 +99,7 @@ fn an_idle_qotp_connection_is_small() {
 fn half_open_qotp_attempts_are_small_and_go_away() {
     for (accepts, known) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut answerer = roomy(AeadPolicy::Auto).accept_qotp(true);
-        answerer.limits.half_open = 500;
+        answerer.limits.half_open = 1_000;
         let mut rig = Rig::new(roomy(AeadPolicy::Auto), answerer);
         rig.qotp = Some(known);
         (rig.reaches[0], rig.accepts) = (false, accepts);
@@ -140,7 +140,7 @@ fn half_open_attempts_are_small_and_go_away() {
     for accepts in [false, true] {
         for peer in [Peer::Key(*Rig::new(config(), config()).sides[1].endpoint.public_key()), Peer::AnyKey] {
             let mut answerer = roomy(AeadPolicy::Aes);
-            answerer.limits.half_open = 500;
+            answerer.limits.half_open = 1_000;
             let mut rig = Rig::new(roomy(AeadPolicy::Aes), answerer);
             rig.reaches[0] = false;
             rig.accepts = accepts;
