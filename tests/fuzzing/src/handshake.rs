@@ -3,7 +3,9 @@
 
 use arbitrary::{Result, Unstructured};
 use dunlin_core::fuzzing::Stranger;
-use dunlin_core::{Connection, ConnectionHandle, PeerIdentity, PublicKey, Secret, Suite, TrainLimit};
+use dunlin_core::{
+    Connection, ConnectionHandle, PeerIdentity, PublicKey, RetryPolicy, Secret, Suite, TrainLimit,
+};
 use dunlin_sim::work_between;
 
 use crate::decoders::hello;
@@ -26,7 +28,15 @@ const WORK: u64 = 2_000;
 pub fn handshake(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(kind) = choice(&mut input) else { return };
-    let settings = if kind & 1 == 0 { roomy() } else { tight() };
+    let mut settings = if kind & 1 == 0 { roomy() } else { tight() };
+    settings.retry = match kind >> 3 & 7 {
+        0 => RetryPolicy::Never,
+        1..=4 => RetryPolicy::UnderLoad,
+        5.. => RetryPolicy::Always,
+    };
+    if kind & 0xc0 == 0xc0 {
+        settings.limits.dh_per_second = 20;
+    }
     let mut attack = Attack {
         duo: Duo::new(settings.clone(), settings),
         stranger: Stranger::new([99; 32]),

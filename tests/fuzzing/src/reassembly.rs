@@ -200,15 +200,19 @@ fn send(input: &mut Unstructured<'_>, limit: usize) -> Result<()> {
                 return Ok(());
             }
         }
-        let count = |wanted| model.iter().filter(|fate| **fate == wanted).count() as u64;
-        let (written, unsent) = (model.len() as u64, count(Fate::Unsent));
-        assert_eq!(buffer.ends(), (written, written - unsent, written - count(Fate::Acked)));
-        let (held, _) = buffer.check();
-        assert!(held <= limit, "{held} bytes of blocks");
+        compare(&buffer, &model, limit);
         if model.len() > 4 * UNIVERSE {
             return Ok(());
         }
     }
+}
+
+fn compare(buffer: &Outgoing, model: &[Fate], limit: usize) {
+    let count = |wanted| model.iter().filter(|fate| **fate == wanted).count() as u64;
+    let (written, unsent) = (model.len() as u64, count(Fate::Unsent));
+    assert_eq!(buffer.ends(), (written, written - unsent, written - count(Fate::Acked)));
+    let (held, _) = buffer.check();
+    assert!(held <= limit, "{held} bytes of blocks");
 }
 
 /// The lowest lost bytes, else unsent ones that flow control lets go.

@@ -62,7 +62,7 @@ impl Liar {
             5..=31 => [run, both, one].into_iter().for_each(|action| action.apply(&mut duo)),
             _ => {}
         }
-        duo.forged = true;
+        duo.on_forged();
         let own = duo.sides[LIAR].handles[0];
         duo.wire.clear();
         Self { duo, own, dial, heard: Vec::new() }

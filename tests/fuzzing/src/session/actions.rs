@@ -78,6 +78,8 @@ pub enum Decision {
     Refuse,
     /// Silence.
     Ignore,
+    /// It has to show its address first.
+    Retry,
 }
 
 /// What becomes of a datagram on its way.
@@ -141,7 +143,7 @@ impl Action {
                 duo.deliver(Flight { to, from, bytes });
             }
             Self::Sealed(side, which, frames) => on_connection(duo, side, which, |duo, handle| {
-                duo.forged = true;
+                duo.on_forged();
                 let mut bytes = Vec::new();
                 let from = duo.sides[side].addr;
                 let connection = duo.sides[side].endpoint.connection(handle);
@@ -271,6 +273,10 @@ fn decide(duo: &mut Duo, side: usize, which: u8, decision: Decision) {
         Decision::Ignore => {
             incoming.ignore();
             None
+        }
+        Decision::Retry => {
+            let asked = incoming.retry(now);
+            return duo.note(&(seen, asked));
         }
     };
     duo.note(&(seen, accepted));

@@ -77,7 +77,8 @@ impl Decision {
         Ok(match input.arbitrary::<u8>()? {
             0..=159 => Self::Accept,
             160..=207 => Self::Refuse,
-            208..=255 => Self::Ignore,
+            208..=231 => Self::Ignore,
+            232..=255 => Self::Retry,
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use core::fmt::Debug;
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
 
 use dunlin_core::{
     Arrival, Config, ConnectionHandle, Disposition, Duration, Endpoint, Event, Identity, Instant, LocalAddr,
     StreamId, TrainLimit, Transmit, TransportAddr, fuzzing,
 };
-use dunlin_sim::{Fingerprint, pattern};
+use dunlin_sim::Fingerprint;
+
+use super::journal::Journal;
 
 /// Calls of `poll_transmit` after which one drain has surely gone wrong.
 const MAX_CALLS: usize = 20_000;
@@ -78,13 +79,6 @@ impl Side {
     }
 }
 
-/// How far a stream has got on one side, in bytes.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Progress {
-    pub(super) written: u64,
-    pub(super) read: u64,
-}
-
 /// Two endpoints and what is under way between them.
 #[derive(Debug)]
 pub struct Duo {
@@ -98,10 +92,8 @@ pub struct Duo {
     pub trace: Fingerprint,
     /// Never tell an endpoint an older time than the latest.
     pub monotonic: bool,
-    /// Somebody has spoken with keys that are not his: streams may say anything.
-    pub forged: bool,
-    /// How far each side has written and read the streams of a connection.
-    progress: BTreeMap<(usize, ConnectionHandle, StreamId), Progress>,
+    /// What was written to streams and read from them.
+    pub(super) journal: Journal,
     buffer: Vec<u8>,
 }
 
@@ -118,26 +110,14 @@ impl Duo {
             wire: Vec::new(),
             trace: Fingerprint::default(),
             monotonic: false,
-            forged: false,
-            progress: BTreeMap::new(),
+            journal: Journal::default(),
             buffer: Vec::new(),
         }
     }
 
-    /// How far a side's stream has got.
-    pub(super) fn progress(&mut self, side: usize, handle: ConnectionHandle, id: StreamId) -> &mut Progress {
-        self.progress.entry((side, handle, id)).or_default()
-    }
-
-    /// A side has read `bytes` of a stream: the next that were written to it.
-    pub(super) fn on_read(&mut self, side: usize, handle: ConnectionHandle, id: StreamId, bytes: &[u8]) {
-        let from = self.progress(side, handle, id).read;
-        let expected = (from..).map(|offset| pattern(id, offset));
-        assert!(
-            self.forged || bytes.iter().copied().eq(expected.take(bytes.len())),
-            "{id:?} says what nobody wrote, from byte {from} on"
-        );
-        self.progress(side, handle, id).read += bytes.len() as u64;
+    /// Somebody has spoken with keys that are not his: from now on streams may say anything.
+    pub const fn on_forged(&mut self) {
+        self.journal.forged = true;
     }
 
     /// Takes an answer into the trace.

@@ -3,6 +3,7 @@
 mod actions;
 mod arbitrary;
 mod duo;
+mod journal;
 mod verbs;
 
 use ::arbitrary::Unstructured;

@@ -1,7 +1,6 @@
 //! What an application does with a connection.
 
 use dunlin_core::{Connection, ConnectionHandle, Direction, Duration, ErrorCode, Role, StreamId};
-use dunlin_sim::pattern;
 
 use super::actions::pick;
 use super::duo::Duo;
@@ -50,18 +49,13 @@ pub enum Verb {
 impl Verb {
     pub(super) fn apply(self, duo: &mut Duo, side: usize, handle: ConnectionHandle) {
         let now = duo.now;
-        let offset = match self {
-            Self::Write(which, _) => {
-                let id = stream_id(&duo.sides[side].streams, which);
-                duo.progress(side, handle, id).written
-            }
-            _ => 0,
-        };
-        let known = &mut duo.sides[side];
+        let Duo { sides, journal, .. } = duo;
+        let known = &mut sides[side];
         let Some(mut connection) = known.endpoint.connection(handle) else { return };
         let id = |which: u8| stream_id(&known.streams, which);
+        let place = |which: u8| (side, handle, id(which));
         let data = |len: usize| -> Vec<u8> { (0..len).map(|at| at as u8).collect() };
-        let (mut found, mut written, mut read) = (None, None, None);
+        let mut found = None;
         let answer = match self {
             Self::Open(direction) => {
                 let opened = connection.open(direction);
@@ -72,13 +66,7 @@ impl Verb {
                 found = connection.accept(direction);
                 format!("{found:?}")
             }
-            Self::Write(which, len) => {
-                let id = id(which);
-                let data: Vec<u8> = (offset..).take(len as usize).map(|at| pattern(id, at)).collect();
-                let result = connection.write(id, &data);
-                written = result.as_ref().ok().map(|len| (id, *len as u64));
-                format!("{result:?}")
-            }
+            Self::Write(which, len) => journal.write(&mut connection, place(which), len as usize),
             Self::Finish(which) => format!("{:?}", connection.finish(id(which))),
             Self::Reset(which) => format!("{:?}", connection.reset(id(which), 4u32.into())),
             Self::OpenId(number) => {
@@ -88,17 +76,8 @@ impl Verb {
             }
             Self::Abandon(which) => format!("{:?}", connection.abandon(id(which))),
             Self::Stop(which) => format!("{:?}", connection.stop(id(which), ErrorCode::MAX)),
-            Self::Read(which, len) => {
-                let mut out = vec![0; usize::from(len)];
-                let result = connection.read(id(which), &mut out);
-                read = result.as_ref().ok().map(|len| (id(which), out[..*len].to_vec()));
-                format!("{result:?} {out:?}")
-            }
-            Self::ReadChunk(which, max) => {
-                let result = connection.read_chunk(id(which), max);
-                read = result.as_ref().ok().and_then(|chunk| Some((id(which), chunk.as_ref()?.to_vec())));
-                format!("{result:?}")
-            }
+            Self::Read(which, len) => journal.read(&mut connection, place(which), len.into()),
+            Self::ReadChunk(which, max) => journal.read_chunk(&mut connection, place(which), max),
             Self::Priority(which, priority) => format!("{:?}", connection.set_priority(id(which), priority)),
             Self::SendDatagram(len) => format!("{:?}", connection.send_datagram(&data(len.into()))),
             Self::ReadDatagram => {
@@ -120,12 +99,6 @@ impl Verb {
             && !known.streams.contains(&id)
         {
             known.streams.push(id);
-        }
-        if let Some((id, bytes)) = written {
-            duo.progress(side, handle, id).written += bytes;
-        }
-        if let Some((id, bytes)) = read {
-            duo.on_read(side, handle, id, &bytes);
         }
         duo.note(&answer);
     }

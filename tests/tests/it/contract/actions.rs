@@ -137,8 +137,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => Just(Dial::QotpWrongKey),
         1 => Just(Dial::WrongWire),
     ];
-    let decision =
-        prop_oneof![4 => Just(Decision::Accept), 1 => Just(Decision::Refuse), 1 => Just(Decision::Ignore)];
+    let decision = prop_oneof![4 => Just(Decision::Accept), 1 => Just(Decision::Refuse), 1 => Just(Decision::Ignore), 1 => Just(Decision::Retry)];
     let wait = prop_oneof![Just(None), Just(Some(Duration::ZERO)), Just(Some(Duration::from_secs(3600)))];
     let side = || 0..2usize;
     prop_oneof![

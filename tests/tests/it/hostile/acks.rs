@@ -1,6 +1,8 @@
 //! Peers that acknowledge, and let in, what suits them.
 
-use dunlin_core::{Connection, Duration, StreamId};
+use std::collections::{BTreeSet, VecDeque};
+
+use dunlin_core::{Connection, Duration, Instant, StreamId};
 use dunlin_sim::{Evil, config};
 
 use crate::common::{ms, quick};
@@ -112,4 +114,87 @@ fn ac_18_an_hour_without_acknowledgements_costs_a_record_for_each_packet() {
     let left = evil.stats().memory_used.saturating_sub(before.memory_used);
     assert!(left <= queue + (64 << 10), "{left} bytes");
     evil.finish();
+}
+
+/// What a receiver behind a line has got and says so: 10 Mbit/s with a quarter of a second of queue, 20 ms each way.
+#[derive(Default)]
+struct Line {
+    /// Until when the line is taken.
+    busy: Instant,
+    /// When the acknowledgement of a number is due, and its packet's size.
+    queue: VecDeque<(Instant, u64, u64)>,
+    arrived: BTreeSet<u64>,
+    bytes: u64,
+}
+
+impl Line {
+    const RATE: u64 = 10_000_000 / 8;
+    const QUEUE: Duration = Duration::from_millis(250);
+    const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+    /// Lets time pass in which the acknowledgements come `late`.
+    fn run(&mut self, evil: &mut Evil, id: StreamId, span: Duration, late: Duration) {
+        let end = evil.pair.now() + span;
+        while evil.pair.now() < end {
+            evil.as_victim(|connection| fill(connection, id));
+            evil.run(ms(2));
+            let now = evil.pair.now();
+            for heard in evil.hear() {
+                let size = heard.frames.len() as u64 + 30;
+                let start = self.busy.max(now);
+                if start - now < Self::QUEUE {
+                    self.busy = start + Duration::from_nanos(size * 1_000_000_000 / Self::RATE);
+                    self.queue.push_back((self.busy + late, heard.number, size));
+                }
+            }
+            self.acknowledge(evil, now);
+        }
+    }
+
+    fn acknowledge(&mut self, evil: &mut Evil, now: Instant) {
+        let before = self.arrived.len();
+        while let Some((_, number, size)) = self.queue.front().filter(|(due, ..)| *due <= now) {
+            self.arrived.insert(*number);
+            self.bytes += size;
+            self.queue.pop_front();
+        }
+        if self.arrived.len() > before {
+            evil.strike(&acknowledgement(&self.arrived));
+        }
+    }
+}
+
+/// The highest of the numbers, in at most 32 ranges.
+fn acknowledgement(numbers: &BTreeSet<u64>) -> Vec<u8> {
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers.iter().rev() {
+        let full = spans.len() == 32;
+        match spans.last_mut() {
+            Some((low, _)) if *low == number + 1 => *low = number,
+            _ if full => break,
+            _ => spans.push((number, number)),
+        }
+    }
+    let gaps: Vec<_> = spans.windows(2).map(|two| (two[0].0 - two[1].1 - 2, two[1].1 - two[1].0)).collect();
+    spans.first().map_or_else(Vec::new, |(low, high)| ack(0, *high, high - low, &gaps))
+}
+
+/// Round trips that look as if there were none, or as if they took two seconds, and then are what they are.
+#[test]
+fn ac_32_a_round_trip_that_was_a_lie_is_forgotten_within_twelve_seconds() {
+    for late in [Duration::ZERO, ms(1_900)] {
+        let mut evil = Evil::new(1, quick(), config());
+        let id = evil.as_victim(|connection| connection.open_uni().expect("a stream"));
+        let most = (1 << 62) - 1;
+        evil.strike(&[max_data(most), max_stream_data(THEIR_UNI, most)].concat());
+        let mut line = Line::default();
+        line.run(&mut evil, id, Duration::from_secs(4), Line::ROUND_TRIP);
+        line.run(&mut evil, id, Duration::from_secs(4), late);
+        line.run(&mut evil, id, Duration::from_secs(12), Line::ROUND_TRIP);
+        let before = line.bytes;
+        line.run(&mut evil, id, Duration::from_secs(4), Line::ROUND_TRIP);
+        let rate = (line.bytes - before) / 4;
+        assert!(rate >= Line::RATE * 9 / 10, "{rate} bytes a second after acknowledgements {late:?} late");
+        evil.finish();
+    }
 }

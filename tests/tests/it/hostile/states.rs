@@ -2,8 +2,10 @@
 
 use core::iter::{once, repeat_n};
 
-use dunlin_core::{ConnectionState, DropReason, Endpoint, Event, TrainLimit, peek_connection_id};
-use dunlin_core::{Disposition, Duration};
+use dunlin_core::{
+    Config, ConnectionState, Disposition, DropReason, Duration, Endpoint, Event, RetryPolicy, TrainLimit,
+    peek_connection_id,
+};
 use dunlin_fuzzing::session::{Action, Dial, Duo, Flight, Verb, opening, roomy};
 use dunlin_sim::{Pair, work_between};
 
@@ -33,16 +35,23 @@ fn deliver_all(duo: &mut Duo) {
     }
 }
 
-fn dialled(side: usize, dial: Dial) -> Duo {
-    let mut duo = Duo::new(roomy(), roomy());
+/// Both wires, and whether addresses are asked for.
+fn settings(retry: RetryPolicy) -> Config {
+    let mut settings = roomy();
+    settings.retry = retry;
+    settings
+}
+
+fn dialled(side: usize, dial: Dial, retry: RetryPolicy) -> Duo {
+    let mut duo = Duo::new(settings(retry), settings(retry));
     Action::Connect(side, dial).apply(&mut duo);
     duo.drain(side, TrainLimit::SINGLE);
     duo
 }
 
 /// A connection that stands, of which the peer has just said something.
-fn standing(dial: Dial) -> Case {
-    let mut duo = Duo::new(roomy(), roomy());
+fn standing(dial: Dial, retry: RetryPolicy) -> Case {
+    let mut duo = Duo::new(settings(retry), settings(retry));
     let [connect, run, open, _] = opening(dial);
     [connect, run].into_iter().for_each(|action| action.apply(&mut duo));
     // Whoever it is: only whom it trusts may be written to.
@@ -54,21 +63,21 @@ fn standing(dial: Dial) -> Case {
 }
 
 /// Every state that the victim can be in, on one of the two wires.
-fn cases(dial: Dial) -> Vec<Case> {
+fn cases(dial: Dial, retry: RetryPolicy) -> Vec<Case> {
     let mut all = Vec::new();
 
-    let mut dialling = dialled(VICTIM, dial);
+    let mut dialling = dialled(VICTIM, dial, retry);
     let id = *peek_connection_id(&dialling.wire[0].bytes).expect("it has an id").as_bytes();
     dialling.wire.clear();
     all.push(Case { name: "dialling", duo: dialling, id });
 
-    let mut waiting = dialled(0, dial);
+    let mut waiting = dialled(0, dial, retry);
     let init = id_of(&waiting).expect("an Init");
     waiting.sides[VICTIM].accepts = false;
     deliver_all(&mut waiting);
     all.push(Case { name: "undecided", duo: waiting, id: init });
 
-    let mut confirming = dialled(0, dial);
+    let mut confirming = dialled(0, dial, retry);
     deliver_all(&mut confirming);
     confirming.events(VICTIM);
     confirming.drain(VICTIM, TrainLimit::SINGLE);
@@ -79,21 +88,21 @@ fn cases(dial: Dial) -> Vec<Case> {
     all.push(Case { name: "confirming", duo: confirming, id });
 
     for (name, verb) in [("closing", Verb::Close), ("forgotten", Verb::Forget)] {
-        let mut ended = standing(dial);
+        let mut ended = standing(dial, retry);
         ended.name = name;
         Action::On(VICTIM, 0, verb).apply(&mut ended.duo);
         ended.duo.drain(VICTIM, TrainLimit::SINGLE);
         all.push(ended);
     }
 
-    let mut draining = standing(dial);
+    let mut draining = standing(dial, retry);
     draining.name = "draining";
     Action::On(0, 0, Verb::Close).apply(&mut draining.duo);
     draining.duo.drain(0, TrainLimit::SINGLE);
     deliver_all(&mut draining.duo);
     all.push(draining);
 
-    all.push(standing(dial));
+    all.push(standing(dial, retry));
     all
 }
 
@@ -119,11 +128,10 @@ fn datagrams(id: [u8; 8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-#[test]
-fn ac_01_any_bytes_in_any_state_change_nothing_and_cost_little() {
+fn any_bytes_in_any_state(retry: RetryPolicy) {
     let (mut tried, mut taken) = (0, 0);
     for dial in [Dial::Known, Dial::Unknown, Dial::QotpKey, Dial::Qotp] {
-        for Case { name, mut duo, id } in cases(dial) {
+        for Case { name, mut duo, id } in cases(dial, retry) {
             duo.wire.clear();
             let handle = duo.sides[VICTIM].handles.first().copied();
             let from = duo.sides[0].addr;
@@ -152,6 +160,16 @@ fn ac_01_any_bytes_in_any_state_change_nothing_and_cost_little() {
     assert!(tried > 100_000 && taken < 500, "{taken} of {tried} taken");
 }
 
+#[test]
+fn ac_01_any_bytes_in_any_state_change_nothing_and_cost_little() {
+    any_bytes_in_any_state(RetryPolicy::UnderLoad);
+}
+
+#[test]
+fn ac_07_any_bytes_in_any_state_are_as_harmless_where_no_address_is_asked_for() {
+    any_bytes_in_any_state(RetryPolicy::Never);
+}
+
 /// Every order of all subsets of a dialler's first datagrams, each of them perhaps twice.
 fn orders(count: usize) -> Vec<Vec<usize>> {
     let mut all = vec![Vec::new()];
@@ -174,10 +192,9 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
 }
 
 /// What a dialler says at first, to an answerer that is made anew each time and so always answers alike.
-#[test]
-fn ac_02_first_datagrams_in_any_order_make_one_connection_at_most() {
+fn first_datagrams_in_any_order(retry: RetryPolicy) {
     for dial in [Dial::Known, Dial::Unknown, Dial::QotpKey, Dial::Qotp] {
-        let begin = || dialled(0, dial);
+        let begin = || dialled(0, dial, retry);
         let mut honest = begin();
         let mut said: Vec<Flight> = honest.wire.clone();
         deliver_all(&mut honest);
@@ -207,6 +224,16 @@ fn ac_02_first_datagrams_in_any_order_make_one_connection_at_most() {
             duo.end();
         }
     }
+}
+
+#[test]
+fn ac_02_first_datagrams_in_any_order_make_one_connection_at_most() {
+    first_datagrams_in_any_order(RetryPolicy::UnderLoad);
+}
+
+#[test]
+fn ac_07_first_datagrams_in_any_order_make_one_connection_where_no_address_is_asked_for() {
+    first_datagrams_in_any_order(RetryPolicy::Never);
 }
 
 /// The routing id of an Init is its sender's choice: that it is in use already means nothing.
