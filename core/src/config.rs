@@ -71,6 +71,12 @@ pub struct Config {
     /// Time after which a sender changes its key, if it has sent anything that was acknowledged meanwhile. From 1 s to the
     /// hour that is the default.
     pub rotate_keys_every: Option<Duration>,
+    /// What the tokens of stateless resets are made from: by these a restarted endpoint can tell its peers that it knows nothing
+    /// of their connections any more ([`CloseReason::PeerRestarted`](crate::CloseReason::PeerRestarted)), if it has the same
+    /// key, address and number of shards. Endpoints that can be sent each other's packets, as those behind an anycast address,
+    /// must not have the same one, or anybody can end the connections of one by asking the other. Default: one made from the
+    /// identity.
+    pub reset_key: Option<Secret>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
     /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
@@ -113,6 +119,7 @@ impl Default for Config {
             datagrams: DatagramConfig::default(),
             rotate_keys_after: None,
             rotate_keys_every: None,
+            reset_key: None,
             qotp: QotpConfig::default(),
             retry: RetryPolicy::UnderLoad,
             group_secret: None,
@@ -148,7 +155,7 @@ impl Config {
     /// These settings for one of several endpoints that share a port, where they were made for all of them together.
     ///
     /// What [`Limits`] promises for an endpoint holds for all shards together: each gets its part of `per_endpoint`,
-    /// `connections` and `half_open` (at least one of each). A part that one does not use is of no use to the others. All
+    /// `connections`, `half_open` and `stateless_per_second` (at least one of each that is not zero). A part that one does not use is of no use to the others. All
     /// other limits are those of a connection, and stay.
     #[must_use]
     pub fn for_shard(mut self, shard: Shard) -> Self {
@@ -157,6 +164,7 @@ impl Config {
         // No part is larger than the whole.
         limits.connections = shard.part(limits.connections.into()) as u32;
         limits.half_open = shard.part(limits.half_open.into()) as u32;
+        limits.stateless_per_second = shard.part(limits.stateless_per_second.into()) as u32;
         self.shard = shard;
         self
     }
@@ -348,7 +356,8 @@ pub struct Limits {
     /// them to one network (IPv4 /24, IPv6 /56). Default: 100.
     pub stateless_per_second: u32,
     /// Gaps in the received data of one stream; a packet that would make more is dropped unacknowledged.
-    /// Default: 16,384, one for every 4 KiB of the largest window.
+    /// Default: 4,096, one for every 16 KiB of the largest window: each gap of a peer that opens them from the end to the beginning
+    /// moves all that there are.
     pub stream_gaps: usize,
 }
 
@@ -368,7 +377,7 @@ impl Default for Limits {
             max_stream_window: 64 << 20,
             send_buffer: 64 << 20,
             stateless_per_second: 100,
-            stream_gaps: 16_384,
+            stream_gaps: 4_096,
         }
     }
 }

@@ -246,6 +246,10 @@ pub enum CloseReason {
     /// The peer abandoned the last path, or the policy wants none of those that are left, and no other one was there in time.
     #[error("the last path is gone, and there was no other one in time")]
     NoPath,
+    /// The peer knows nothing of the connection any more: it was restarted, or has lost its state in another way. What was not
+    /// acknowledged may or may not have arrived.
+    #[error("the peer knows nothing of the connection any more: it was restarted")]
+    PeerRestarted,
     /// The dial was not answered: nobody there, or somebody with another key, who stays silent.
     #[error("no answer: nobody is there, or its key is another one")]
     NoAnswer,

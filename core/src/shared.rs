@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use crate::budget::{Account, Budget};
 use crate::cids::Ids;
+use crate::cids::reset::{ResetToken, Resets};
 use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) rng: Rng,
     /// Whose the packets of the native wire are.
     pub(crate) ids: Ids,
+    /// Which connections would believe which stateless resets.
+    pub(crate) resets: Resets,
     /// What stateless resets are known by: see [`Self::reset_token`].
     pub(crate) reset_key: Secret,
     pub(crate) pool: BlockPool,
@@ -71,9 +74,8 @@ impl Shared {
 
     /// What a stateless reset of `id` ends with. It depends on nothing that a restart of the program would change
     /// (docs/PROTOCOL.md, "Connection ids").
-    pub(crate) fn reset_token(&self, id: ConnectionId) -> [u8; 16] {
-        let mac = keyed(&self.reset_key, &[id.as_bytes()]);
-        mac.first_chunk().copied().unwrap_or_default()
+    pub(crate) fn reset_token(&self, id: ConnectionId) -> ResetToken {
+        reset_token(&self.reset_key, id)
     }
 
     /// What the handshake needs of us.
@@ -92,8 +94,15 @@ impl Shared {
     }
 }
 
-/// The key of reset tokens: no two endpoints share it, nor two shards, one of which knows nothing of the other's ids.
-pub(crate) fn reset_key(identity: &Identity, shard: Shard) -> Secret {
+/// The key of reset tokens, made from the one that was set or else from the identity's: no two shards share it, one of which
+/// knows nothing of the other's ids.
+pub(crate) fn reset_key(from: &[u8; 32], shard: Shard) -> Secret {
     let place = [shard.count(), shard.index()];
-    Secret::new(digest(&[b"dunlin reset tokens", identity.secret(), &place]))
+    Secret::new(digest(&[b"dunlin reset tokens", from, &place]))
+}
+
+/// What a reset of `id` ends with.
+pub(crate) fn reset_token(key: &Secret, id: ConnectionId) -> ResetToken {
+    let mac = keyed(key, &[id.as_bytes()]);
+    ResetToken::new(mac.first_chunk().copied().unwrap_or_default())
 }

@@ -97,6 +97,10 @@ pub struct EndpointStats {
     /// Generations of keys derived for Data packets: three for a connection, and one for each rotation of either
     /// direction.
     pub derivations: u64,
+    /// Stateless resets sent, for packets of connections of which nothing is known.
+    pub resets_sent: u64,
+    /// Connections that ended because the peer knew nothing of them any more.
+    pub resets_received: u64,
     /// Dials started.
     pub dials: u64,
     /// Incoming attempts seen.
@@ -157,6 +161,8 @@ impl Sum for EndpointStats {
             ranges: sum.ranges + shard.ranges,
             digests: sum.digests + shard.digests,
             derivations: sum.derivations + shard.derivations,
+            resets_sent: sum.resets_sent + shard.resets_sent,
+            resets_received: sum.resets_received + shard.resets_received,
             dials: sum.dials + shard.dials,
             incoming: sum.incoming + shard.incoming,
             retries_sent: sum.retries_sent + shard.retries_sent,

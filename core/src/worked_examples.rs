@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::string::String;
 use std::vec::Vec;
 
+use crate::cids::reset::ResetToken;
 use crate::config::{AeadPolicy, Config};
 use crate::crypto::backend::{AeadKey, MaskKey, SecretKey};
-use crate::crypto::digest::digest;
+use crate::crypto::digest::{digest, keyed};
 use crate::crypto::keys::{Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::{Finished, OwnKey, Party};
 use crate::crypto::packet;
@@ -24,6 +25,8 @@ use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
 use crate::key_log::KeyLog;
 use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
 use crate::remote::fanout::{Fanout, Guess};
+use crate::shard::Shard;
+use crate::shared::{reset_key, reset_token};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
@@ -122,6 +125,11 @@ struct Handshake {
     finished: Finished,
 }
 
+/// What a stateless reset of the responder's connection ends with, by the code.
+fn responder_token() -> ResetToken {
+    reset_token(&reset_key(&RESPONDER, Shard::default()), RESPONDER_ID)
+}
+
 /// Runs a handshake with the fixed keys, `early` behind the HELLO in message 1.
 fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let (config, now) = (config(aes), Instant::ZERO);
@@ -152,7 +160,7 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);
-    let answer = attempt.answer(&config, &agreement, RESPONDER_ID);
+    let answer = attempt.answer(&config, &agreement, (RESPONDER_ID, responder_token()));
     let (finished, reply) = attempt.accept(&answer, &mut theirs, &ephemeral, RESERVED).unwrap();
 
     let mut message = reply[9..].to_vec();
@@ -286,6 +294,12 @@ fn the_worked_examples_are_what_the_code_does() {
     }
     check_ik(&mut blocks);
     check_ix(&mut blocks);
+    let reset_key = digest(&[b"dunlin reset tokens", &RESPONDER, &[1, 0]]);
+    blocks.check("reset key", &reset_key);
+    let [token @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+        keyed(&reset_key, &[RESPONDER_ID.as_bytes()]);
+    assert_eq!(ResetToken::new(token), responder_token());
+    blocks.check("reset token", &token);
     let mut ack = Vec::new();
     let ranges = [8..=10, 6..=6, 0..=3].into_iter();
     put_ack(&mut ack, PathId::ZERO, Duration::from_micros(1500), ranges.clone(), None, 100);

@@ -11,8 +11,8 @@ use dunlin_core::{
     Instant, LocalAddr, NetworkChange, Peer, PublicKey, RemoteInfo, TransportAddr, Tuple,
 };
 use dunlin_udp::{
-    BindOptions, Clock, DatagramSocket, Left, Receiver, Transmitter, TransportStats, Transports, UdpSocket,
-    choose_sockets, engine, local_sockets, socket_for,
+    BindOptions, Clock, DatagramSocket, Left, Receiver, Strays, Transmitter, TransportStats, Transports,
+    UdpSocket, choose_sockets, engine, local_sockets, socket_for,
 };
 use mio::{Registry, Token};
 
@@ -46,6 +46,7 @@ pub struct Endpoint {
     left: Left,
     /// With the other shards, if there are any.
     exchange: Exchange,
+    strays: Strays,
     /// Of the system's addresses, if they are watched.
     #[cfg(feature = "watch")]
     watch: Option<NetworkWatch>,
@@ -96,6 +97,7 @@ impl Endpoint {
             sockets: Some(Sockets::new(sockets, transports).map_err(BindError::Poll)?),
             receiver: Receiver::new(),
             left: Left::Nothing,
+            strays: Strays::new(exchange.shard()),
             exchange,
             #[cfg(feature = "watch")]
             watch: None,

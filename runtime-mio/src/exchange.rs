@@ -1,7 +1,8 @@
 //! Datagrams on their way from the shard that received them to the one that they are for.
 //!
 //! The kernel hands a train to one shard, by its first datagram. A network card may have put it together from datagrams of
-//! several connections, where those are between the same two ports; the others are handed on here.
+//! several connections, where those are between the same two ports; the others are handed on here. So is what may be a stateless
+//! reset, which names its shard by chance only ([`Strays`](dunlin_udp::Strays)).
 
 use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +69,11 @@ impl Exchange {
         Ok(all.map(|(shard, bell)| Self { shard, boxes: Arc::clone(&boxes), bell: Some(bell) }).collect())
     }
 
+    /// Which one it is.
+    pub(crate) const fn shard(&self) -> Shard {
+        self.shard
+    }
+
     /// Takes a datagram that is for another shard. `false`: it is for this one.
     pub(crate) fn pass_on(&self, arrival: Arrival, datagram: &[u8]) -> bool {
         let Some(owner) = self.shard.sibling_of(datagram) else { return false };
@@ -75,6 +81,14 @@ impl Exchange {
             letterbox.put(arrival, datagram);
         }
         true
+    }
+
+    /// Shows all other shards a datagram that may be for any of them.
+    pub(crate) fn show(&self, arrival: Arrival, datagram: &[u8]) {
+        let own = usize::from(self.shard.index());
+        for (_, letterbox) in self.boxes.iter().enumerate().filter(|(index, _)| *index != own) {
+            letterbox.put(arrival, datagram);
+        }
     }
 
     /// What others received for this shard.
@@ -152,6 +166,14 @@ mod tests {
             poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
             assert!(events.is_empty());
         }
+    }
+
+    #[test]
+    fn hostile_strays_are_shown_to_all_others() {
+        let mut shards = Exchange::among(3).unwrap();
+        shards[1].show(arrival(), &[0x90, 1]);
+        let seen: Vec<_> = shards.iter_mut().map(|shard| shard.take().len()).collect();
+        assert_eq!(seen, [1, 0, 1]);
     }
 
     #[test]

@@ -185,11 +185,14 @@ pub enum ExportError {
 fn kind_of(reason: &CloseReason) -> io::ErrorKind {
     match reason {
         CloseReason::Local { .. } => io::ErrorKind::NotConnected,
-        CloseReason::IdleTimeout | CloseReason::NoAnswer | CloseReason::Unconfirmed => {
-            io::ErrorKind::TimedOut
-        }
+        CloseReason::IdleTimeout
+        | CloseReason::NoAnswer
+        | CloseReason::Versions(_)
+        | CloseReason::Unconfirmed => io::ErrorKind::TimedOut,
         CloseReason::Refused { .. } => io::ErrorKind::ConnectionRefused,
-        CloseReason::Peer { .. } | CloseReason::PeerTransport(_) => io::ErrorKind::ConnectionReset,
+        CloseReason::Peer { .. } | CloseReason::PeerTransport(_) | CloseReason::PeerRestarted => {
+            io::ErrorKind::ConnectionReset
+        }
         _ => io::ErrorKind::ConnectionAborted,
     }
 }

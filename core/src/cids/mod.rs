@@ -4,6 +4,7 @@
 
 pub(crate) mod local;
 pub(crate) mod remote;
+pub(crate) mod reset;
 mod table;
 
 pub(crate) use table::Ids;

@@ -7,12 +7,15 @@ use smallvec::SmallVec;
 use crate::id::ConnectionId;
 
 use super::MAX_ISSUED;
+use super::reset::ResetToken;
 
 /// An id under which the peer is reached, with its sequence number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RemoteCid {
     pub(crate) sequence: u32,
     pub(crate) id: ConnectionId,
+    /// What a reset of it ends with; an initiator's first id has none.
+    pub(crate) token: Option<ResetToken>,
 }
 
 /// An id that we are done with.
@@ -51,7 +54,7 @@ pub(crate) enum News {
     Spare,
     /// Known already.
     Repeated,
-    /// More than may be issued, or another id under a known number.
+    /// More than may be issued, or another id or token under a known number.
     Forbidden,
     /// Its number is too far from what was seen to tell repetitions apart: let it come again.
     TooFar,
@@ -163,7 +166,8 @@ mod tests {
     use super::*;
 
     fn cid(sequence: u32) -> RemoteCid {
-        RemoteCid { sequence, id: ConnectionId::from_bytes(u64::from(sequence).to_be_bytes()) }
+        let token = Some(ResetToken::new([sequence as u8; 16]));
+        RemoteCid { sequence, id: ConnectionId::from_bytes(u64::from(sequence).to_be_bytes()), token }
     }
 
     #[test]
@@ -185,6 +189,8 @@ mod tests {
         assert_eq!(cids.on_new(cid(1), 1), News::Repeated);
         assert_eq!(cids.on_new(RemoteCid { sequence: 1, ..cid(2) }, 1), News::Forbidden);
         assert_eq!(cids.on_new(RemoteCid { sequence: 2, ..cid(1) }, 1), News::Forbidden);
+        let token = Some(ResetToken::new([9; 16]));
+        assert_eq!(cids.on_new(RemoteCid { token, ..cid(1) }, 1), News::Forbidden);
         assert_eq!(cids.on_new(cid(0), 1), News::Repeated, "the handshake's");
     }
 

@@ -4,8 +4,11 @@ use alloc::vec::Vec;
 
 use crate::cids::EXTRA;
 use crate::cids::remote::{News, RemoteCid};
-use crate::error::TransportError;
+use crate::cids::reset::ResetToken;
+use crate::error::{CloseReason, TransportError};
 use crate::id::ConnectionId;
+use crate::path::Path;
+use crate::path::addr::TransportAddr;
 use crate::path::slots::PathSlot;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
@@ -40,8 +43,9 @@ impl Connection {
         if self.cid_supply() == 0 {
             return Err(TransportError::Protocol.into());
         }
+        let new = RemoteCid { sequence: new.sequence, id: new.id, token: Some(new.reset_token) };
         let in_use = self.paths.slots().filter(|at| self.paths[*at].has_cid()).count();
-        match self.cids.remote.on_new(RemoteCid { sequence: new.sequence, id: new.id }, in_use) {
+        match self.cids.remote.on_new(new, in_use) {
             News::Spare | News::Repeated => Ok(()),
             News::Forbidden => Err(TransportError::Protocol.into()),
             News::TooFar => Err(Stop::Withhold),
@@ -78,16 +82,53 @@ impl Connection {
     }
 
     /// Before a packet is built: sends to another id of the peer's from now on, if that is wanted and there is one.
-    pub(super) fn renew_cid(&mut self, at: PathSlot) {
+    pub(super) fn renew_cid(&mut self, at: PathSlot, cx: &mut Shared) {
         if !self.paths[at].cid_stale || !matches!(self.state, State::Established(_)) {
             return;
         }
-        let Some(RemoteCid { sequence, id }) = self.cids.remote.take() else { return };
+        let Some(cid) = self.cids.remote.take() else { return };
+        let old = self.paths[at].remote_sequence;
+        self.use_cid(at, cx, cid);
         let path = &mut self.paths[at];
-        let old = core::mem::replace(&mut path.remote_sequence, sequence);
-        (path.remote_id, path.cid_stale) = (id, false);
+        path.cid_stale = false;
         path.cid_changes.ours = path.cid_changes.ours.saturating_add(1);
         self.cids.remote.retire(old);
+    }
+
+    /// Sends to this id of the peer's from now on, and believes a reset of it.
+    pub(super) fn use_cid(&mut self, at: PathSlot, cx: &mut Shared, cid: RemoteCid) {
+        self.disbelieve_resets(at, cx);
+        if let Some(token) = &cid.token {
+            cx.resets.insert(token, self.handle.slot);
+        }
+        let path = &mut self.paths[at];
+        (path.remote_id, path.remote_sequence, path.remote_token) = (cid.id, cid.sequence, cid.token);
+    }
+
+    /// Resets of the id that a path has sent to mean nothing any more.
+    pub(super) fn disbelieve_resets(&mut self, at: PathSlot, cx: &mut Shared) {
+        if let Some(token) = self.paths[at].remote_token.take() {
+            cx.resets.remove(&token, self.handle.slot);
+        }
+    }
+
+    /// A datagram from `remote` that is no packet of ours ends with `token`. If that belongs to an id that we send to there, the
+    /// peer knows nothing of the connection any more, and it is over. Says whether it is.
+    pub(crate) fn on_reset(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        remote: &TransportAddr,
+        token: &ResetToken,
+    ) -> bool {
+        let stands = matches!(self.state, State::Untrusted(_) | State::Established(_));
+        let is_of = |path: &Path| path.remote == *remote && path.remote_token.as_ref() == Some(token);
+        let over = stands && self.paths.slots().any(|at| is_of(&self.paths[at]));
+        if over {
+            cx.stats.resets_received += 1;
+            self.drain(cx, now, CloseReason::PeerRestarted);
+        }
+        over
     }
 
     /// Appends what is owed, as far as it fits before `end`.
@@ -123,7 +164,10 @@ impl Connection {
     }
 
     /// Nobody is reached under any of our ids any more.
-    pub(super) fn release_cids(&self, cx: &mut Shared) {
+    pub(super) fn release_cids(&mut self, cx: &mut Shared) {
+        for at in self.paths.slots() {
+            self.disbelieve_resets(at, cx);
+        }
         self.cids.local.all().for_each(|id| cx.ids.remove(id));
     }
 }

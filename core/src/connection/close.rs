@@ -81,6 +81,9 @@ impl Connection {
 
     /// The peer closed: be silent until its last packets are through. What was received stays readable.
     pub(super) fn drain(&mut self, cx: &mut Shared, now: Instant, reason: CloseReason) {
+        if !self.state.is_open() {
+            return;
+        }
         self.note_undelivered();
         self.state.on_drain(now + self.closing_period());
         self.streams.discard_sending(&mut cx.memory(&mut self.account));

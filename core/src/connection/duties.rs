@@ -3,7 +3,6 @@
 
 use alloc::vec::Vec;
 
-use crate::cids::remote::RemoteCid;
 use crate::path::addr::Tuple;
 use crate::path::moving::SMALLEST_ERRAND;
 use crate::path::slots::{PathSlot, SlotSet};
@@ -195,10 +194,10 @@ impl Connection {
         if errand.allowance < SMALLEST_ERRAND || no_room || self.is_too_far_ahead(at) {
             return None;
         }
-        if !self.take_first_cid(at, now) {
+        if !self.take_first_cid(at, cx, now) {
             return None;
         }
-        self.renew_cid(at);
+        self.renew_cid(at, cx);
         let start = out.len();
         put_header(self.paths[at].remote_id, out);
         if let Some(data) = errand.response {
@@ -310,14 +309,13 @@ impl Connection {
 
     /// A path that this side opens gets an id of the peer's when something is sent there for the first time. `false` if
     /// there is none.
-    fn take_first_cid(&mut self, at: PathSlot, now: Instant) -> bool {
+    fn take_first_cid(&mut self, at: PathSlot, cx: &mut Shared, now: Instant) -> bool {
         if self.paths[at].has_cid() {
             return true;
         }
-        let Some(RemoteCid { sequence, id }) = self.cids.remote.take() else { return false };
-        let path = &mut self.paths[at];
-        (path.remote_id, path.remote_sequence) = (id, sequence);
-        path.standing = Standing::Opening { asked: Some(now) };
+        let Some(cid) = self.cids.remote.take() else { return false };
+        self.use_cid(at, cx, cid);
+        self.paths[at].standing = Standing::Opening { asked: Some(now) };
         true
     }
 }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::cids::remote::RemoteCid;
 use crate::crypto::digest::digest;
 use crate::error::{CloseReason, TransportError};
 use crate::event::Event;
@@ -101,7 +102,7 @@ impl Connection {
         let peer = secured.peer;
         self.judge_unanswered(cx);
         self.state.on_reply(Box::new(secured), trusted);
-        self.paths[FIRST].remote_id = remote_id;
+        self.use_cid(FIRST, cx, RemoteCid { sequence: 0, id: remote_id, token: payload.hello.reset_token });
         self.paths[FIRST].set_tuple(ends);
         self.set_peer(cx, &agreement.peer);
         self.paths[FIRST].received = Received::new(now, PacketNumber::ZERO);
@@ -124,7 +125,10 @@ impl Connection {
                 self.close_if_delivered(cx, now);
                 Disposition::Accepted
             }
-            Err(super::receive::Stop::Withhold) => Disposition::Dropped(DropReason::OverBudget),
+            Err(super::receive::Stop::Withhold) => {
+                self.paths[FIRST].received.on_withheld(now, PacketNumber::ZERO);
+                Disposition::Dropped(DropReason::OverBudget)
+            }
             Err(super::receive::Stop::Violation(error)) => {
                 self.violation(cx, error);
                 Disposition::Accepted

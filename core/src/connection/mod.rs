@@ -104,8 +104,6 @@ pub(crate) struct Connection {
     limiter: Limiter,
     /// Bytes for which it counts among the endpoint's half-open attempts; 0 if it does not.
     half_open: usize,
-    /// Nothing could be sent for want of memory: waits for acknowledgements.
-    starved: bool,
     /// Among the endpoint's connections that wait for memory.
     awaits_memory: bool,
     /// The time after the end was extended for unread data.
@@ -225,7 +223,6 @@ impl Connection {
             path_log: None,
             half_open: if role == Role::Responder { cost } else { 0 },
             limiter: Limiter::new(),
-            starved: false,
             awaits_memory: false,
             lingered: false,
             undelivered: Undelivered::default(),

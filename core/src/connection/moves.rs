@@ -126,7 +126,7 @@ impl Connection {
             (Some(data), owed) => {
                 owed.get_or_insert_default().on_challenge(at, heard.from, data, heard.bytes);
             }
-            (None, Some(owed)) => owed.on_received(&heard.from.remote, heard.bytes),
+            (None, Some(owed)) => owed.on_received(at, &heard.from.remote, heard.bytes),
             (None, None) => {}
         }
     }

@@ -115,8 +115,8 @@ impl Connection {
         // What has come is counted with every other packet of the path.
         let validation = Validation::start(now, cx.rng.bytes(), 0, 0);
         let at = self.insert_path(cx, now, life, arrival.tuple(), validation, to);
+        self.use_cid(at, cx, cid);
         let path = &mut self.paths[at];
-        (path.remote_id, path.remote_sequence) = (cid.id, cid.sequence);
         path.cid_changes.theirs = 1;
         path.standing = Standing::Opening { asked: Some(now) };
         Some(at)
@@ -185,6 +185,7 @@ impl Connection {
         if path.has_cid() {
             self.cids.remote.retire_at_once(path.remote_sequence);
         }
+        self.disbelieve_resets(at, cx);
         if let Some(owed) = &mut self.owed {
             while owed.take_if(|owed| owed.at == at).is_some() {}
             if owed.is_empty() {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::cids::reset::ResetToken;
 use crate::crypto::keys::{OpenError, Timing};
 use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
@@ -87,6 +88,7 @@ impl Connection {
         let numbered = field.recover(highest);
         cx.stats.aead_operations += 1;
         let phase = secured.opener.phase();
+        let end = ResetToken::at_end_of(datagram);
         let opened = packet::open(&mut secured.opener, &numbered, datagram, timing);
         cx.stats.derivations += u64::from(secured.opener.phase() != phase);
         let payload = match opened {
@@ -99,7 +101,14 @@ impl Connection {
                 self.end(cx, CloseReason::KeysExhausted);
                 return Disposition::Accepted;
             }
-            Err(_) => return Disposition::Dropped(DropReason::Unauthentic),
+            Err(_) => {
+                let reset = end.is_some_and(|token| self.on_reset(cx, now, &arrival.remote, &token));
+                return if reset {
+                    Disposition::Accepted
+                } else {
+                    Disposition::Dropped(DropReason::Unauthentic)
+                };
+            }
         };
         let at = match at {
             Some(at) => at,
@@ -116,6 +125,10 @@ impl Connection {
         let heard = Heard::new(arrival, datagram.len(), newest);
         let (missed, silence) = (self.is_peer_missed(at, now), self.paths[at].pulse.silence(now));
         self.on_authentic(at, cx, now, arrival, datagram.len());
+        if !self.state.is_open() {
+            // What came early has ended it.
+            return Disposition::Accepted;
+        }
         if newest {
             self.on_packet_to(at, to);
         }

@@ -89,7 +89,7 @@ impl Connection {
     ) -> Option<(usize, Option<Ecn>)> {
         self.book(at, now, Gate::Socket);
         self.rotate_keys(cx, now);
-        self.renew_cid(at);
+        self.renew_cid(at, cx);
         let start = out.len();
         let most = limit.bytes.min(TrainLimit::MAX_BYTES);
         let rate = self.paths[at].bbr.pacing_rate();
@@ -98,7 +98,7 @@ impl Connection {
         let mut paced = 0;
         let mut segment_size = 0;
         let mut ecn = None;
-        self.starved = false;
+        self.paths[at].starved = false;
         if !self.paths.carries(at) {
             // What PINGs deliver says nothing of what the path can.
             let path = &mut self.paths[at];
@@ -181,7 +181,7 @@ impl Connection {
                 let (rate, size) = (self.paths[at].bbr.pacing_rate(), self.full_size(at));
                 self.paths[at].pacer.wait(now, rate, size);
             }
-            Held::Memory => self.starved = true,
+            Held::Memory => self.paths[at].starved = true,
             Held::Window | Held::Amplification | Held::Numbers => {}
         }
     }

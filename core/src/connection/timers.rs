@@ -48,7 +48,7 @@ impl Connection {
             return path.validation.deadline().into_iter().chain(self.standing_timeout(at)).min();
         }
         // What is due to be sent waits for the peer where nothing may be sent.
-        let silent = self.muted(at).is_some() || self.starved;
+        let silent = self.muted(at).is_some() || path.starved;
         let to_send = [
             path.received.deadline(),
             // Where no data goes any more nothing waits for it.
@@ -92,9 +92,8 @@ impl Connection {
     /// When something is to be done about a path that is over, or where nothing may be sent.
     fn closed_timeout(&self) -> Option<Instant> {
         // Its acknowledgements go where data goes.
-        let silent = !self.paths.carries(self.paths.selected())
-            || self.muted(self.paths.selected()).is_some()
-            || self.starved;
+        let at = self.paths.selected();
+        let silent = !self.paths.carries(at) || self.muted(at).is_some() || self.paths[at].starved;
         let acks = self.orphans().filter_map(|at| self.paths[at].received.deadline()).min();
         let ends = self.paths.closed().iter().filter_map(|at| self.standing_timeout(at)).min();
         acks.filter(|_| !silent).into_iter().chain(ends).min()

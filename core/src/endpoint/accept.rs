@@ -230,7 +230,8 @@ impl Endpoint {
         let early = attempt.early.clone();
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
-        let hello = attempt.answer(&self.shared.config, &agreement, local_id);
+        let named = (local_id, self.shared.reset_token(local_id));
+        let hello = attempt.answer(&self.shared.config, &agreement, named);
         let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
         let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };

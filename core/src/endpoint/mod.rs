@@ -11,6 +11,7 @@ mod qotp;
 mod rates;
 mod recount;
 mod remotes;
+mod resets;
 mod slots;
 mod sockets;
 mod stateless;
@@ -27,6 +28,7 @@ use zeroize::Zeroize;
 
 use crate::budget::Budget;
 use crate::cids::Ids;
+use crate::cids::reset::Resets;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
@@ -114,7 +116,8 @@ impl Endpoint {
             rations: Rations::default(),
             sockets: Sockets::default(),
             ids: Ids::new(ids, config.shard),
-            reset_key: reset_key(&identity, config.shard),
+            resets: Resets::new(inits),
+            reset_key: reset_key(config.reset_key.as_deref().unwrap_or(identity.secret()), config.shard),
             config,
             qotp_identity: identity.qotp(),
             identity,
@@ -211,7 +214,10 @@ impl Endpoint {
             return self.handle_init(now, arrival, header, datagram);
         }
         let Some(slot) = self.shared.ids.get(header.routing) else {
-            return Disposition::Dropped(DropReason::UnknownConnection);
+            return match header.ty {
+                PacketType::Data => self.handle_stray(now, arrival, header.routing, datagram),
+                _ => Disposition::Dropped(DropReason::UnknownConnection),
+            };
         };
         let Some(Entry::Connection(connection)) = self.slots.at_mut(slot) else {
             return Disposition::Dropped(DropReason::UnknownConnection);

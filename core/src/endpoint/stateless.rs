@@ -100,7 +100,9 @@ impl Endpoint {
     /// A datagram of a version that is not spoken here came. If it is the first of a handshake, whoever sent it is told which
     /// ones are (docs/PROTOCOL.md, "Versions").
     pub(super) fn answer_version(&mut self, now: Instant, arrival: &Arrival, datagram: &[u8]) -> Disposition {
+        // Who accepts nobody is not there.
         if datagram.len() >= MIN_INIT
+            && !self.shared.config.alpns.is_empty()
             && let Some((version, routing)) = unknown_version(datagram)
             && self.stateless.may_answer(&self.shared, now, &arrival.remote)
         {

@@ -25,7 +25,7 @@ use super::retry::{self, MAX_TOKEN};
 /// Replies tried per dial and second (docs/PROTOCOL.md, "Handshake"): each costs two or three X25519.
 const MAX_TRIES: u32 = 64;
 
-/// How long a reply is waited for after somebody has said that it speaks other versions: it may not have been the peer.
+/// How long a reply is waited for at least after somebody has said that it speaks other versions: it may not have been the peer.
 const VERSIONS_WAIT: Duration = Duration::from_secs(1);
 
 /// Whom a native dial is for.
@@ -300,7 +300,7 @@ impl Dialling {
     }
 
     /// Somebody at `from` says which versions it speaks, ours not among them. Whoever has seen the Init can say so, so a reply is
-    /// still waited for, if there is one address only for [`VERSIONS_WAIT`]. `false`: it is no answer to this dial.
+    /// still waited for: if there is one address only, for half of the time that is left and at least [`VERSIONS_WAIT`]. `false`: it is no answer to this dial.
     pub(crate) fn on_versions(&mut self, now: Instant, from: &TransportAddr, list: VersionList) -> bool {
         if !self.fanout.has_asked(from) || list.contains(VERSION) {
             return false;
@@ -308,7 +308,8 @@ impl Dialling {
         if self.versions.is_none() {
             self.versions = Some(list);
             if !self.fanout.is_wide() {
-                self.deadline = self.deadline.min(now + VERSIONS_WAIT);
+                let wait = VERSIONS_WAIT.max((self.deadline - now) / 2);
+                self.deadline = self.deadline.min(now + wait);
             }
         }
         true

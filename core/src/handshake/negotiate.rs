@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::cids::reset::ResetToken;
 use crate::config::{AeadPolicy, Config};
 use crate::crypto::Suite;
 use crate::error::{ConnectError, TransportError};
@@ -57,6 +58,7 @@ pub(crate) fn offer(config: &Config, alpns: &[Vec<u8>]) -> Hello {
     Hello {
         params: params(config),
         connection_id: None,
+        reset_token: None,
         versions: smallvec![VERSION],
         suites: suites(config).iter().map(|suite| suite.id()).collect(),
         alpns: alpns.iter().cloned().collect(),
@@ -87,10 +89,16 @@ pub(crate) fn choose(config: &Config, offer: &Hello) -> Result<Agreement, Transp
 }
 
 /// The responder's HELLO.
-pub(crate) fn answer(config: &Config, choice: &Agreement, id: ConnectionId, early: EarlyOutcome) -> Hello {
+pub(crate) fn answer(
+    config: &Config,
+    choice: &Agreement,
+    (id, token): (ConnectionId, ResetToken),
+    early: EarlyOutcome,
+) -> Hello {
     Hello {
         params: params(config),
         connection_id: Some(id),
+        reset_token: Some(token),
         versions: smallvec![VERSION],
         suites: smallvec![choice.suite.id()],
         alpns: smallvec![choice.alpn.clone()],
@@ -159,7 +167,7 @@ mod tests {
         let choice =
             Agreement { suite: Suite::ChaCha20Poly1305, alpn: b"a".to_vec(), peer: TransportParams::DEFAULT };
         let id = ConnectionId([1; 8]);
-        let good = answer(&config, &choice, id, EarlyOutcome::None);
+        let good = answer(&config, &choice, (id, ResetToken::new([9; 16])), EarlyOutcome::None);
         assert!(check(&config, &names(&["a"]), &good).is_ok());
         for spoil in [
             (|hello: &mut Hello| hello.suites = smallvec![Suite::Aes256Gcm.id()]) as fn(&mut Hello),

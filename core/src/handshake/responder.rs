@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::cids::reset::ResetToken;
 use crate::config::Config;
 use crate::crypto::PublicKey;
 use crate::crypto::Secret;
@@ -97,10 +98,15 @@ impl Attempt {
         self.reply(hello, None, party, ephemeral, reserved)
     }
 
-    /// The HELLO of the reply that accepts.
-    pub(crate) fn answer(&self, config: &Config, choice: &Agreement, local_id: ConnectionId) -> Hello {
+    /// The HELLO of the reply that accepts, with our id and the token of its resets.
+    pub(crate) fn answer(
+        &self,
+        config: &Config,
+        choice: &Agreement,
+        id: (ConnectionId, ResetToken),
+    ) -> Hello {
         let early = if self.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
-        answer(config, choice, local_id, early)
+        answer(config, choice, id, early)
     }
 
     /// Makes the reply that refuses: HELLO and CLOSE, authentic, so that the dialler can believe it.

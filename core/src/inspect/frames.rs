@@ -51,7 +51,7 @@ fn write_frame(frame: &Frame<'_>, out: &mut String) -> fmt::Result {
                 out,
                 "NEW_CONNECTION_ID {sequence} id {} reset token {}",
                 Hex(id.as_bytes()),
-                Hex(reset_token)
+                Hex(reset_token.as_bytes())
             )
         }
         Frame::RetireConnectionId(sequence) => write!(out, "RETIRE_CONNECTION_ID {sequence}"),

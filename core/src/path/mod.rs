@@ -22,6 +22,7 @@ pub(crate) mod vigil;
 
 use alloc::boxed::Box;
 
+use crate::cids::reset::ResetToken;
 use crate::congestion::{Bbr, Pacer};
 use crate::id::{ConnectionId, PacketNumber, PathId};
 use crate::recovery::loss::{LossDetector, MAX_PROBE_TIMEOUT};
@@ -83,6 +84,8 @@ pub(crate) struct Path {
     pub(crate) remote_id: ConnectionId,
     /// Its sequence number.
     pub(crate) remote_sequence: u32,
+    /// What a reset of it ends with.
+    pub(crate) remote_token: Option<ResetToken>,
     /// The connection id in the packets that come to us.
     pub(crate) local_id: ConnectionId,
     pub(crate) cid_changes: CidChanges,
@@ -113,6 +116,8 @@ pub(crate) struct Path {
     pub(crate) liveness: Liveness,
     /// A PING is to be sent.
     pub(crate) ping_owed: bool,
+    /// What is to be sent found no memory.
+    pub(crate) starved: bool,
     /// Packets without anything ack-eliciting since the last one with.
     pub(crate) quiet: u32,
     pub(crate) counts: Counts,
@@ -139,6 +144,7 @@ impl Path {
             end_left: false,
             remote_id: ConnectionId([0; 8]),
             remote_sequence: 0,
+            remote_token: None,
             local_id,
             cid_changes: CidChanges::default(),
             cid_stale: false,
@@ -160,6 +166,7 @@ impl Path {
             pulse: Pulse::new(now),
             liveness: Liveness::new(),
             ping_owed: false,
+            starved: false,
             quiet: 0,
             counts: Counts::default(),
         }

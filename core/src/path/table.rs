@@ -339,6 +339,10 @@ impl Paths {
         }
         let Some(more) = &mut self.more else { return };
         more.closed.remove(at);
+        if at == more.selected {
+            // Whatever is said of the selected path where there is none is said of one that is there still.
+            more.selected = more.open.union(more.closed).iter().next().unwrap_or(FIRST);
+        }
         match at.0.checked_sub(1).map(usize::from) {
             None => self.first.clear(),
             Some(index) => {
@@ -414,8 +418,7 @@ impl More {
     }
 }
 
-/// A place without a path stands for the first one, so that nothing a peer does can make this panic where it matters; in
-/// debug builds it does, because nobody should ask.
+/// A place without a path stands for the first one, so that nothing a peer does can make this panic.
 impl Index<PathSlot> for Paths {
     type Output = Path;
 
@@ -425,9 +428,7 @@ impl Index<PathSlot> for Paths {
             None => &self.first,
             Some(index) => {
                 let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
-                let path = others.get(usize::from(index)).and_then(Option::as_deref);
-                debug_assert!(path.is_some(), "no path at {at:?}");
-                path.unwrap_or(&self.first)
+                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
             }
         }
     }
@@ -440,9 +441,7 @@ impl IndexMut<PathSlot> for Paths {
             None => &mut self.first,
             Some(index) => {
                 let others = self.more.as_mut().map_or(&mut [][..], |more| &mut more.others);
-                let path = others.get_mut(usize::from(index)).and_then(Option::as_deref_mut);
-                debug_assert!(path.is_some(), "no path at {at:?}");
-                path.unwrap_or(&mut self.first)
+                others.get_mut(usize::from(index)).and_then(Option::as_deref_mut).unwrap_or(&mut self.first)
             }
         }
     }

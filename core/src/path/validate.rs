@@ -228,9 +228,11 @@ impl OwedResponses {
         }
     }
 
-    /// Another packet came from `remote`.
-    pub(crate) fn on_received(&mut self, remote: &TransportAddr, bytes: usize) {
-        if let Some(owed) = self.owed.iter_mut().flatten().find(|owed| owed.to.remote == *remote) {
+    /// Another packet came from `remote` on a path. What came on another one counts there: nothing that came may be answered
+    /// threefold twice.
+    pub(crate) fn on_received(&mut self, at: PathSlot, remote: &TransportAddr, bytes: usize) {
+        let mut owed = self.owed.iter_mut().flatten();
+        if let Some(owed) = owed.find(|owed| owed.at == at && owed.to.remote == *remote) {
             owed.received = owed.received.saturating_add(bytes as u64);
         }
     }
@@ -306,8 +308,9 @@ mod tests {
         }
         assert_eq!(listed(&owed), [(3, 3, 120), (4, 4, 120), (5, 5, 120), (6, 6, 120)]);
         owed.on_challenge(FIRST, from(4), [9; 8], 1200);
-        owed.on_received(&from(6).remote, 10);
-        owed.on_received(&from(1).remote, 10);
+        owed.on_received(FIRST, &from(6).remote, 10);
+        owed.on_received(FIRST, &from(1).remote, 10);
+        owed.on_received(PathSlot(1), &from(6).remote, 10);
         assert_eq!(listed(&owed), [(3, 3, 120), (5, 5, 120), (6, 6, 150), (4, 9, 3720)]);
         assert_eq!(owed.take_if(|owed| owed.to == from(5)).map(|owed| owed.data), Some([5; 8]));
         assert_eq!(owed.take_if(|owed| owed.to == from(5)), None);

@@ -9,8 +9,10 @@ use alloc::collections::VecDeque;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
 use crate::id::{Direction, PacketNumber, PathId, StreamId};
-use crate::ranges::RangeSet;
 use crate::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
 
 /// A part of a packet that must be dealt with when the packet is acknowledged or lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +104,8 @@ pub(crate) struct SentPacket {
     pub(crate) skips: u16,
     /// The key phase it was sealed in.
     pub(crate) phase: KeyPhase,
+    /// Of an acknowledged one: so many numbers from it on are known to be acknowledged.
+    run: u32,
     pub(crate) info: SentInfo,
 }
 
@@ -136,12 +140,12 @@ pub(crate) struct SentPackets {
     items_base: u64,
     /// Records in flight.
     outstanding: usize,
-    /// Numbers acknowledged, of those that still have a record.
-    acked: RangeSet,
     /// Numbers left out so far, modulo 2^16.
     skips: u16,
 }
 
+/// Records for which there is room kept when most are forgotten, 72 KiB: a busy connection must not allocate over and over.
+const KEPT: usize = 1024;
 /// Room for items that one packet is assumed to need.
 const ITEMS_PER_PACKET: usize = 32;
 
@@ -155,7 +159,6 @@ impl SentPackets {
             items: VecDeque::new(),
             items_base: 0,
             outstanding: 0,
-            acked: RangeSet::default(),
             skips: 0,
         }
     }
@@ -172,9 +175,7 @@ impl SentPackets {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.packets.capacity() * size_of::<SentPacket>()
-            + self.items.capacity() * size_of::<Item>()
-            + self.acked.capacity_bytes()
+        self.packets.capacity() * size_of::<SentPacket>() + self.items.capacity() * size_of::<Item>()
     }
 
     /// By how many bytes the heap held grows if one more packet is recorded, and perhaps a number left out before it.
@@ -243,6 +244,7 @@ impl SentPackets {
             first_item: self.items_base + self.items.len() as u64 - items,
             skips: self.skips,
             phase,
+            run: 1,
             info,
         });
     }
@@ -286,24 +288,35 @@ impl SentPackets {
 
     /// The lowest number in `from..=to` that was not acknowledged yet and still has a record.
     pub(crate) fn next_unacked(&self, from: u64, to: u64) -> Option<u64> {
-        let from = from.max(self.base);
-        let end = to.saturating_add(1).min(self.next().0);
-        if from >= end {
-            return None;
+        let (mut at, end) = self.recorded(from, to);
+        while at < end {
+            let packet = self.packets.get(at)?;
+            match packet.fate {
+                Fate::Acked => at = at.saturating_add(packet.run as usize),
+                Fate::Outstanding | Fate::Unawaited | Fate::Skipped | Fate::Lost | Fate::Left => {
+                    return Some(self.base.saturating_add(at as u64));
+                }
+            }
         }
-        match self.packets.get((from - self.base) as usize)?.fate {
-            Fate::Acked => self.acked.gaps(from..end).next().map(|gap| gap.start),
-            Fate::Outstanding | Fate::Unawaited | Fate::Skipped | Fate::Lost | Fate::Left => Some(from),
+        None
+    }
+
+    /// Remembers that the whole range is acknowledged, so that it is not walked again when the peer repeats it: from each
+    /// record that was looked at one jump leads to its end (path compression, as in Tarjan, "Efficiency of a Good But Not
+    /// Linear Set Union Algorithm", JACM 1975), so that no order of ranges makes more than a few steps for each.
+    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) {
+        let (mut at, end) = self.recorded(from, to);
+        while at < end {
+            let Some(packet) = self.packets.get_mut(at) else { return };
+            let run = core::mem::replace(&mut packet.run, u32::try_from(end - at).unwrap_or(u32::MAX));
+            at = at.saturating_add(run as usize);
         }
     }
 
-    /// Remembers that the whole range is acknowledged, so that it is not walked again when the peer repeats it.
-    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) {
-        let from = from.max(self.base);
-        let end = to.saturating_add(1).min(self.next().0);
-        if from < end {
-            self.acked.insert(from..end);
-        }
+    /// Where the records lie that there are of these numbers: from the first up to, but not including, the second place.
+    fn recorded(&self, from: u64, to: u64) -> (usize, usize) {
+        let place = |number: u64| (number.saturating_sub(self.base) as usize).min(self.packets.len());
+        (place(from), place(to.saturating_add(1)))
     }
 
     /// When a packet was sent that still has its record.
@@ -376,7 +389,6 @@ impl SentPackets {
     pub(crate) fn forget_front(&mut self) {
         debug_assert_ne!(self.is_front_outstanding(), Some(true), "a packet in flight is forgotten");
         self.pop_front();
-        self.acked.remove_below(self.base);
     }
 
     /// Forgets the oldest records, up to the first packet in flight, as long as one more packet would need more memory.
@@ -407,7 +419,10 @@ impl SentPackets {
             }
             self.pop_front();
         }
-        self.acked.remove_below(self.base);
+        if self.packets.capacity() > KEPT && self.packets.len() <= self.packets.capacity() / 32 {
+            self.packets.shrink_to(KEPT);
+            self.items.shrink_to(KEPT);
+        }
     }
 }
 

@@ -318,11 +318,11 @@ impl ReceiveHalf {
     }
 
     /// The STOP_SENDING was sent, acknowledged or lost.
-    pub(crate) fn set_stop_delivery(&mut self, to: Delivery) {
-        if let State::Stopped { delivery, .. } = &mut self.state
-            && *delivery != Delivery::Acked
-        {
-            *delivery = to;
+    /// Says whether that is news.
+    pub(crate) fn set_stop_delivery(&mut self, to: Delivery) -> bool {
+        match &mut self.state {
+            State::Stopped { delivery, .. } => delivery.advance(to),
+            _ => false,
         }
     }
 

@@ -19,6 +19,15 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
+    /// What has arrived stays so. Says whether it was something else before.
+    pub(super) fn advance(&mut self, to: Self) -> bool {
+        let news = *self != to && *self != Self::Acked;
+        if news {
+            *self = to;
+        }
+        news
+    }
+
     fn on_lost(&mut self) {
         if *self == Self::InFlight {
             *self = Self::Pending;
@@ -254,11 +263,11 @@ impl SendHalf {
     }
 
     /// The RESET_STREAM was sent, acknowledged or lost.
-    pub(crate) fn set_reset_delivery(&mut self, to: Delivery) {
-        if let State::Reset { delivery, .. } = &mut self.state
-            && *delivery != Delivery::Acked
-        {
-            *delivery = to;
+    /// Says whether that is news.
+    pub(crate) fn set_reset_delivery(&mut self, to: Delivery) -> bool {
+        match &mut self.state {
+            State::Reset { delivery, .. } => delivery.advance(to),
+            _ => false,
         }
     }
 

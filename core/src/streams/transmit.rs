@@ -237,15 +237,14 @@ impl Streams {
                 again
             }
             Item::ResetStream(id) => {
-                if let Some(send) = self.send_half(id) {
-                    send.set_reset_delivery(Delivery::Pending);
+                // What waits to be sent already is not queued twice, however often it is to be probed with.
+                if self.send_half(id).is_some_and(|send| send.set_reset_delivery(Delivery::Pending)) {
                     self.owed.push_back((id, Owed::Reset));
                 }
                 0
             }
             Item::StopSending(id) => {
-                if let Some(receive) = self.receive_half(id) {
-                    receive.set_stop_delivery(Delivery::Pending);
+                if self.receive_half(id).is_some_and(|receive| receive.set_stop_delivery(Delivery::Pending)) {
                     self.owed.push_back((id, Owed::Stop));
                 }
                 0

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::cids::reset::ResetToken;
 use crate::id::ConnectionId;
 
 use super::codec::{Reader, Truncated, VARINT_MAX, cut, put_prefixed, put_varint, reserved_id, varint_len};
@@ -28,6 +29,7 @@ const MAX_ACK_DELAY_MS: u64 = 1 << 14;
 /// Value ids. Where QUIC has the same value, its id is QUIC's (RFC 9000 section 18.2, RFC 9221 section 3).
 mod id {
     pub(super) const MAX_IDLE_TIMEOUT: u64 = 0x01;
+    pub(super) const RESET_TOKEN: u64 = 0x02;
     pub(super) const MAX_UDP_PAYLOAD_SIZE: u64 = 0x03;
     pub(super) const INITIAL_MAX_DATA: u64 = 0x04;
     pub(super) const INITIAL_MAX_STREAM_DATA_BIDI_LOCAL: u64 = 0x05;
@@ -102,6 +104,8 @@ pub(crate) struct Hello {
     pub(crate) params: TransportParams,
     /// The responder's connection id: in its HELLO only.
     pub(crate) connection_id: Option<ConnectionId>,
+    /// What a stateless reset of that id ends with. Of an initiator it means nothing: all may read its HELLO.
+    pub(crate) reset_token: Option<ResetToken>,
     /// Native versions spoken.
     pub(crate) versions: SmallVec<[u8; 2]>,
     /// Data AEADs, by wire code: the initiator's offer, the responder's one choice.
@@ -139,6 +143,7 @@ impl Hello {
         let mut hello = Self {
             params: TransportParams::DEFAULT,
             connection_id: None,
+            reset_token: None,
             versions: SmallVec::new(),
             suites: SmallVec::new(),
             alpns: SmallVec::new(),
@@ -187,6 +192,10 @@ impl Hello {
             id::CONNECTION_ID => {
                 let bytes = value.try_into().map_err(|_| HelloError::Range)?;
                 self.connection_id = Some(ConnectionId::from_bytes(bytes));
+            }
+            id::RESET_TOKEN => {
+                let bytes = value.try_into().map_err(|_| HelloError::Range)?;
+                self.reset_token = Some(ResetToken::new(bytes));
             }
             id::MAX_DATAGRAM_FRAME_SIZE => {
                 params.max_datagram = u16::try_from(integer(value, 0..=VARINT_MAX)?).unwrap_or(u16::MAX);
@@ -237,6 +246,10 @@ impl Hello {
             put_varint(out, id::CONNECTION_ID);
             put_prefixed(out, connection_id.as_bytes());
         }
+        if let Some(token) = &self.reset_token {
+            put_varint(out, id::RESET_TOKEN);
+            put_prefixed(out, token.as_bytes());
+        }
         put_varint(out, id::VERSIONS);
         put_prefixed(out, &self.versions);
         put_varint(out, id::SUITES);
@@ -270,6 +283,7 @@ impl Hello {
         Self {
             params: TransportParams::DEFAULT,
             connection_id: None,
+            reset_token: None,
             versions: SmallVec::from_slice(&[VERSION]),
             suites: SmallVec::new(),
             alpns: SmallVec::new(),

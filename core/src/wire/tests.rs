@@ -11,6 +11,7 @@ use super::codec::*;
 use super::frame::*;
 use super::header::*;
 use super::params::*;
+use crate::cids::reset::ResetToken;
 use crate::id::*;
 
 proptest! {
@@ -101,8 +102,11 @@ proptest! {
     }
 }
 
-const NEW_ID: NewConnectionId =
-    NewConnectionId { sequence: u32::MAX, id: ConnectionId::from_bytes([3; 8]), reset_token: [4; 16] };
+const NEW_ID: NewConnectionId = NewConnectionId {
+    sequence: u32::MAX,
+    id: ConnectionId::from_bytes([3; 8]),
+    reset_token: ResetToken::new([4; 16]),
+};
 
 /// What is said of paths, with the largest numbers.
 const LAST_STATUS: StatusChange = StatusChange {
@@ -220,6 +224,7 @@ fn hello() -> Hello {
             max_paths: 64,
         },
         connection_id: Some(ConnectionId([9; 8])),
+        reset_token: Some(ResetToken::new(*b"0123456789abcdef")),
         versions: smallvec![VERSION],
         suites: smallvec![0, 1],
         alpns: smallvec![b"dunlin-file/1".to_vec(), b"x".to_vec()],

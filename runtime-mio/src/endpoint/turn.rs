@@ -132,8 +132,12 @@ impl Endpoint {
     fn hand_over(&mut self) {
         let now = self.clock.now();
         self.receiver.hand_over(|arrival, datagram| {
-            if !self.exchange.pass_on(arrival, datagram) {
-                self.engine.handle_datagram(now, arrival, datagram);
+            if self.exchange.pass_on(arrival, datagram) {
+                return;
+            }
+            let said = self.engine.handle_datagram(now, arrival, datagram);
+            if self.strays.show(now, said, datagram) {
+                self.exchange.show(arrival, datagram);
             }
         });
     }

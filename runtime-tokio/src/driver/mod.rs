@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 use dunlin_core::{ErrorCode, NetworkChange, Shard};
-use dunlin_udp::{Receiver, Transmitter, Transports, UdpSocket};
+use dunlin_udp::{Receiver, Strays, Transmitter, Transports, UdpSocket};
 use tracing::debug;
 
 use crate::state::{Phase, Shared};
@@ -37,6 +37,7 @@ pub(crate) struct Driver {
     place: Place,
     sockets: Option<Sockets>,
     receiver: Receiver,
+    strays: Strays,
     transmitter: Transmitter,
     timer: Timer,
     key_log: Option<KeyLogSink>,
@@ -57,6 +58,13 @@ impl Place {
 
     pub(crate) const fn index(&self) -> u8 {
         self.shard.index()
+    }
+
+    /// All shards but this one.
+    fn others(&self) -> impl Iterator<Item = &Shared> {
+        let own = usize::from(self.shard.index());
+        let others = self.shards.iter().enumerate().filter(move |(index, _)| *index != own);
+        others.map(|(_, shared)| Arc::as_ref(shared))
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -90,17 +98,19 @@ impl Driver {
         let timer = Timer::new(place.shared().clock);
         let transmitter = Transmitter::new(all.len()).with_transports(transports.clone());
         let sockets = Some(Sockets::new(all, transports, place.shared())?);
-        Ok(Self { place, sockets, receiver: Receiver::new(), transmitter, timer, key_log })
+        let strays = Strays::new(place.shard);
+        Ok(Self { place, sockets, receiver: Receiver::new(), strays, transmitter, timer, key_log })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Next> {
-        let Self { place, sockets: Some(sockets), receiver, transmitter, timer, key_log } = self else {
+        let Self { place, sockets: Some(sockets), receiver, strays, transmitter, timer, key_log } = self
+        else {
             return Ok(Next::Stop);
         };
         let shared = &**place.shared();
         rebind(shared, sockets)?;
         for _ in 0..ROUNDS_PER_TURN {
-            let received = receive(receiver, cx, place, sockets, transmitter.has_more())?;
+            let received = receive(receiver, cx, place, sockets, strays, transmitter.has_more())?;
             let sent = transmit(transmitter, cx, shared, sockets)?;
             if let Some(key_log) = key_log {
                 key_log.drain(shared);

@@ -1,12 +1,13 @@
 //! From the sockets to the engine, in batches.
 //!
 //! The kernel hands a train to one shard, by its first datagram. A network card may have put it together from datagrams of
-//! several connections, where those are between the same two ports; the others are then handed over here.
+//! several connections, where those are between the same two ports; the others are then handed over here. So is what may be a
+//! stateless reset, which names its shard by chance only ([`Strays`]).
 
 use core::task::Context;
 use std::io;
 
-use dunlin_udp::Receiver;
+use dunlin_udp::{Receiver, Strays};
 
 use super::{Place, Sockets};
 
@@ -20,6 +21,7 @@ pub(super) fn receive(
     cx: &mut Context<'_>,
     place: &Place,
     sockets: &mut Sockets,
+    strays: &mut Strays,
     busy: bool,
 ) -> io::Result<bool> {
     let shared = place.shared();
@@ -28,12 +30,15 @@ pub(super) fn receive(
     }
     let now = shared.clock.now();
     // Hardly ever is there any. They are copied, because no two shards are ever locked at once.
-    let mut astray = Vec::new();
+    let (mut astray, mut shown) = (Vec::new(), Vec::new());
     let mut locked = shared.lock();
     receiver.hand_over(|arrival, datagram| match place.elsewhere(datagram) {
         None => {
-            locked.engine.handle_datagram(now, arrival, datagram);
+            let said = locked.engine.handle_datagram(now, arrival, datagram);
             locked.dispatch();
+            if strays.show(now, said, datagram) {
+                shown.push((arrival, datagram.to_vec()));
+            }
         }
         Some(owner) => astray.push((owner, arrival, datagram.to_vec())),
     });
@@ -42,6 +47,13 @@ pub(super) fn receive(
         let mut locked = owner.lock();
         locked.engine.handle_datagram(now, arrival, &mut datagram);
         locked.nudge();
+    }
+    for (arrival, datagram) in shown {
+        for other in place.others() {
+            let mut locked = other.lock();
+            locked.engine.handle_datagram(now, arrival, &mut datagram.clone());
+            locked.nudge();
+        }
     }
     Ok(true)
 }

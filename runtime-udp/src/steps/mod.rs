@@ -5,6 +5,7 @@ mod engine;
 mod hardware;
 mod lanes;
 mod receiver;
+mod strays;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -13,6 +14,7 @@ mod transmitter;
 pub use clock::Clock;
 pub use engine::engine;
 pub use receiver::{Left, Receiver};
+pub use strays::Strays;
 pub use timer::FineTimer;
 pub use transmitter::{Sending, Transmitter};
 

@@ -436,7 +436,7 @@ fn closes_under_loss_always_end() {
 }
 
 #[test]
-fn late_packets_of_a_closed_connection_are_dropped() {
+fn late_packets_of_a_closed_connection_are_dropped_and_answered_by_resets_that_mean_nothing() {
     let (mut pair, client, _) = connected(|_| {});
     let seen = record(&mut pair.world);
     pair.on_client(client, |connection| connection.send_datagram(b"x")).unwrap();
@@ -455,7 +455,10 @@ fn late_packets_of_a_closed_connection_are_dropped() {
         });
     }
     pair.world.run_for(Duration::from_secs(1));
-    assert_eq!(pair.world.stats().sent, sent, "nothing answers");
+    let resets = [pair.client(), pair.server()].map(|host| host.endpoint.stats().resets_sent);
+    let answers = pair.world.stats().sent - sent;
+    assert!(answers > 0 && answers == resets.iter().sum::<u64>(), "{answers} answers, {resets:?} resets");
     assert!(pair.server().dropped(DropReason::UnknownConnection) > 0);
+    assert_eq!(pair.server().endpoint.stats().resets_received, 0, "there is nothing to end");
     pair.finish();
 }

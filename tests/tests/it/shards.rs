@@ -260,9 +260,11 @@ fn limits_hold_for_all_shards_together() {
     settings.limits.per_endpoint = 1 << 20;
     settings.limits.connections = 10;
     settings.limits.half_open = 1;
+    settings.limits.stateless_per_second = 100;
     let shards: Vec<_> = Shard::all(4).map(|shard| settings.clone().for_shard(shard)).collect();
     assert_eq!(shards.iter().map(|config| config.limits.per_endpoint).sum::<u64>(), 1 << 20);
     assert_eq!(shards.iter().map(|config| config.limits.connections).sum::<u32>(), 8);
+    assert_eq!(shards.iter().map(|config| config.limits.stateless_per_second).sum::<u32>(), 100);
     assert!(shards.iter().all(|config| config.limits.half_open == 1), "or it could answer nobody");
     assert_eq!(shards[0].limits.per_connection, settings.limits.per_connection);
     assert_eq!(settings.clone().for_shard(Shard::default()).limits.connections, 10);

@@ -86,7 +86,7 @@ impl Connection {
         let rate = self.paths[FIRST].bbr.pacing_rate();
         let mut budget = self.paths[FIRST].pacer.grant(now, rate, packet_size);
         let (mut paced, mut segment_size) = (0, full);
-        self.starved = false;
+        self.paths[FIRST].starved = false;
         self.book(FIRST, now, Gate::Socket);
         let room = self.room_to_send(FIRST, cx);
         for count in 0..limit.segments.max(1) {

@@ -17,7 +17,7 @@ impl Connection {
         }
         let (pto, outstanding) = (self.pto(FIRST), self.paths[FIRST].sent.outstanding());
         [
-            self.paths[FIRST].pacer.until().filter(|_| !self.starved),
+            self.paths[FIRST].pacer.until().filter(|_| !self.paths[FIRST].starved),
             self.paths[FIRST].loss.deadline(pto, outstanding),
             self.idle.deadline(pto),
             self.idle.keep_alive_due(outstanding).filter(|_| !self.paths[FIRST].ping_owed),

@@ -6,6 +6,7 @@ mod path;
 
 use alloc::vec::Vec;
 
+use crate::cids::reset::ResetToken;
 use crate::id::{ConnectionId, Direction, ErrorCode, StreamId};
 
 pub use ack::EcnCounts;
@@ -115,7 +116,7 @@ pub(crate) struct NewConnectionId {
     pub(crate) sequence: u32,
     pub(crate) id: ConnectionId,
     /// What a stateless reset of this id would end with.
-    pub(crate) reset_token: [u8; 16],
+    pub(crate) reset_token: ResetToken,
 }
 
 /// A CLOSE frame.
@@ -214,7 +215,7 @@ fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
         ty::NEW_CONNECTION_ID => Frame::NewConnectionId(NewConnectionId {
             sequence: sequence(reader)?,
             id: ConnectionId::from_bytes(reader.array()?),
-            reset_token: reader.array()?,
+            reset_token: ResetToken::new(reader.array()?),
         }),
         ty::RETIRE_CONNECTION_ID => Frame::RetireConnectionId(sequence(reader)?),
         ty::PATH_CHALLENGE => Frame::PathChallenge(reader.array()?),
@@ -358,7 +359,7 @@ pub(crate) fn put_control(out: &mut Vec<u8>, control: &Control) {
         Control::NewConnectionId(NewConnectionId { sequence, id, reset_token }) => {
             put(ty::NEW_CONNECTION_ID, &[u64::from(sequence)]);
             out.extend_from_slice(id.as_bytes());
-            out.extend_from_slice(&reset_token);
+            out.extend_from_slice(reset_token.as_bytes());
         }
         Control::RetireConnectionId(sequence) => put(ty::RETIRE_CONNECTION_ID, &[u64::from(sequence)]),
         Control::PathChallenge(data) => {

@@ -127,6 +127,27 @@ fn ac_62_a_connection_that_seems_to_move_sends_no_flood_after_it() {
     evil.finish();
 }
 
+/// Packets of two paths in the name of one stranger, before anything was answered: each counts once.
+#[test]
+fn ac_62_what_came_in_a_strangers_name_is_not_counted_on_two_paths() {
+    for order in [[1, 0], [0, 1]] {
+        let mut evil = Evil::new(1, quick(), config());
+        let mut ledger = Ledger::default();
+        evil.as_dialler(|_| {});
+        for path in order {
+            let frames = match path {
+                1 => path_challenge([1; 8]),
+                _ => [ping(), vec![0; 400]].concat(),
+            };
+            evil.strike_from(stranger(1), PathId::new(path).unwrap(), &frames);
+            ledger.note(stranger(1), frames.len() + OVERHEAD);
+        }
+        evil.run(Duration::from_secs(5));
+        ledger.check(&evil.pair);
+        evil.finish();
+    }
+}
+
 /// What a router is said to have said of the size of packets.
 #[test]
 fn ac_40_forged_reports_of_a_small_path_change_little() {

@@ -5,13 +5,13 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use dunlin_core::select::{BiasedRtt, Choice, PathSelector, PathView};
-use dunlin_core::{Direction, Disposition, TransportError, fuzzing};
-use dunlin_sim::{Injection, Pair, Sender, Verdict, config};
+use dunlin_core::{Direction, Disposition, Duration, TransportError, fuzzing};
+use dunlin_sim::{Evil, Injection, Pair, Sender, Verdict, config};
 
 use super::frames::{UNI, connected, strike};
 use crate::common::{DATA, hand_in, kind, ms, quick};
 use crate::duo::{Duo, Side, fan};
-use crate::frames::{stop_sending, stream, varint};
+use crate::frames::{max_streams, ping, stop_sending, stream, varint};
 
 /// A peer without credit to give, but with streams: each is opened, held for want of credit, and stopped.
 #[test]
@@ -46,6 +46,40 @@ fn streams_that_end_while_they_are_held_leave_nothing() {
     assert!(grown < 8_192, "{grown} bytes");
     assert_eq!(pair.server().closed(server), None);
     pair.finish();
+}
+
+/// What is to be said of a stream waits once, however often probes ask for it.
+#[test]
+fn ac_12_resets_that_nobody_acknowledges_are_owed_once() {
+    const STREAMS: u64 = 1_000;
+    let mut evil = Evil::new(1, quick(), config());
+    evil.strike(&max_streams(true, STREAMS));
+    let ids: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            evil.as_victim(|connection| {
+                let id = connection.open_uni().unwrap();
+                connection.write(id, b"x").unwrap();
+                id
+            })
+        })
+        .collect();
+    for ids in ids.chunks(100) {
+        let frames: Vec<u8> = ids.iter().flat_map(|id| stop_sending(id.get(), 1)).collect();
+        evil.strike(&frames);
+        evil.run(ms(10));
+    }
+    let mut memory = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..2 {
+            evil.strike(&ping());
+            evil.run(Duration::from_secs(30));
+        }
+        memory.push(evil.stats().memory_used);
+    }
+    assert_eq!(evil.end(), None);
+    // The probes of a minute are recorded, each with the resets that it repeats; what waits to be sent does not grow.
+    assert!(memory.windows(2).all(|minute| minute[1] < minute[0] + (1 << 20)), "{memory:?}");
+    evil.finish();
 }
 
 /// A frame makes all streams before the one that it names. However many the settings allow, there is a limit to that.

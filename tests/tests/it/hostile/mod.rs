@@ -14,6 +14,7 @@ mod load;
 mod middle;
 mod owe;
 mod params;
+mod resets;
 mod retry;
 mod secrets;
 mod states;

@@ -133,6 +133,18 @@ fn an_own_address_is_never_answered() {
     pair.finish();
 }
 
+#[test]
+fn who_accepts_nobody_answers_nobody() {
+    let mut silent = config();
+    silent.alpns = Vec::new();
+    let mut pair = Pair::with(1, quick(), config(), silent, AcceptAll, AcceptAll);
+    let (node, to) = (pair.server, pair.server_addr);
+    hand_in(&mut pair.world, node, to, stranger(1, 1), &init(INIT, 17));
+    pair.world.run_for(ms(300));
+    assert_eq!(pair.server().endpoint.stats().datagrams_sent, 0);
+    pair.finish();
+}
+
 /// A dial of which nothing reaches the answerer, and its routing id.
 fn unheard() -> (Pair, dunlin_core::ConnectionHandle, Vec<u8>) {
     let mut pair = Pair::new(1, quick());
@@ -152,7 +164,7 @@ fn say(pair: &mut Pair, from: SocketAddr, bytes: &[u8]) -> Disposition {
 }
 
 #[test]
-fn a_dial_of_who_speaks_other_versions_ends_within_a_second_and_is_not_repeated() {
+fn a_dial_of_who_speaks_other_versions_ends_in_half_its_time_and_is_not_repeated() {
     let (mut pair, client, routing) = unheard();
     let server = pair.server_addr;
     assert_eq!(say(&mut pair, server, &list(&routing, &[17, 25])), Disposition::Accepted);
@@ -161,7 +173,7 @@ fn a_dial_of_who_speaks_other_versions_ends_within_a_second_and_is_not_repeated(
     assert_eq!(say(&mut pair, server, &list(&routing, &[18])), Disposition::Accepted);
     pair.world.run_for(Duration::from_secs(10));
     let (when, reason) = pair.client().closed(client).unwrap();
-    assert_eq!(when, at(1100));
+    assert_eq!(when, at(100 + 4_900 / 2));
     let CloseReason::Versions(versions) = reason else { panic!("{reason}") };
     assert_eq!(versions.versions().collect::<Vec<_>>(), [17, 25]);
     assert_eq!(pair.client().endpoint.stats().dials, 1);
@@ -204,7 +216,7 @@ fn ac_43_a_forged_list_does_not_keep_a_dial_from_its_peer_nor_move_it_to_another
         let bytes = list(&routing, versions);
         pair.world.inject(Injection { after: ms(1), from: server, to: client_addr, ecn: None, bytes });
     }
-    pair.world.run_for(ms(300));
+    pair.world.run_for(ms(1_200));
     deaf.set(false);
     pair.world.run_for(Duration::from_secs(1));
     assert!(pair.client().has(client, &Event::Connected));
@@ -212,7 +224,7 @@ fn ac_43_a_forged_list_does_not_keep_a_dial_from_its_peer_nor_move_it_to_another
     let inits =
         seen.borrow().iter().filter(|seen| seen.to == server && kind(&seen.bytes) == INIT_KNOWN).count();
     assert!(seen.borrow().iter().all(|seen| seen.bytes[0] & 0x1f == NATIVE));
-    assert_eq!(inits, 3, "the waits are those of any dial");
+    assert_eq!(inits, 4, "the waits are those of any dial");
     pair.finish();
 }
 
