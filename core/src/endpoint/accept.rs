@@ -107,6 +107,7 @@ impl Endpoint {
         if !self.admission.may_retry(now, self.shared.config.limits.dh_per_second) {
             return Disposition::Dropped(DropReason::RateLimited);
         }
+        self.shared.stats.digests += 1;
         if self.send_retry(now, &arrival.tuple(), routing, &digest(&[datagram])) {
             Disposition::Accepted
         } else {
