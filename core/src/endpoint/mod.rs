@@ -117,7 +117,10 @@ impl Endpoint {
             sockets: Sockets::default(),
             ids: Ids::new(ids, config.shard),
             resets: Resets::new(inits),
-            reset_key: reset_key(config.reset_key.as_deref().unwrap_or(identity.secret()), config.shard),
+            reset_key: reset_key(
+                config.reset_key.as_deref().unwrap_or_else(|| identity.secret()),
+                config.shard,
+            ),
             config,
             qotp_identity: identity.qotp(),
             identity,
