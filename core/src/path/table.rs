@@ -185,10 +185,19 @@ impl Paths {
         self.over_usable(|path| path.rtt.smoothed())
     }
 
+    /// The path in a place, if one is there. Not `get`, or Clippy would take `paths[at]` for what may panic.
+    fn path_at(&self, at: PathSlot) -> Option<&Path> {
+        match at.0.checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.more.as_ref()?.others.get(usize::from(index))?.as_deref(),
+        }
+    }
+
     fn over_usable(&self, of: impl Fn(&Path) -> Duration) -> Duration {
         match &self.more {
             None => of(&self.first),
-            Some(more) if more.usable.is_empty() => of(&self[more.selected]),
+            // The one that data took last may be gone.
+            Some(more) if more.usable.is_empty() => of(self.path_at(more.selected).unwrap_or(&self.first)),
             Some(more) => more.usable.iter().map(|at| of(&self[at])).max().unwrap_or_default(),
         }
     }
@@ -421,15 +430,9 @@ impl Index<PathSlot> for Paths {
 
     #[inline]
     fn index(&self, at: PathSlot) -> &Path {
-        match at.0.checked_sub(1) {
-            None => &self.first,
-            Some(index) => {
-                let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
-                let path = others.get(usize::from(index)).and_then(Option::as_deref);
-                debug_assert!(path.is_some(), "no path at {at:?}");
-                path.unwrap_or(&self.first)
-            }
-        }
+        let path = self.path_at(at);
+        debug_assert!(path.is_some(), "no path at {at:?}");
+        path.unwrap_or(&self.first)
     }
 }
 
