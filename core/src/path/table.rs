@@ -185,6 +185,14 @@ impl Paths {
         self.over_usable(|path| path.rtt.smoothed())
     }
 
+    /// The path in a place, if one is there. Not `get`, or Clippy would take `paths[at]` for what may panic.
+    fn path_at(&self, at: PathSlot) -> Option<&Path> {
+        match at.0.checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.more.as_ref()?.others.get(usize::from(index))?.as_deref(),
+        }
+    }
+
     fn over_usable(&self, of: impl Fn(&Path) -> Duration) -> Duration {
         match &self.more {
             None => of(&self.first),
@@ -424,13 +432,9 @@ impl Index<PathSlot> for Paths {
 
     #[inline]
     fn index(&self, at: PathSlot) -> &Path {
-        match at.0.checked_sub(1) {
-            None => &self.first,
-            Some(index) => {
-                let others = self.more.as_ref().map_or(&[][..], |more| &more.others);
-                others.get(usize::from(index)).and_then(Option::as_deref).unwrap_or(&self.first)
-            }
-        }
+        let path = self.path_at(at);
+        debug_assert!(path.is_some(), "no path at {at:?}");
+        path.unwrap_or(&self.first)
     }
 }
 
