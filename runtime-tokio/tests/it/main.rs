@@ -6,6 +6,7 @@ mod key_log;
 mod path;
 mod qotp;
 mod relay;
+mod restart;
 mod shards;
 mod streams;
 mod transfer;
