@@ -25,8 +25,9 @@ impl Endpoint {
     /// and connections that we have dialled may use it for another path ([`Config::automatic_paths`](crate::Config::automatic_paths)).
     ///
     /// What is known of a peer that has no connection is forgotten after a minute in which it is neither dialled nor told of,
-    /// and of more than 4,096 such peers those go first that have waited longest. Of a peer's addresses about 30 are kept, and
-    /// 16 relays: those that failed, or that worked longest ago, give way to new ones.
+    /// and of more than 4,096 such peers (fewer on an endpoint that may hold less than 64 MiB) those go first that have waited
+    /// longest. Of a peer's addresses about 30 are kept, and 16 relays: those that failed, or that worked longest ago, give way to
+    /// new ones.
     ///
     /// # Errors
     /// See [`AddressError`].

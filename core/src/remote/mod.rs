@@ -335,10 +335,11 @@ impl RemoteMap {
         }
         self.resting.remove(&(remote.rests_since, id));
         remote.rests_since = now;
-        self.resting.insert((now, id));
-        if self.resting.len() > MAX_RESTING.min(budget.limit() / RESTING_SHARE) {
+        // The one that rests now is not the one to be forgotten, whatever its place is.
+        if self.resting.len() >= MAX_RESTING.min(budget.limit() / RESTING_SHARE) {
             self.forget_oldest(budget);
         }
+        self.resting.insert((now, id));
     }
 
     fn forget_oldest(&mut self, budget: &mut Budget) {
