@@ -76,6 +76,8 @@ impl Table {
 impl Feature {
     fn settings(self) -> Config {
         let mut settings = config();
+        // Every packet is read, and a reset is like any that cannot be.
+        settings.limits.stateless_per_second = 0;
         settings.key_log = true;
         // However long the network is away, it is no reason to end.
         settings.idle_timeout = None;
