@@ -100,7 +100,8 @@ impl Connection {
         }
         let held = if !self.has_output(at) {
             Held::Idle
-        } else if path.in_flight + size as u64 > path.bbr.window() {
+        } else if path.in_flight > 0 && path.in_flight + size as u64 > path.bbr.window() {
+            // One packet may always go: the window may be of a time when packets were smaller.
             Held::Window
         } else if budget < size as u64 {
             Held::Pacer

@@ -62,7 +62,7 @@ pub(crate) fn pick(now: Instant, lanes: &[Lane], load: Load) -> Option<Pick> {
 impl Lane {
     /// Whether a packet can go now.
     fn is_free(&self, now: Instant, packet: u64) -> bool {
-        self.ready <= now && self.in_flight.saturating_add(packet) <= self.window
+        self.ready <= now && (self.in_flight == 0 || self.in_flight.saturating_add(packet) <= self.window)
     }
 
     /// From now until the next train would have arrived.
