@@ -397,6 +397,9 @@ pub(crate) fn ended(reason: &CloseReason, name: &str) -> String {
         CloseReason::IdleTimeout => {
             format!("{name} is gone: nothing was heard from it for {} seconds; {AGAIN}", IDLE.as_secs())
         }
+        CloseReason::PeerRestarted => {
+            format!("{name} is gone: it was restarted and knows nothing of the transfer; {AGAIN}")
+        }
         CloseReason::RetriesExhausted => format!("{name} is gone: it answers no more; {AGAIN}"),
         other => format!("the connection with {name} broke: {other}; {AGAIN}"),
     }
