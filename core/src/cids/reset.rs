@@ -4,8 +4,8 @@ use core::fmt;
 use core::hash::BuildHasher;
 
 use hashbrown::HashTable;
-use subtle::ConstantTimeEq;
 
+use crate::crypto::token::Tag;
 use crate::hash::KeyedState;
 
 /// Connections that may be known by one token. Honest peers never give one twice; with this many, the search stays short for
@@ -13,34 +13,26 @@ use crate::hash::KeyedState;
 const MOST_ALIKE: usize = 8;
 
 /// What a stateless reset of a connection id ends with. Compared in a time that does not depend on it, shown by nobody.
-#[derive(Clone, Copy)]
-pub(crate) struct ResetToken([u8; Self::LEN]);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ResetToken(Tag);
 
 impl ResetToken {
     /// Bytes of a token.
-    pub(crate) const LEN: usize = 16;
+    pub(crate) const LEN: usize = Tag::LEN;
 
     pub(crate) const fn new(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
+        Self(Tag::from_bytes(bytes))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// What a datagram ends with.
     pub(crate) fn at_end_of(datagram: &[u8]) -> Option<Self> {
-        datagram.last_chunk().copied().map(Self)
+        datagram.last_chunk().copied().map(Self::new)
     }
 }
-
-impl PartialEq for ResetToken {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for ResetToken {}
 
 impl fmt::Debug for ResetToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +56,7 @@ impl Resets {
     }
 
     fn hash(&self, token: &ResetToken) -> u64 {
-        self.hasher.hash_one(token.0)
+        self.hasher.hash_one(token.as_bytes())
     }
 
     /// The connection in `slot` sends to the id of this token from now on.

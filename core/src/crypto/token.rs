@@ -42,6 +42,8 @@ impl PartialEq for Tag {
     }
 }
 
+impl Eq for Tag {}
+
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tag")

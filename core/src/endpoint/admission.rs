@@ -45,10 +45,6 @@ impl Spending {
             }
         }
         self.at = self.at.max(at);
-        // Places are by time, so those that were skipped are the oldest.
-        if passed == PARTS as u64 {
-            self.parts = [0; PARTS];
-        }
     }
 
     fn spend(&mut self, operations: u32) {
