@@ -18,8 +18,8 @@ use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
 
-use super::admission::{IK_COST, IX_COST, Proof, Verdict};
 use super::incoming::{Candidate, Decision, Init, Pending};
+use super::load::{IK_COST, IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 /// Heap of an attempt beside its early data: itself, what was read of it, a refusal of it, its places in the tables.
@@ -63,9 +63,9 @@ impl Endpoint {
         let proof = if validated { Proof::Token } else { Proof::None };
         let price = if header.ty == PacketType::InitKnown { IK_COST } else { IX_COST };
         match self.judge(now, &arrival.remote, proof, price) {
-            Verdict::Enter => {}
-            Verdict::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
-            Verdict::Drop(reason) => return Disposition::Dropped(reason),
+            Ruling::Enter => {}
+            Ruling::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
+            Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
         // Reading scrambles it.
         let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
@@ -75,11 +75,11 @@ impl Endpoint {
             Ok(attempt) => attempt,
             Err(reason) => {
                 let spent = self.shared.stats.x25519_operations.saturating_sub(before);
-                self.admission.spend(u32::try_from(spent).unwrap_or(price));
+                self.taken.spend(u32::try_from(spent).unwrap_or(price));
                 return Disposition::Dropped(reason);
             }
         };
-        self.admission.spend(price);
+        self.taken.spend(price);
         let cost = PENDING_COST + attempt.early.len();
         if self.shared.budget.charge(cost).is_err() {
             return Disposition::Dropped(DropReason::OverBudget);
@@ -104,7 +104,7 @@ impl Endpoint {
         routing: ConnectionId,
         datagram: &[u8],
     ) -> Disposition {
-        if !self.admission.may_retry(now, self.shared.config.limits.dh_per_second) {
+        if !self.taken.may_retry(now, self.shared.config.limits.dh_per_second) {
             return Disposition::Dropped(DropReason::RateLimited);
         }
         self.shared.stats.digests += 1;

@@ -1,12 +1,13 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
-mod admission;
+
 mod connect;
 mod events;
 mod half_open;
 mod incoming;
 mod inits;
+mod load;
 mod network;
 mod prefixes;
 mod qotp;
@@ -49,7 +50,6 @@ use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
 
-use admission::Admission;
 pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
 pub(crate) use half_open::{HalfOpen, Seat};
@@ -57,6 +57,7 @@ use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub(crate) use inits::InitId;
 use inits::Inits;
+use load::Taken;
 pub use network::NetworkChange;
 pub(crate) use network::Report;
 use network::Round;
@@ -86,7 +87,7 @@ pub struct Endpoint {
     inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
-    admission: Admission,
+    taken: Taken,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -143,7 +144,7 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
-            admission: Admission::new(inits),
+            taken: Taken::new(inits),
             stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),

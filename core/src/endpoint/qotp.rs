@@ -13,8 +13,8 @@ use crate::wire::header::HeaderError;
 use crate::wire::qotp::header::{Header, PacketType};
 
 use super::accept::PENDING_COST;
-use super::admission::{IX_COST, Proof, Verdict};
 use super::incoming::{Candidate, Decision, Init};
+use super::load::{IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 #[cfg(test)]
@@ -66,9 +66,9 @@ impl Endpoint {
             return self.handle_qotp_copy(slot, arrival, header, len);
         }
         match self.judge(now, &arrival.remote, Proof::Never, IX_COST) {
-            Verdict::Enter => self.admission.spend(IX_COST),
-            Verdict::Retry => return Disposition::Dropped(DropReason::RateLimited),
-            Verdict::Drop(reason) => return Disposition::Dropped(reason),
+            Ruling::Enter => self.taken.spend(IX_COST),
+            Ruling::Retry => return Disposition::Dropped(DropReason::RateLimited),
+            Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
         let attempt = match Attempt::read(&mut self.shared, header, datagram) {
             Ok(attempt) => attempt,
