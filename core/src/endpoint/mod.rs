@@ -24,11 +24,13 @@ use core::fmt;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use zeroize::Zeroize;
 
+use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::cids::Ids;
 use crate::cids::reset::Resets;
@@ -186,6 +188,11 @@ impl Endpoint {
     /// Sets the application protocols that are accepted from now on.
     pub fn set_alpns(&mut self, alpns: Vec<Vec<u8>>) {
         self.shared.config.alpns = alpns;
+    }
+
+    /// Sets what becomes of incoming attempts from now on ([`Config::admission`]).
+    pub fn set_admission(&mut self, policy: Option<Arc<dyn Admission>>) {
+        self.shared.config.admission = policy;
     }
 
     /// A datagram came. It is decrypted in place.
