@@ -27,6 +27,11 @@ pub(crate) enum OverBudget {
     Endpoint,
 }
 
+/// Bytes that so many of a type take.
+pub(crate) const fn room<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>())
+}
+
 /// What the whole endpoint may hold and holds, in bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {
