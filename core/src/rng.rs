@@ -135,6 +135,7 @@ impl core::fmt::Debug for Rng {
 #[cfg(test)]
 mod tests {
     use std::vec;
+    use std::string::ToString;
     use std::vec::Vec;
 
     use super::*;
