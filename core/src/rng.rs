@@ -56,7 +56,7 @@ impl Rng {
             let (source, _) = unused.split_at_mut(len);
             now.copy_from_slice(source);
             source.zeroize();
-            self.used += len;
+            self.used = self.used.saturating_add(len);
             out = later;
         }
     }
@@ -83,7 +83,7 @@ impl Rng {
             return 0;
         };
         loop {
-            let product = u128::from(self.next_u64()) * u128::from(bound);
+            let product = u128::from(self.next_u64()).wrapping_mul(u128::from(bound));
             let [high, low] = [(product >> 64) as u64, product as u64];
             if low >= excess {
                 return high;
@@ -134,8 +134,8 @@ impl core::fmt::Debug for Rng {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
     use std::string::ToString;
+    use std::vec;
     use std::vec::Vec;
 
     use super::*;
