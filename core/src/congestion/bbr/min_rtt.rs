@@ -84,6 +84,11 @@ impl MinRtt {
     }
 }
 
+/// Whether `rtt` is as good as `min`, the one without a queue.
+fn is_near(rtt: Duration, min: Duration) -> bool {
+    rtt <= min.saturating_add(part(min, NEAR_DIVISOR))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,9 +201,4 @@ mod tests {
         min.end_probe(secs(6));
         assert_eq!((min.get(), min.is_queued(ms(60))), (ms(60), false));
     }
-}
-
-/// Whether `rtt` is as good as `min`, the one without a queue.
-fn is_near(rtt: Duration, min: Duration) -> bool {
-    rtt <= min.saturating_add(part(min, NEAR_DIVISOR))
 }
