@@ -15,6 +15,7 @@ mod middle;
 mod networks;
 mod owe;
 mod params;
+mod policies;
 mod resets;
 mod retry;
 mod secrets;
