@@ -10,6 +10,7 @@ use dunlin_core::{
 };
 
 pub use dunlin_core::fuzzing::Opened;
+use dunlin_core::fuzzing::{IdOf, Unopened};
 
 use crate::host::{AcceptAll, App};
 use crate::link::LinkConfig;
@@ -36,6 +37,8 @@ pub struct Evil {
     /// What the victim has sent and nobody has looked at.
     sent: Rc<RefCell<Vec<Sent>>>,
     start: EndpointStats,
+    /// The number of the next packet on a path that the dialler's engine has not opened.
+    unopened: u64,
 }
 
 impl Evil {
@@ -64,7 +67,7 @@ impl Evil {
             Verdict::Pass
         });
         let start = pair.server().endpoint.stats();
-        Self { pair, own, victim, sent, start }
+        Self { pair, own, victim, sent, start, unopened: 1 }
     }
 
     /// A packet with these frames reaches the victim at once, over the first path.
@@ -72,14 +75,21 @@ impl Evil {
         self.strike_from(self.pair.client_addr, PathId::ZERO, frames)
     }
 
-    /// The same on any path, with any address of the sender.
+    /// The same on any path, with any address of the sender. On one that the dialler's engine has not opened, it is to an id of
+    /// the victim's that no path uses.
     ///
     /// # Panics
     /// There are no frames, or more than fit.
     pub fn strike_from(&mut self, from: SocketAddr, path: PathId, frames: &[u8]) -> Disposition {
         let mut packet = Vec::new();
-        let sealed = self.as_dialler(|dialler| fuzzing::seal_on(dialler, path, frames, &mut packet));
+        let number = self.unopened;
+        let sealed = self.as_dialler(|dialler| {
+            let unopened = Unopened { path, number, to: IdOf::NoPath };
+            fuzzing::seal_on(dialler, path, frames, &mut packet)
+                || fuzzing::seal_unopened(dialler, &unopened, frames, &mut packet)
+        });
         assert!(sealed, "{} bytes of frames cannot be sealed", frames.len());
+        self.unopened += 1;
         self.hand_in(from, &packet)
     }
 
@@ -109,6 +119,13 @@ impl Evil {
     /// Lets time pass.
     pub fn run(&mut self, span: Duration) {
         self.pair.world.run_for(span);
+    }
+
+    /// Lets time pass in which the dialler's engine lives and does what an honest peer does.
+    pub fn behave(&mut self, span: Duration) {
+        self.pair.world.node_mut(self.pair.client).asleep = false;
+        self.pair.world.run_for(span);
+        self.pair.world.node_mut(self.pair.client).asleep = true;
     }
 
     /// What the victim has sent since the last time, opened: what went to the dialler's address.

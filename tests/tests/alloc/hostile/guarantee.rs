@@ -3,6 +3,7 @@
 use core::fmt::Debug;
 use core::net::SocketAddr;
 
+use dunlin_core::fuzzing::{IdOf, Unopened};
 use dunlin_core::{
     ConnectOptions, ConnectionHandle, Direction, Duration, Endpoint, Identity, PathId, Peer, StreamId,
     TrainLimit, fuzzing,
@@ -185,6 +186,8 @@ struct Siege {
     /// What the victim's application has accepted.
     streams: Vec<(ConnectionHandle, StreamId)>,
     room: Vec<u8>,
+    /// Packets on paths that a peer's engine has not opened, whose numbers are counted here.
+    unopened: u64,
 }
 
 impl Siege {
@@ -199,7 +202,7 @@ impl Siege {
         rig.qotp = qotp;
         let strangers = Endpoint::new(config(), Identity::from_secret([9; 32]), [9; 32]);
         let room = Vec::with_capacity(1 << 16);
-        Self { rig, strangers, stranger: 0, limit: limit as i64, streams: Vec::new(), room }
+        Self { rig, strangers, stranger: 0, limit: limit as i64, streams: Vec::new(), room, unopened: 0 }
     }
 
     /// The most that was held at any moment is within the guarantee.
@@ -278,8 +281,14 @@ impl Siege {
     fn say(&mut self, who: usize, path: Option<PathId>, frames: &[u8]) {
         let Some(handle) = self.rig.sides[0].handles.get(who).copied() else { return };
         let mut packet = Vec::with_capacity(frames.len() + 40);
+        self.unopened += 1;
+        let number = self.unopened;
         let sealed = self.rig.with(0, handle, |peer| match path {
-            Some(path) => fuzzing::seal_on(peer, path, frames, &mut packet),
+            Some(path) => {
+                let unopened = Unopened { path, number, to: IdOf::NoPath };
+                fuzzing::seal_on(peer, path, frames, &mut packet)
+                    || fuzzing::seal_unopened(peer, &unopened, frames, &mut packet)
+            }
             None => fuzzing::seal(peer, frames, &mut packet),
         });
         if sealed == Some(true) {
