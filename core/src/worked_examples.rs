@@ -156,7 +156,7 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
 
     let mut datagram = init.clone();
     let header = Header::parse(&datagram).unwrap();
-    let attempt = Attempt::read(header.ty, header.routing, &mut datagram, &mut theirs).unwrap();
+    let attempt = Attempt::read(header.ty, header.routing, &mut datagram, &mut theirs, &mut 0).unwrap();
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);

@@ -70,7 +70,9 @@ impl Endpoint {
         // Reading scrambles it.
         let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
         let before = self.shared.stats.x25519_operations;
-        let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party());
+        let mut frames = 0;
+        let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party(), &mut frames);
+        self.shared.stats.frames += frames;
         let attempt = match read {
             Ok(attempt) => attempt,
             Err(reason) => {

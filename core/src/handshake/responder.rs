@@ -44,12 +44,13 @@ impl fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// Reads an Init or InitKnown datagram.
+    /// Reads an Init or InitKnown datagram, and adds the frames that it looks at to `looked_at`.
     pub(crate) fn read(
         ty: PacketType,
         remote_id: ConnectionId,
         datagram: &mut [u8],
         party: &mut Party<'_>,
+        looked_at: &mut u64,
     ) -> Result<Self, DropReason> {
         let init = InitHeader::parse(datagram).map_err(|_| DropReason::TooShort)?;
         let (clear, message) = datagram.split_at_mut(init.message_at);
@@ -64,7 +65,7 @@ impl Attempt {
             let (noise, range) = Responder::read_ix(party, &prologue, &init.ephemeral, message)?;
             (noise, range, Message::ClearInit)
         };
-        let payload = read_payload(kind, message.get(range).unwrap_or_default())
+        let payload = read_payload(kind, message.get(range).unwrap_or_default(), looked_at)
             .map_err(|_| DropReason::BadHandshake)?;
         let early = without_padding(payload.frames).into();
         Ok(Self { noise, hello: payload.hello, remote_id, early })
