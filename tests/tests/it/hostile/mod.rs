@@ -14,6 +14,8 @@ mod load;
 mod middle;
 mod owe;
 mod params;
+mod paths;
+mod replies;
 mod resets;
 mod retry;
 mod secrets;
