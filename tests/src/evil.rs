@@ -42,7 +42,8 @@ pub struct Evil {
 }
 
 impl Evil {
-    /// A connection over `link` that has stood for half a second, with a victim that accepts and does nothing.
+    /// A connection over `link` that has stood so long that each side has ids for more paths, with a victim that accepts and
+    /// does nothing.
     #[must_use]
     pub fn new(seed: u64, link: LinkConfig, victim: Config) -> Self {
         Self::with(seed, link, victim, AcceptAll)
@@ -56,7 +57,7 @@ impl Evil {
     pub fn with(seed: u64, link: LinkConfig, victim: Config, app: impl App + 'static) -> Self {
         let mut pair = Pair::with(seed, link, config(), victim, AcceptAll, app);
         let (own, victim) = pair.connect();
-        pair.world.run_for(Duration::from_millis(500));
+        pair.world.run_for(Duration::from_millis(1_500));
         pair.world.node_mut(pair.client).asleep = true;
         let (sent, from) = (Rc::new(RefCell::new(Vec::new())), pair.server_addr);
         let record = Rc::clone(&sent);
@@ -119,13 +120,6 @@ impl Evil {
     /// Lets time pass.
     pub fn run(&mut self, span: Duration) {
         self.pair.world.run_for(span);
-    }
-
-    /// Lets time pass in which the dialler's engine lives and does what an honest peer does.
-    pub fn behave(&mut self, span: Duration) {
-        self.pair.world.node_mut(self.pair.client).asleep = false;
-        self.pair.world.run_for(span);
-        self.pair.world.node_mut(self.pair.client).asleep = true;
     }
 
     /// What the victim has sent since the last time, opened: what went to the dialler's address.

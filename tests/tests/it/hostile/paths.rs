@@ -18,8 +18,6 @@ fn elsewhere() -> SocketAddr {
 
 /// Opens a second path, of which the liar's own engine knows nothing: the liar challenges, and answers the victim's challenge.
 fn open_second(evil: &mut Evil) {
-    // Until both have ids to open paths with.
-    evil.behave(ms(1_000));
     assert_eq!(evil.strike_from(elsewhere(), SECOND, &path_challenge([1; 8])), Disposition::Accepted);
     evil.run(ms(1));
     let asked = evil.overhear().into_iter().filter(|(to, _)| *to == elsewhere());

@@ -56,7 +56,6 @@ fn a_handshake_costs_one_digest_and_three_generations_of_keys() {
 #[test]
 fn frames_that_are_never_applied_are_counted() {
     let mut evil = Evil::new(1, quick(), config());
-    evil.behave(ms(1_000));
     let (before, from) = (evil.stats().frames, evil.pair.client_addr);
     let path = PathId::new(2).expect("a path id");
     let dropped = evil.strike_from(from, path, &ping().repeat(5_000));
