@@ -27,6 +27,16 @@ pub(crate) enum OverBudget {
     Endpoint,
 }
 
+/// Bytes that so many of a type take.
+pub(crate) const fn room<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>())
+}
+
+/// The sum of some numbers of bytes.
+pub(crate) fn total<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
+}
+
 /// What the whole endpoint may hold and holds, in bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {

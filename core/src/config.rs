@@ -309,7 +309,7 @@ pub enum AeadPolicy {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum RetryPolicy {
-    /// Under load: then the rest is for those that have shown their address, in turn for each network.
+    /// Under load: then the rest is for those that have shown their address; of what is left of it each network may have a quarter.
     #[default]
     UnderLoad,
     /// Always.

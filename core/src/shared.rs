@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{GroupSecret, Identity, QotpIdentity, Secret};
-use crate::endpoint::{ConnectionHandle, EventQueue, Sockets};
+use crate::endpoint::{ConnectionHandle, EventQueue, HalfOpen, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
 use crate::remote::RemoteMap;
@@ -48,9 +48,7 @@ pub(crate) struct Shared {
     /// What tokens are made with.
     pub(crate) group_secret: GroupSecret,
     /// Incoming attempts that are not confirmed yet.
-    pub(crate) half_open: u32,
-    /// Bytes of the budget that they hold.
-    pub(crate) half_open_bytes: usize,
+    pub(crate) half_open: HalfOpen,
     /// The latest time that the embedder told.
     pub(crate) now: Instant,
 }
@@ -64,12 +62,6 @@ impl Shared {
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now.min(LAST));
         self.now
-    }
-
-    /// An incoming attempt that holds so many bytes is confirmed, or over.
-    pub(crate) const fn leave_half_open(&mut self, bytes: usize) {
-        self.half_open = self.half_open.saturating_sub(1);
-        self.half_open_bytes = self.half_open_bytes.saturating_sub(bytes);
     }
 
     /// What a stateless reset of `id` ends with. It depends on nothing that a restart of the program would change

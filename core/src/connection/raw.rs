@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::total;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
@@ -60,7 +61,7 @@ impl Connection {
         let (start, number) = (out.len(), self.paths[FIRST].sent.next());
         let State::Qotp(qotp) = &self.state else { return None };
         qotp.put_raw(self.local_id, self.role, number, payload, out)?;
-        let Ok(size) = u16::try_from(out.len() - start) else {
+        let Ok(size) = u16::try_from(out.len().saturating_sub(start)) else {
             out.truncate(start);
             return None;
         };
@@ -105,12 +106,13 @@ impl Connection {
         frames: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<(u16, KeyPhase)> {
-        let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
+        let size =
+            u16::try_from(total([DATA_HEADER, frames.len(), TAG])).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();
         let secured = self.state.secured_mut()?;
         put_header(to, out);
         out.extend_from_slice(frames);
-        out.resize(start + usize::from(size), 0);
+        out.resize(start.saturating_add(usize::from(size)), 0);
         let phase = secured.sealer.phase();
         let sealed = packet::seal(&mut secured.sealer, path, number, out.get_mut(start..)?);
         if sealed.is_err() {

@@ -17,7 +17,7 @@ use crate::fuzzing::{Opened, Unopened};
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
 use crate::shared::Shared;
-use crate::stats::ConnectionStats;
+use crate::stats::{ConnectionStats, count};
 use crate::time::Instant;
 use crate::wire::codec::cut;
 use crate::wire::frame::MAX_REASON;
@@ -223,14 +223,14 @@ impl<'a> Connection<'a> {
             }
             let max = match inner.state {
                 State::Established(_) => inner.max_datagram(),
-                _ => usize::from(cx.config.packet_size) - 64,
+                _ => usize::from(cx.config.packet_size).saturating_sub(64),
             };
             if data.len() > max {
                 let at = inner.paths.selected();
                 inner.paths[at].tell_mtu(|mtu| mtu.on_demand(cx.now));
             }
             let sent = inner.datagrams.send(data, max, inner.room(cx))?;
-            inner.stats.datagrams_dropped += sent.dropped;
+            count(&mut inner.stats.datagrams_dropped, sent.dropped);
             Ok(())
         })
     }

@@ -155,6 +155,8 @@ impl Endpoint {
         candidate: Candidate,
         init: Init,
     ) -> ConnectionHandle {
+        let shown = copies.validated.then_some(&copies.first);
+        let seat = self.shared.half_open.enter(cost, shown);
         let pending = Pending {
             decision: Decision::Waiting(candidate),
             copies,
@@ -162,10 +164,9 @@ impl Endpoint {
             init,
             expires: now + self.shared.config.limits.half_open_lifetime,
             cost,
+            seat,
         };
         let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
-        self.shared.half_open += 1;
-        self.shared.half_open_bytes = self.shared.half_open_bytes.saturating_add(cost);
         self.shared.stats.incoming += 1;
         self.ready.push(handle.slot);
         handle
@@ -238,23 +239,26 @@ impl Endpoint {
         let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
         let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
-        let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
+        let (local, copies) = (pending.local, pending.copies.clone());
         let accepted =
             Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init };
         let connection =
             Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
         self.shared.ids.insert(local_id, handle.slot);
-        self.settle_attempt(handle, cost, connection);
+        self.settle_attempt(handle, connection);
         Ok(handle)
     }
 
     /// An attempt has become a connection.
-    pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, cost: usize, connection: Connection) {
-        self.shared.budget.release(cost);
-        let held = self.shared.half_open_bytes.saturating_sub(cost);
-        self.shared.half_open_bytes = held.saturating_add(connection.half_open_bytes());
-        if let Some(entry) = self.slots.get_mut(handle) {
-            *entry = Entry::Connection(Box::new(connection));
+    pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, connection: Connection) {
+        let held = connection.held();
+        let Some(entry) = self.slots.get_mut(handle) else { return };
+        let before = core::mem::replace(entry, Entry::Connection(Box::new(connection)));
+        if let (Entry::Pending(pending), Entry::Connection(connection)) = (before, entry) {
+            self.shared.budget.release(pending.cost);
+            let mut seat = pending.seat;
+            self.shared.half_open.resize(&mut seat, held);
+            connection.take_seat(seat);
         }
         self.ready.push(handle.slot);
     }

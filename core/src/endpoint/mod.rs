@@ -4,9 +4,11 @@ mod accept;
 mod admission;
 mod connect;
 mod events;
+mod half_open;
 mod incoming;
 mod inits;
 mod network;
+mod prefixes;
 mod qotp;
 mod rates;
 mod recount;
@@ -50,6 +52,7 @@ use crate::wire::header::{Header, HeaderError, PacketType, version};
 use admission::Admission;
 pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
+pub(crate) use half_open::{HalfOpen, Seat};
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub(crate) use inits::InitId;
@@ -131,8 +134,7 @@ impl Endpoint {
             events: EventQueue::new(events),
             starving: VecDeque::new(),
             group_secret,
-            half_open: 0,
-            half_open_bytes: 0,
+            half_open: HalfOpen::new(inits),
             now: Instant::ZERO,
         };
         Self {
@@ -417,7 +419,7 @@ impl Endpoint {
         let mut stats = self.shared.stats.clone();
         stats.memory_used = self.shared.budget.used() as u64;
         stats.connections = self.slots.len() as u64;
-        stats.half_open = self.shared.half_open.into();
+        stats.half_open = self.shared.half_open.seats().into();
         stats
     }
 
@@ -447,7 +449,7 @@ impl Endpoint {
                     Init::Qotp(id) => drop(self.qotp_ids.remove(&id)),
                 }
                 self.shared.budget.release(pending.cost);
-                self.shared.leave_half_open(pending.cost);
+                self.shared.half_open.leave(pending.seat);
             }
             None => {}
         }

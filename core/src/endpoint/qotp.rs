@@ -132,10 +132,10 @@ impl Endpoint {
         own: &SecretKey,
     ) -> Result<ConnectionHandle, AcceptError> {
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
-        let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
+        let (local, copies) = (pending.local, pending.copies.clone());
         let connection =
             Connection::accept_qotp(&mut self.shared, now, handle, attempt, own, local, &copies)?;
-        self.settle_attempt(handle, cost, connection);
+        self.settle_attempt(handle, connection);
         Ok(handle)
     }
 }

@@ -12,6 +12,7 @@ mod keys;
 mod late;
 mod load;
 mod middle;
+mod networks;
 mod owe;
 mod params;
 mod paths;
