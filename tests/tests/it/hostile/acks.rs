@@ -106,6 +106,16 @@ fn acknowledgements_with_thousands_of_ranges_are_read_in_their_stride() {
         let work = evil.work();
         assert!(work <= 3 * PACKETS, "work of {work} for {} ranges later", numbers.len());
     }
+    // All of it over and over, in a few long ranges.
+    let frames = acknowledgement_of(&spans(&heard));
+    evil.work();
+    (0..100).for_each(|_| drop(evil.strike(&frames)));
+    let work = evil.work();
+    assert!(
+        work <= 100 * 2 * frames.len() as u64,
+        "work of {work} for {} bytes, again and again",
+        frames.len()
+    );
     assert_eq!(evil.end(), None);
     evil.finish();
 }
