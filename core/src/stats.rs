@@ -94,9 +94,9 @@ pub struct EndpointStats {
     pub timers_fired: u64,
     /// Packets planned: how often a connection was asked for one.
     pub packets_planned: u64,
-    /// Frames of authentic packets looked at; of a QOTP packet, its acknowledgement and its data.
+    /// Frames of authentic packets, and of handshake messages that open, looked at; of a QOTP packet, its acknowledgement and its data.
     pub frames: u64,
-    /// Ranges of acknowledgements walked, and ranges of received or acknowledged stream data moved aside for others, by
+    /// Ranges of acknowledgements walked, steps over what others had acknowledged before, and ranges of received or acknowledged stream data moved aside for others, by
     /// four of them (64 bytes).
     pub ranges: u64,
     /// Handshake datagrams digested whole.

@@ -102,6 +102,12 @@ impl RemoteCids {
         !self.spare.is_empty()
     }
 
+    /// One of those to use, by any number: for tests that use them without taking them.
+    pub(crate) fn any_spare(&self, number: usize) -> Option<ConnectionId> {
+        let at = number.checked_rem(self.spare.len())?;
+        self.spare.get(at).map(|spare| spare.id)
+    }
+
     /// The next id to use.
     pub(crate) fn take(&mut self) -> Option<RemoteCid> {
         if self.spare.is_empty() { None } else { Some(self.spare.remove(0)) }

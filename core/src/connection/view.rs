@@ -13,7 +13,7 @@ use crate::crypto::{PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
-use crate::fuzzing::Opened;
+use crate::fuzzing::{Opened, Unopened};
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
 use crate::shared::Shared;
@@ -295,6 +295,11 @@ impl<'a> Connection<'a> {
     /// See [`crate::fuzzing::seal_on`].
     pub(crate) fn seal_raw_on(&mut self, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
         self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
+    }
+
+    /// See [`crate::fuzzing::seal_unopened`].
+    pub(crate) fn seal_unopened(&mut self, packet: &Unopened, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        self.update(|inner, _| inner.put_unopened(packet, frames, out)).is_some()
     }
 
     /// See [`crate::fuzzing::rotate_keys`].

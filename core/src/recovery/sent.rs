@@ -303,14 +303,18 @@ impl SentPackets {
 
     /// Remembers that the whole range is acknowledged, so that it is not walked again when the peer repeats it: from each
     /// record that was looked at one jump leads to its end (path compression, as in Tarjan, "Efficiency of a Good But Not
-    /// Linear Set Union Algorithm", JACM 1975), so that no order of ranges makes more than a few steps for each.
-    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) {
+    /// Linear Set Union Algorithm", JACM 1975), so that no order of ranges makes more than a few steps for each. Says at how many
+    /// records it has looked.
+    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) -> u64 {
         let (mut at, end) = self.recorded(from, to);
+        let mut looked_at: u64 = 0;
         while at < end {
-            let Some(packet) = self.packets.get_mut(at) else { return };
+            let Some(packet) = self.packets.get_mut(at) else { break };
+            looked_at = looked_at.saturating_add(1);
             let run = core::mem::replace(&mut packet.run, u32::try_from(end - at).unwrap_or(u32::MAX));
             at = at.saturating_add(run as usize);
         }
+        looked_at
     }
 
     /// Where the records lie that there are of these numbers: from the first up to, but not including, the second place.
