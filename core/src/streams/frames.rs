@@ -58,8 +58,9 @@ impl Streams {
         done: bool,
         memory: &mut Memory<'_>,
     ) {
-        self.flow.on_received(progress.received, progress.readable);
-        self.flow.on_consumed(progress.consumed, progress.unread);
+        self.flow.on_received(progress.received);
+        self.flow.on_ahead(progress.was_ahead, progress.is_ahead);
+        self.flow.on_discarded(progress.discarded);
         if tell {
             self.events.push_back(StreamEvent::Readable(id));
         }

@@ -20,4 +20,5 @@ mod secrets;
 mod states;
 mod twice;
 mod versions;
+mod windows;
 mod work;
