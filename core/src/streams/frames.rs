@@ -101,17 +101,7 @@ impl Streams {
 
     pub(crate) fn on_max_data(&mut self, max: u64) {
         if self.flow.on_max_data(max) {
-            self.wake_held();
-        }
-    }
-
-    /// The streams that connection flow control held may go on.
-    pub(super) fn wake_held(&mut self) {
-        while let Some(id) = self.held.pop_front() {
-            if let Some(stream) = self.table.get_mut(&id) {
-                stream.held = false;
-            }
-            self.wake(id);
+            self.wake_useful();
         }
     }
 

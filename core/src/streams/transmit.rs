@@ -13,7 +13,7 @@ use super::send_buffer::Chunk;
 use super::{Owed, StreamEvent, Streams};
 
 /// A STREAM frame with less room than this for data waits for the next packet.
-const MIN_CHUNK: usize = 16;
+pub(super) const MIN_CHUNK: usize = 16;
 
 /// What stands behind the data of streams when it fills its room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +42,11 @@ const COUNTED: usize = 8;
 impl Streams {
     /// Whether there is a control frame or stream data that may be sent now.
     pub(crate) fn has_output(&self) -> bool {
-        !self.owed.is_empty() || !self.schedule.is_empty() || self.owes_credit() || self.owes_max_streams()
+        !self.owed.is_empty()
+            || !self.schedule.is_empty()
+            || self.can_wake_held()
+            || self.owes_credit()
+            || self.owes_max_streams()
     }
 
     /// Bytes of streams that wait to be sent for the first time. Where many streams do, that is as much as one likes.
@@ -120,7 +124,7 @@ impl Streams {
     pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, behind: Behind, sent: &mut SentPackets) {
         // In a full packet no stream has anything to send, which does not mean that it has nothing to send.
         while out.len() < end
-            && let Some(id) = self.schedule.first()
+            && let Some(id) = self.next_to_send()
         {
             let room = end.saturating_sub(out.len());
             match self.put_stream(id, room, behind, out, sent) {
@@ -133,6 +137,14 @@ impl Streams {
                 Put::Nothing => self.schedule.pop(),
             }
         }
+    }
+
+    /// The stream whose turn it is.
+    fn next_to_send(&mut self) -> Option<StreamId> {
+        while self.schedule.is_empty() && self.can_wake_held() {
+            self.wake_useful();
+        }
+        self.schedule.first()
     }
 
     /// Appends one frame of a stream with at most `room` bytes.
