@@ -200,8 +200,8 @@ impl Account {
     /// Reserves flow-control credit of `wish` bytes in all, or as much of it as there is room for. Credit that grows takes
     /// no more than half of what is left of each limit, so that late-comers grow too and data behind holes, which takes
     /// whole blocks, finds room; and it leaves a [`SPARE`] part to bookkeeping and to new connections. Beyond
-    /// [`FAIR_CREDIT`] it is at most what would be left to each of those with so much if this one began anew: n of them
-    /// have no more than half of the endpoint's memory in the end, however many and greedy they are. Never less than
+    /// [`FAIR_CREDIT`] it is at most its share of what would be left without it, if all that have so much shared that: however
+    /// many and greedy they are, the next one gets as much as the last. Never less than
     /// was reserved before: credit is never revoked. Returns the credit now reserved.
     pub(crate) fn reserve_credit(&mut self, budget: &mut Budget, wish: u64) -> u64 {
         let wish = usize::try_from(wish).unwrap_or(usize::MAX);

@@ -114,7 +114,7 @@ fn received_data_draws_on_the_credit_first() {
     assert_eq!(budget.used(), 0);
 }
 
-/// However greedy those are that have much, whoever comes later gets as much as one of them, and whoever wants little gets it.
+/// However greedy those are that have much, whoever comes later gets as much as the last of them, and who wants little gets it.
 #[test]
 fn large_credit_is_shared() {
     const LIMIT: usize = 1 << 30;
@@ -130,9 +130,11 @@ fn large_credit_is_shared() {
             want(account, &mut budget);
         }
     }
-    assert!(budget.used() < LIMIT * 6 / 10, "{} of {LIMIT}", budget.used());
+    let last = accounts.iter().map(|account| account.credit as u64).min();
+    assert!(budget.available() > LIMIT / 8, "{} of {LIMIT}", budget.available());
     let mut late = Account::new(128 << 20);
-    assert!(want(&mut late, &mut budget) > 10 << 20);
+    let credit = want(&mut late, &mut budget);
+    assert!(credit > 2 << 20 && Some(credit) >= last.map(|last| last * 9 / 10), "{credit} after {last:?}");
     accounts.iter_mut().for_each(|account| account.close(&mut budget));
     for account in [&mut late, &mut alone] {
         account.close(&mut budget);
