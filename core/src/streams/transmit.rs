@@ -71,12 +71,12 @@ impl Streams {
 
     /// Appends the new limits of flow control, as far as they fit below `end`.
     pub(crate) fn put_credit(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
-        if self.flow.window.pending && out.len() + MAX_CONTROL <= end {
+        if self.flow.window.pending && fits_control(out, end, sent) {
             put_control(out, &Control::MaxData(self.flow.window.max()));
             self.flow.window.pending = false;
             sent.push_item(Item::MaxData);
         }
-        while out.len() + MAX_CONTROL <= end {
+        while fits_control(out, end, sent) {
             let Some(id) = self.credit.pop_front() else { return };
             let Some(receive) = self.receive_half(id) else { continue };
             if core::mem::take(&mut receive.window.pending) && receive.wants_credit() {
@@ -91,14 +91,14 @@ impl Streams {
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             if let Some(counts) = self.opening.counts_mut()
                 && let Some(max) = counts.max_streams_to_send(direction)
-                && out.len() + MAX_CONTROL <= end
+                && fits_control(out, end, sent)
             {
                 put_control(out, &Control::MaxStreams { direction, max });
                 counts.set_max_streams_pending(direction, false);
                 sent.push_item(Item::MaxStreams(direction));
             }
         }
-        while out.len() + MAX_CONTROL <= end {
+        while fits_control(out, end, sent) {
             let Some((id, owed)) = self.owed.pop_front() else { return };
             let Some(stream) = self.table.get_mut(&id) else { continue };
             match owed {
@@ -124,6 +124,7 @@ impl Streams {
     pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, behind: Behind, sent: &mut SentPackets) {
         // In a full packet no stream has anything to send, which does not mean that it has nothing to send.
         while out.len() < end
+            && sent.takes_item()
             && let Some(id) = self.next_to_send()
         {
             let room = end.saturating_sub(out.len());
@@ -287,6 +288,11 @@ impl Streams {
             | Item::Datagram => 0,
         }
     }
+}
+
+/// Whether one more control frame fits below `end` and into the records.
+fn fits_control(out: &[u8], end: usize, sent: &SentPackets) -> bool {
+    out.len() + MAX_CONTROL <= end && sent.takes_item()
 }
 
 pub(super) const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {

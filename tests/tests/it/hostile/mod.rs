@@ -14,6 +14,7 @@ mod load;
 mod middle;
 mod owe;
 mod params;
+mod records;
 mod resets;
 mod retry;
 mod secrets;
