@@ -33,6 +33,7 @@ mod event;
 pub mod fuzzing;
 mod handshake;
 mod hash;
+mod hex;
 mod id;
 mod inspect;
 #[doc(hidden)]

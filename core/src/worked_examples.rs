@@ -157,7 +157,7 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let mut datagram = init.clone();
     let header = Header::parse(&datagram).unwrap();
     let opening = Opening::read(header.ty, header.routing, &datagram, &mut theirs).unwrap();
-    let attempt = opening.finish(&mut datagram, &mut theirs).unwrap();
+    let attempt = opening.finish(&mut datagram, &mut theirs, &mut 0).unwrap();
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);

@@ -30,7 +30,7 @@ pub(crate) mod view;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::budget::Account;
+use crate::budget::{Account, total};
 use crate::cids::Cids;
 use crate::crypto::keys::{self, Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
@@ -51,7 +51,7 @@ use crate::path::table::Paths;
 use crate::path::upkeep::Upkeep;
 use crate::path::validate::OwedResponses;
 use crate::shared::Shared;
-use crate::stats::ConnectionStats;
+use crate::stats::{ConnectionStats, count};
 use crate::streams::blocks::LARGE;
 use crate::streams::{StreamEvent, Streams};
 use crate::time::{Duration, Instant};
@@ -321,17 +321,20 @@ impl Connection {
         self.feed_streams(cx);
         self.tell_of_streams(cx);
         self.tell_qotp_window(cx.now);
-        let held = self.state.heap_bytes()
-            + self.paths.heap_bytes()
-            + self.cids.heap_bytes()
-            + self.owed_bytes()
-            + self.first_flight_bytes()
-            + self.upkeep_bytes()
-            + self.path_log_bytes()
-            + self.limiter.heap_bytes()
-            + self.streams.heap_bytes()
-            + self.datagrams.heap_bytes();
-        self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
+        let held = total([
+            FIXED_COST,
+            self.state.heap_bytes(),
+            self.paths.heap_bytes(),
+            self.cids.heap_bytes(),
+            self.owed_bytes(),
+            self.first_flight_bytes(),
+            self.upkeep_bytes(),
+            self.path_log_bytes(),
+            self.limiter.heap_bytes(),
+            self.streams.heap_bytes(),
+            self.datagrams.heap_bytes(),
+        ]);
+        self.account.settle(&mut cx.budget, BASE_COST.max(held));
         self.paths.check();
     }
 
@@ -407,7 +410,7 @@ fn secure(cx: &mut Shared, now: Instant, role: Role, finished: &Finished, agreem
         limits = limits.rotate_every(time);
     }
     let (sealer, opener) = data_keys(finished, role, agreement.suite, limits, now);
-    cx.stats.derivations += keys::DERIVED;
+    count(&mut cx.stats.derivations, keys::DERIVED);
     let alpn: Vec<u8> = agreement.alpn.clone();
     Secured { sealer, opener, exporter: Exporter::new(finished), peer: finished.remote_static, alpn }
 }

@@ -14,7 +14,7 @@ use crate::handshake::responder::{Attempt, Opening, transport_close};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, ErrorCode};
 use crate::path::addr::{Arrival, LocalAddr, Transmit, Tuple};
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
@@ -102,7 +102,10 @@ impl Endpoint {
         }
         // Reading the rest scrambles it.
         let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
-        let attempt = opening.finish(datagram, &mut self.shared.party())?;
+        let mut frames = 0;
+        let read = opening.finish(datagram, &mut self.shared.party(), &mut frames);
+        count(&mut self.shared.stats.frames, frames);
+        let attempt = read?;
         self.taken.spend(price(header.ty));
         let cost = PENDING_COST + attempt.early.len();
         if self.shared.budget.charge(cost).is_err() {

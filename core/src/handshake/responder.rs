@@ -76,8 +76,14 @@ impl Opening {
         }
     }
 
-    /// Reads the rest of the same datagram, which for an InitKnown costs one more X25519 and overwrites it.
-    pub(crate) fn finish(self, datagram: &mut [u8], party: &mut Party<'_>) -> Result<Attempt, DropReason> {
+    /// Reads the rest of the same datagram, which for an InitKnown costs one more X25519 and overwrites it. Adds the frames that
+    /// it looks at to `looked_at`.
+    pub(crate) fn finish(
+        self,
+        datagram: &mut [u8],
+        party: &mut Party<'_>,
+        looked_at: &mut u64,
+    ) -> Result<Attempt, DropReason> {
         let message = datagram.get_mut(self.message_at..).ok_or(DropReason::TooShort)?;
         let (noise, range, kind) = match self.stage {
             Stage::Sealed(known) => {
@@ -86,7 +92,7 @@ impl Opening {
             }
             Stage::Clear(noise, range) => (noise, range, Message::ClearInit),
         };
-        let payload = read_payload(kind, message.get(range).unwrap_or_default())
+        let payload = read_payload(kind, message.get(range).unwrap_or_default(), looked_at)
             .map_err(|_| DropReason::BadHandshake)?;
         let early = without_padding(payload.frames).into();
         Ok(Attempt { noise, hello: payload.hello, remote_id: self.remote_id, early })

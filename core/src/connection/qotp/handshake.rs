@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::budget::total;
 use crate::connection::Connection;
 use crate::connection::state::{Copies, State};
 use crate::crypto::backend::SecretKey;
@@ -20,7 +21,7 @@ use crate::path::validate::Validation;
 use crate::recovery::received::Received;
 use crate::recovery::sent::{Item, SentPackets};
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::streams::Streams;
 use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::{Header, PacketType};
@@ -81,7 +82,7 @@ impl Dial {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.flight.as_ref().map_or(0, |flight| flight.datagram.len())
+        total([size_of::<Self>(), self.flight.as_ref().map_or(0, |flight| flight.datagram.len())])
     }
 
     /// When the next copy or the end is due.
@@ -96,7 +97,7 @@ impl Dial {
     /// A copy of the Init, if one is due.
     pub(super) fn copy_due(&mut self, now: Instant) -> Option<&[u8]> {
         let flight = self.flight.as_mut().filter(|flight| flight.next <= now)?;
-        flight.copies += 1;
+        flight.copies = flight.copies.saturating_add(1);
         flight.next = now + flight.wait;
         flight.wait = flight.wait.saturating_mul(2);
         Some(&flight.datagram)
@@ -121,7 +122,7 @@ impl Dial {
             self.tries = 0;
             self.tries_since = now;
         }
-        self.tries += 1;
+        self.tries = self.tries.saturating_add(1);
         self.tries <= MAX_TRIES
     }
 }
@@ -160,10 +161,10 @@ impl Attempt {
             }
             Header::InitSnd { .. } => Box::default(),
             Header::InitCryptoSnd { ephemeral, .. } => {
-                cx.stats.x25519_operations += 1;
+                count(&mut cx.stats.x25519_operations, 1);
                 let key = PacketKey::agree(cx.qotp_identity.key(), ephemeral);
                 let key = key.ok_or(DropReason::BadHandshake)?;
-                cx.stats.aead_operations += 1;
+                count(&mut cx.stats.aead_operations, 1);
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
@@ -240,7 +241,7 @@ impl Connection {
         else {
             return Err(AcceptError::Gone);
         };
-        cx.stats.x25519_operations += 1;
+        count(&mut cx.stats.x25519_operations, 1);
         let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
         cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
@@ -331,19 +332,19 @@ impl Connection {
             let header = Header::InitCryptoSnd { ephemeral, identity };
             let clear = header.ty().clear_len();
             header.put(&mut datagram);
-            datagram.resize(clear + NUMBER_LEN, 0);
+            datagram.resize(clear.saturating_add(NUMBER_LEN), 0);
             let room = header.ty().max_payload(size);
             let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(None, Some(offset))));
             let (name, fin) = chunk.and_then(Name::of).unwrap_or((Name::PING, false));
-            let payload = header_len(None, Some(name.offset)) + usize::from(name.len);
+            let payload = header_len(None, Some(name.offset)).saturating_add(usize::from(name.len));
             put_filler(&mut datagram, filler_len(size, payload).unwrap_or_default());
             put_header(&mut datagram, None, Some((name.number(), name.offset)), fin);
             self.streams.append_chunk(&name.item(fin), &mut datagram);
             datagram.resize(size, 0);
             qotp.chunks.on_sent(name, fin, INIT_NUMBER);
             early = Some(name);
-            cx.stats.x25519_operations += 1;
-            cx.stats.aead_operations += 1;
+            count(&mut cx.stats.x25519_operations, 1);
+            count(&mut cx.stats.aead_operations, 1);
             let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
                 cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
                 seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
@@ -384,7 +385,7 @@ impl Connection {
             }
             Phase::Dialling(_) | Phase::Keyed(_) => return Disposition::Dropped(DropReason::Unexpected),
         };
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.aead_operations, 1);
         match opened {
             Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
             Err(_) => self.on_qotp_forged(),
@@ -408,8 +409,8 @@ impl Connection {
         if !dial.may_try(now) {
             return Disposition::Dropped(DropReason::BadHandshake);
         }
-        cx.stats.x25519_operations += 1;
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.x25519_operations, 1);
+        count(&mut cx.stats.aead_operations, 1);
         let ty = header.ty();
         let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
             let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);
