@@ -112,17 +112,17 @@ impl Endpoint {
         let config = config.clamped();
         let mut rng = Rng::new(identity.secret(), &seed);
         seed.zeroize();
-        let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
+        let (ids, hasher, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
         let drawn = Secret::new(rng.bytes());
         let group_secret = GroupSecret::new(config.group_secret.clone().unwrap_or(drawn));
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
-            remotes: RemoteMap::new(inits),
+            remotes: RemoteMap::new(hasher),
             rations: Rations::default(),
             sockets: Sockets::default(),
             ids: Ids::new(ids, config.shard),
-            resets: Resets::new(inits),
+            resets: Resets::new(hasher.other(1)),
             reset_key: reset_key(
                 config.reset_key.as_deref().unwrap_or_else(|| identity.secret()),
                 config.shard,
@@ -137,17 +137,17 @@ impl Endpoint {
             events: EventQueue::new(events),
             starving: VecDeque::new(),
             group_secret,
-            half_open: HalfOpen::new(inits),
+            half_open: HalfOpen::new(hasher.other(2)),
             now: Instant::ZERO,
         };
         Self {
             shared,
             slots: Slots::new(),
             ready: ReadyQueue::default(),
-            inits: Inits::new(inits),
-            qotp_ids: HashMap::with_hasher(inits),
-            taken: Taken::new(inits),
-            stateless: Stateless::new(inits),
+            inits: Inits::new(hasher.other(3)),
+            qotp_ids: HashMap::with_hasher(hasher.other(4)),
+            taken: Taken::new(hasher.other(5)),
+            stateless: Stateless::new(hasher.other(6)),
             timers: TimerQueue::default(),
             round: Round::default(),
         }
