@@ -23,6 +23,7 @@ mod resets;
 mod retry;
 mod secrets;
 mod states;
+mod strangers;
 mod twice;
 mod versions;
 mod windows;
