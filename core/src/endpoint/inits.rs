@@ -8,6 +8,8 @@ use crate::crypto::digest::digest;
 use crate::hash::KeyedState;
 use crate::wire::header::InitHeader;
 
+use super::slots::fit;
+
 /// What copies of an Init are known by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct InitId {
@@ -94,6 +96,10 @@ impl Inits {
             if *count == 0 {
                 self.beginnings.remove(&id.beginning);
             }
+        }
+        if let Some(fits) = fit(self.slots.len(), self.slots.capacity()) {
+            self.slots.shrink_to(fits);
+            self.beginnings.shrink_to(fits);
         }
     }
 

@@ -66,6 +66,7 @@ use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
 use slots::Slots;
+pub(crate) use slots::fit;
 pub use sockets::LocalSocket;
 pub(crate) use sockets::Sockets;
 use stateless::Stateless;
@@ -303,6 +304,7 @@ impl Endpoint {
             }
             self.settle(now, slot, &mut fires);
         }
+        self.ready.give_back(self.slots.places());
         self.feed_starving();
         self.send_stateless(out)
     }
@@ -460,6 +462,17 @@ impl Endpoint {
                 self.shared.half_open.leave(pending.seat);
             }
             None => {}
+        }
+        self.give_back();
+    }
+
+    /// Tables do not stay as large as they once had to be.
+    fn give_back(&mut self) {
+        let places = self.slots.places();
+        self.timers.give_back(places);
+        self.ready.give_back(places);
+        if let Some(fits) = fit(self.qotp_ids.len(), self.qotp_ids.capacity()) {
+            self.qotp_ids.shrink_to(fits);
         }
     }
 }
