@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::admission::Admission;
 use crate::crypto::Secret;
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
@@ -79,6 +80,8 @@ pub struct Config {
     pub reset_key: Option<Secret>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
+    /// What becomes of incoming attempts without the application being asked. Default: nothing, it is asked about each.
+    pub admission: Option<Arc<dyn Admission>>,
     /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
     /// is spent on them. Default: [`RetryPolicy::UnderLoad`].
     pub retry: RetryPolicy,
@@ -121,6 +124,7 @@ impl Default for Config {
             rotate_keys_every: None,
             reset_key: None,
             qotp: QotpConfig::default(),
+            admission: None,
             retry: RetryPolicy::UnderLoad,
             group_secret: None,
             allow_self: false,

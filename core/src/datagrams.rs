@@ -175,7 +175,7 @@ impl Datagrams {
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) -> u64 {
         let mut put = 0;
         while let Some((len, frame)) = self.next() {
-            if out.len().saturating_add(frame) > end {
+            if out.len().saturating_add(frame) > end || !sent.takes_item() {
                 break;
             }
             put_datagram_header(out, len);

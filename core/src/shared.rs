@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::admission::{Candidate, Verdict};
 use crate::budget::{Account, Budget};
 use crate::cids::Ids;
 use crate::cids::reset::{ResetToken, Resets};
@@ -9,9 +10,10 @@ use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{GroupSecret, Identity, QotpIdentity, Secret};
-use crate::endpoint::{ConnectionHandle, EventQueue, HalfOpen, Sockets};
+use crate::endpoint::{ConnectionHandle, EventQueue, HalfOpen, IncomingIdentity, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
+use crate::path::addr::TransportAddr;
 use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
@@ -62,6 +64,17 @@ impl Shared {
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now.min(LAST));
         self.now
+    }
+
+    /// What the policy says of an attempt; without one the application is asked.
+    pub(crate) fn judge(
+        &self,
+        remote: TransportAddr,
+        validated: bool,
+        identity: IncomingIdentity,
+    ) -> Verdict {
+        let candidate = Candidate { validated, ..Candidate::new(remote, identity) };
+        self.config.admission.as_ref().map_or(Verdict::Ask, |policy| policy.judge(&candidate))
     }
 
     /// What a stateless reset of `id` ends with. It depends on nothing that a restart of the program would change

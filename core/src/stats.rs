@@ -46,11 +46,13 @@ pub enum DropReason {
     Size,
     /// So many packets of its path have come since it was sent that nobody knows whether it was received before.
     TooOld,
+    /// The policy does not want whoever it claims to be from ([`Verdict::Ignore`](crate::admission::Verdict::Ignore)).
+    Unwanted,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = Self::TooOld as usize + 1;
+    pub const COUNT: usize = Self::Unwanted as usize + 1;
 
     const fn index(self) -> usize {
         self as usize

@@ -106,6 +106,8 @@ pub(crate) struct Connection {
     half_open: Option<Seat>,
     /// Among the endpoint's connections that wait for memory.
     awaits_memory: bool,
+    /// Nobody has been told of it: a policy let it in, and it is not confirmed.
+    quiet: bool,
     /// The time after the end was extended for unread data.
     lingered: bool,
     undelivered: Undelivered,
@@ -224,6 +226,7 @@ impl Connection {
             half_open: None,
             limiter: Limiter::new(),
             awaits_memory: false,
+            quiet: false,
             lingered: false,
             undelivered: Undelivered::default(),
             stats: ConnectionStats::default(),
@@ -273,6 +276,11 @@ impl Connection {
     /// Bytes that its account is charged.
     pub(crate) const fn held(&self) -> usize {
         self.account.used()
+    }
+
+    /// Was let in by a policy: of its end nobody hears unless it was confirmed.
+    pub(crate) const fn be_quiet(&mut self) {
+        self.quiet = self.is_half_open();
     }
 
     /// Whether this is an attempt that is not confirmed yet.

@@ -3,27 +3,33 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::admission::Verdict;
 use crate::connection::state::Copies;
 use crate::connection::{Accepted, Connection};
 use crate::crypto::digest::digest;
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
-use crate::handshake::responder::{Attempt, transport_close};
+use crate::handshake::responder::{Attempt, Opening, transport_close};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, ErrorCode};
 use crate::path::addr::{Arrival, LocalAddr, Transmit, Tuple};
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
 
-use super::admission::{IK_COST, IX_COST, Proof, Verdict};
 use super::incoming::{Candidate, Decision, Init, Pending};
+use super::load::{IK_COST, IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 /// Heap of an attempt beside its early data: itself, what was read of it, a refusal of it, its places in the tables.
 pub(super) const PENDING_COST: usize = 2 << 10;
+
+/// X25519 operations of an attempt that is answered.
+const fn price(ty: PacketType) -> u32 {
+    if matches!(ty, PacketType::InitKnown) { IK_COST } else { IX_COST }
+}
 
 impl Pending {
     /// The refusal, to whoever sent a copy of the Init.
@@ -61,30 +67,49 @@ impl Endpoint {
         };
         let validated = self.shared.group_secret.has_retry_token(now, &arrival.remote, tokens);
         let proof = if validated { Proof::Token } else { Proof::None };
-        let price = if header.ty == PacketType::InitKnown { IK_COST } else { IX_COST };
+        let price = price(header.ty);
         match self.judge(now, &arrival.remote, proof, price) {
-            Verdict::Enter => {}
-            Verdict::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
-            Verdict::Drop(reason) => return Disposition::Dropped(reason),
+            Ruling::Enter => {}
+            Ruling::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
+            Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
-        // Reading scrambles it.
-        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
         let before = self.shared.stats.x25519_operations;
-        let mut frames = 0;
-        let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party(), &mut frames);
-        self.shared.stats.frames += frames;
-        let attempt = match read {
-            Ok(attempt) => attempt,
-            Err(reason) => {
-                let spent = self.shared.stats.x25519_operations.saturating_sub(before);
-                self.admission.spend(u32::try_from(spent).unwrap_or(price));
-                return Disposition::Dropped(reason);
+        self.let_in(now, arrival, header, validated, datagram).unwrap_or_else(|reason| {
+            let spent = self.shared.stats.x25519_operations.saturating_sub(before);
+            self.taken.spend(u32::try_from(spent).unwrap_or(price));
+            Disposition::Dropped(reason)
+        })
+    }
+
+    /// Reads an Init, as far as the policy is for it, and enters the attempt. An error: only what was computed is spent.
+    fn let_in(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        header: Header,
+        validated: bool,
+        datagram: &mut [u8],
+    ) -> Result<Disposition, DropReason> {
+        let opening = Opening::read(header.ty, header.routing, datagram, &mut self.shared.party())?;
+        let verdict = self.shared.judge(arrival.remote, validated, opening.identity());
+        match verdict {
+            Verdict::Ignore => return Err(DropReason::Unwanted),
+            Verdict::Retry if !validated => {
+                self.taken.spend(opening.spent());
+                return Ok(self.ask_for_address(now, arrival, header.routing, datagram));
             }
-        };
-        self.admission.spend(price);
+            Verdict::Ask | Verdict::Accept | Verdict::Refuse(_) | Verdict::Retry => {}
+        }
+        // Reading the rest scrambles it.
+        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
+        let mut frames = 0;
+        let read = opening.finish(datagram, &mut self.shared.party(), &mut frames);
+        count(&mut self.shared.stats.frames, frames);
+        let attempt = read?;
+        self.taken.spend(price(header.ty));
         let cost = PENDING_COST + attempt.early.len();
         if self.shared.budget.charge(cost).is_err() {
-            return Disposition::Dropped(DropReason::OverBudget);
+            return Ok(Disposition::Dropped(DropReason::OverBudget));
         }
         let incompatible = choose(&self.shared.config, &attempt.hello).err();
         let candidate = Candidate::Native(Box::new(attempt));
@@ -93,9 +118,29 @@ impl Endpoint {
         self.inits.insert(&id, handle.slot);
         match incompatible {
             Some(error) => self.refuse_with(now, handle, &transport_close(error)),
-            None => self.shared.events.push(handle, Event::Incoming),
+            None => self.follow(now, handle, verdict),
         }
-        Disposition::Accepted
+        Ok(Disposition::Accepted)
+    }
+
+    /// Does what the policy says with an attempt that was read.
+    pub(super) fn follow(&mut self, now: Instant, handle: ConnectionHandle, verdict: Verdict) {
+        match verdict {
+            Verdict::Accept => self.accept_unasked(now, handle),
+            Verdict::Refuse(code) => self.refuse(now, handle, code),
+            Verdict::Ask | Verdict::Retry | Verdict::Ignore => {
+                self.shared.events.push(handle, Event::Incoming);
+            }
+        }
+    }
+
+    /// An attempt for which there is no memory stays unanswered, as if the application could not accept it.
+    fn accept_unasked(&mut self, now: Instant, handle: ConnectionHandle) {
+        if self.accept(now, handle).is_ok()
+            && let Some(Entry::Connection(connection)) = self.slots.get_mut(handle)
+        {
+            connection.be_quiet();
+        }
     }
 
     /// Answers an Init with a Retry, for which nothing is kept.
@@ -106,7 +151,7 @@ impl Endpoint {
         routing: ConnectionId,
         datagram: &[u8],
     ) -> Disposition {
-        if !self.admission.may_retry(now, self.shared.config.limits.dh_per_second) {
+        if !self.taken.may_retry(now, self.shared.config.limits.dh_per_second) {
             return Disposition::Dropped(DropReason::RateLimited);
         }
         self.shared.stats.digests += 1;

@@ -1,12 +1,13 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
-mod admission;
+
 mod connect;
 mod events;
 mod half_open;
 mod incoming;
 mod inits;
+mod load;
 mod network;
 mod prefixes;
 mod qotp;
@@ -23,11 +24,13 @@ use core::fmt;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use zeroize::Zeroize;
 
+use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::cids::Ids;
 use crate::cids::reset::Resets;
@@ -49,7 +52,6 @@ use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
 
-use admission::Admission;
 pub use connect::{ConnectOptions, Peer};
 pub(crate) use events::EventQueue;
 pub(crate) use half_open::{HalfOpen, Seat};
@@ -57,6 +59,7 @@ use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub(crate) use inits::InitId;
 use inits::Inits;
+use load::Taken;
 pub use network::NetworkChange;
 pub(crate) use network::Report;
 use network::Round;
@@ -86,7 +89,7 @@ pub struct Endpoint {
     inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
-    admission: Admission,
+    taken: Taken,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -143,7 +146,7 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
-            admission: Admission::new(inits),
+            taken: Taken::new(inits),
             stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),
@@ -185,6 +188,11 @@ impl Endpoint {
     /// Sets the application protocols that are accepted from now on.
     pub fn set_alpns(&mut self, alpns: Vec<Vec<u8>>) {
         self.shared.config.alpns = alpns;
+    }
+
+    /// Sets what becomes of incoming attempts from now on ([`Config::admission`]).
+    pub fn set_admission(&mut self, policy: Option<Arc<dyn Admission>>) {
+        self.shared.config.admission = policy;
     }
 
     /// A datagram came. It is decrypted in place.

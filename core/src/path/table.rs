@@ -206,8 +206,8 @@ impl Paths {
     /// fastest one waits for what was sent first on the slowest.
     pub(crate) fn rtt_in_use(&self) -> Duration {
         match &self.more {
-            None => self.first.rtt.smoothed(),
-            Some(more) => more.carrying.iter().map(|at| self[at].rtt.smoothed()).max().unwrap_or_default(),
+            None => self.first.rtt.credible(),
+            Some(more) => more.carrying.iter().map(|at| self[at].rtt.credible()).max().unwrap_or_default(),
         }
     }
 

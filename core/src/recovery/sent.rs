@@ -142,11 +142,14 @@ pub(crate) struct SentPackets {
     outstanding: usize,
     /// Numbers left out so far, modulo 2^16.
     skips: u16,
+    /// There is no memory for more items than there is room for.
+    tight: bool,
 }
 
 /// Records for which there is room kept when most are forgotten, 72 KiB: a busy connection must not allocate over and over.
 const KEPT: usize = 1024;
-/// Room for items that one packet is assumed to need.
+/// Room for items that one packet is assumed to need. Some have many more, for instance the ends of a hundred streams: where
+/// there is no memory for those they go in several packets.
 const ITEMS_PER_PACKET: usize = 32;
 
 impl SentPackets {
@@ -160,6 +163,7 @@ impl SentPackets {
             items_base: 0,
             outstanding: 0,
             skips: 0,
+            tight: false,
         }
     }
 
@@ -193,6 +197,17 @@ impl SentPackets {
     pub(crate) fn shrink(&mut self) {
         self.packets.shrink_to_fit();
         self.items.shrink_to_fit();
+    }
+
+    /// A packet is going to be built, whose items may take `room` bytes more than there are now.
+    pub(crate) fn begin_packet(&mut self, room: usize) {
+        self.tight = self.items.capacity().saturating_mul(size_of::<Item>()) > room;
+    }
+
+    /// Whether the packet that is being built may have one more item. Those that it has at most one or a few of need not ask:
+    /// [`Self::growth`] speaks of some in any case.
+    pub(crate) fn takes_item(&self) -> bool {
+        !self.tight || self.items.len() < self.items.capacity()
     }
 
     /// Adds an item to the packet that is being built.

@@ -141,16 +141,26 @@ impl fmt::Debug for Attempt {
     }
 }
 
+/// The key that an Init claims to be of; `None` if it names none that could be one.
+pub(crate) fn claimed(init: &Header) -> Option<QotpPublicKey> {
+    match init {
+        Header::InitSnd { identity, .. } | Header::InitCryptoSnd { identity, .. } => {
+            QotpPublicKey::from_bytes(*identity).ok()
+        }
+        Header::InitRcv { .. } | Header::InitCryptoRcv { .. } | Header::Data { .. } => None,
+    }
+}
+
 impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
-        let (identity, payload) = match header {
+        let payload = match header {
             // There is no key to be had from such a point, and the application need not hear of it.
             Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
                 return Err(DropReason::BadHandshake);
             }
-            Header::InitSnd { identity, .. } => (identity, Box::default()),
-            Header::InitCryptoSnd { ephemeral, identity } => {
+            Header::InitSnd { .. } => Box::default(),
+            Header::InitCryptoSnd { ephemeral, .. } => {
                 count(&mut cx.stats.x25519_operations, 1);
                 let key = PacketKey::agree(cx.qotp_identity.key(), ephemeral);
                 let key = key.ok_or(DropReason::BadHandshake)?;
@@ -162,13 +172,13 @@ impl Attempt {
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
-                (identity, payload.into())
+                payload.into()
             }
             Header::InitRcv { .. } | Header::InitCryptoRcv { .. } | Header::Data { .. } => {
                 return Err(DropReason::Unexpected);
             }
         };
-        Ok(Self { init: *header, claimed: QotpPublicKey::from_bytes(*identity).ok(), payload })
+        Ok(Self { init: *header, claimed: claimed(header), payload })
     }
 
     /// The key that the initiator claims to have; `None` if it names none that could be one.

@@ -26,7 +26,7 @@ use acks::Acks;
 use again::Again;
 use chunks::{Chunks, Name};
 use handshake::Answering;
-pub(crate) use handshake::{Attempt, Dial};
+pub(crate) use handshake::{Attempt, Dial, claimed};
 use window::Told;
 
 /// Silence that ends a connection, counted from the last packet received (QOTP v0.2.19).

@@ -94,7 +94,7 @@ pub(super) enum Proof {
 
 /// What is done with an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(super) enum Ruling {
     Enter,
     /// It shall show its address first.
     Retry,
@@ -103,14 +103,14 @@ pub(super) enum Verdict {
 
 /// What attempts have taken.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Taken {
     spending: Spending,
     retries: Bucket,
     /// Of attempts that have shown their addresses, while others had taken half of everything.
     networks: Prefixes<Bucket>,
 }
 
-impl Admission {
+impl Taken {
     pub(super) fn new(hasher: KeyedState) -> Self {
         let (spending, networks) = (Spending::default(), Prefixes::new(hasher));
         Self { spending, retries: Bucket::NEW, networks }
@@ -145,28 +145,28 @@ impl Admission {
 
 impl Endpoint {
     /// Judges an attempt from `from` that costs so many X25519 operations if it is answered.
-    pub(super) fn judge(&mut self, now: Instant, from: &TransportAddr, proof: Proof, cost: u32) -> Verdict {
+    pub(super) fn judge(&mut self, now: Instant, from: &TransportAddr, proof: Proof, cost: u32) -> Ruling {
         let load = self.load(now, cost);
         let policy = self.shared.config.retry;
         match (load, proof, policy) {
-            (Load::Full(reason), ..) => Verdict::Drop(reason),
+            (Load::Full(reason), ..) => Ruling::Drop(reason),
             (_, Proof::None, RetryPolicy::Always) | (Load::Busy, Proof::None, RetryPolicy::UnderLoad) => {
-                Verdict::Retry
+                Ruling::Retry
             }
             (Load::Busy, Proof::Token, _) => {
                 let (places, operations) = (self.places_left(), self.operations_left());
                 let may = self.shared.half_open.has_part_left(from, places)
-                    && self.admission.take_part(now, from, operations / cost.max(1));
-                if may { Verdict::Enter } else { Verdict::Drop(DropReason::RateLimited) }
+                    && self.taken.take_part(now, from, operations / cost.max(1));
+                if may { Ruling::Enter } else { Ruling::Drop(DropReason::RateLimited) }
             }
-            (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Verdict::Enter,
-            (Load::Busy, Proof::Never, _) => Verdict::Drop(DropReason::RateLimited),
+            (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Ruling::Enter,
+            (Load::Busy, Proof::Never, _) => Ruling::Drop(DropReason::RateLimited),
         }
     }
 
     /// The most pressing of what attempts take: places, memory, X25519 operations.
     fn load(&mut self, now: Instant, cost: u32) -> Load {
-        self.admission.spending.advance(now);
+        self.taken.spending.advance(now);
         let limits = &self.shared.config.limits;
         let connections = self.slots.len() as u64;
         let room = if connections < limits.connections.into() {
@@ -178,7 +178,7 @@ impl Endpoint {
         let places = Load::of(seats, limits.half_open.into(), DropReason::NotAccepting);
         let bytes = self.shared.half_open.bytes();
         let memory = Load::of(bytes, limits.per_endpoint / MEMORY_PART, DropReason::OverBudget);
-        let spent = self.admission.spending.spent().saturating_add(cost.saturating_sub(1).into());
+        let spent = self.taken.spending.spent().saturating_add(cost.saturating_sub(1).into());
         let work = Load::of(spent, limits.dh_per_second.into(), DropReason::RateLimited);
         let all = [room, places, memory, work];
         let pressing = |load: &Load| matches!(load, Load::Full(_));
@@ -197,7 +197,7 @@ impl Endpoint {
 
     /// X25519 operations that may be done now.
     fn operations_left(&self) -> u32 {
-        let spent = u32::try_from(self.admission.spending.spent()).unwrap_or(u32::MAX);
+        let spent = u32::try_from(self.taken.spending.spent()).unwrap_or(u32::MAX);
         self.shared.config.limits.dh_per_second.saturating_sub(spent)
     }
 }
