@@ -278,9 +278,9 @@ impl Connection {
         self.account.used()
     }
 
-    /// Was let in by a policy: of its end nobody hears unless it was confirmed.
+    /// Was let in by a policy: of its end nobody hears unless it was confirmed, or is connected as it is (QOTP).
     pub(crate) const fn be_quiet(&mut self) {
-        self.quiet = self.is_half_open();
+        self.quiet = matches!(self.state, State::Confirming(_));
     }
 
     /// Whether this is an attempt that is not confirmed yet.
