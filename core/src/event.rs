@@ -10,6 +10,9 @@ use crate::id::{Direction, StreamId};
 pub enum Event {
     /// Somebody dials us: ask `Endpoint::incoming` and accept, refuse or ignore.
     Incoming,
+    /// The dialler's first packet was acted on at once: what it carried can be read before `Connected` says that the dialler
+    /// proved its key. Only where [`Config::early_data`](crate::Config::early_data) allows it.
+    EarlyData,
     /// The handshake is done and the peer's key is proved.
     Connected,
     /// The peer of a dial without a known key has proved this key: call `trust` or close.

@@ -18,7 +18,7 @@ use crate::crypto::noise::{Finished, OwnKey, Party};
 use crate::crypto::packet;
 use crate::crypto::{GroupSecret, Identity, Secret, Suite};
 use crate::handshake::initiator::{Dialling, Opened, Target};
-use crate::handshake::negotiate::{choose, offer};
+use crate::handshake::negotiate::{answer, choose, offer};
 use crate::handshake::responder::Attempt;
 use crate::handshake::retry;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
@@ -30,6 +30,7 @@ use crate::shared::{reset_key, reset_token};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
+use crate::wire::params::EarlyOutcome;
 
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
 
@@ -149,7 +150,8 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     payload.extend_from_slice(early);
     let to = Tuple { local: LocalAddr::default(), remote: TransportAddr::Ip(([192, 0, 2, 1], 1).into()) };
     let fanout = Fanout::new(Guess::vouched(to), []);
-    let mut dial = Dialling::new(now, peer, config.alpns.clone(), now + Duration::from_secs(5), fanout);
+    let (alpns, deadline) = (config.alpns.clone(), now + Duration::from_secs(5));
+    let mut dial = Dialling::new(now, peer, alpns, None, deadline, fanout);
     let ephemeral = Secret::new(INITIATOR_EPHEMERAL);
     dial.make_init(now, &mut ours, INITIATOR_ID, &ephemeral, &payload).unwrap();
     let init = dial.copy_due(now).unwrap().0.to_vec();
@@ -160,7 +162,8 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);
-    let answer = attempt.answer(&config, &agreement, (RESPONDER_ID, responder_token()));
+    let outcome = if early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
+    let answer = answer(&config, &agreement, (RESPONDER_ID, responder_token()), outcome);
     let (finished, reply) = attempt.accept(&answer, &mut theirs, &ephemeral, RESERVED).unwrap();
 
     let mut message = reply[9..].to_vec();

@@ -59,7 +59,7 @@ impl Connection {
     pub(super) fn close_if_delivered(&mut self, cx: &mut Shared, now: Instant) {
         let Some(graceful) = &self.graceful else { return };
         let established = self.state.is_established();
-        let flushed = established && !self.datagrams.has_output() && self.early.is_none();
+        let flushed = established && !self.datagrams.has_output() && !self.awaits_early();
         if (flushed && self.streams.is_all_delivered()) || graceful.deadline <= now {
             let (code, reason) = (graceful.code, graceful.reason.clone());
             self.graceful = None;
@@ -117,7 +117,7 @@ impl Connection {
     fn shed(&mut self, cx: &mut Shared) {
         self.streams.discard(&mut cx.memory(&mut self.account));
         self.datagrams.discard_sending();
-        self.early = None;
+        self.forget_early();
     }
 
     fn note_undelivered(&mut self) {

@@ -60,10 +60,11 @@ use crate::wire::params::TransportParams;
 use acquaintance::Acquaintance;
 use close::Graceful;
 pub use close::Undelivered;
-use early::EarlyFlight;
+use early::Early;
+pub(crate) use early::Withheld;
 use first_flight::FirstFlight;
 use idle::Idle;
-use state::{Confirming, Copies, Reply, Secured, State};
+use state::{Confirming, Reply, Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
@@ -89,7 +90,8 @@ pub(crate) struct Connection {
     peer: TransportParams,
     account: Account,
     idle: Idle,
-    early: Option<Box<EarlyFlight>>,
+    /// What there is of early data, and of tokens for it.
+    early: Option<Box<Early>>,
     /// A dial of several addresses that the peer has not confirmed yet.
     first_flight: Option<Box<FirstFlight>>,
     /// The peer's challenges that are not answered yet.
@@ -112,14 +114,11 @@ pub(crate) struct Connection {
     stats: ConnectionStats,
 }
 
-/// The accepted side's ingredients.
+/// What is settled about an accepted attempt before it is answered.
 pub(crate) struct Accepted {
-    pub(crate) finished: Finished,
     pub(crate) agreement: Agreement,
-    pub(crate) reply: Box<[u8]>,
-    pub(crate) early: Box<[u8]>,
-    pub(crate) copies: Copies,
     pub(crate) local: LocalAddr,
+    pub(crate) remote: TransportAddr,
     pub(crate) local_id: ConnectionId,
     pub(crate) remote_id: ConnectionId,
     pub(crate) init: InitId,
@@ -139,25 +138,37 @@ impl Connection {
         Self::native(cx, now, handle, Role::Initiator, state, to.local, to.remote, local_id)
     }
 
-    /// An accepted attempt. `None` if the budget has no room for it.
+    /// An accepted attempt, whose reply is to be made. `None` if the budget has no room for it.
     pub(crate) fn accept(
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
-        accepted: Accepted,
+        accepted: &Accepted,
     ) -> Option<Self> {
-        let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init } =
-            accepted;
-        cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
-        let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
-        let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
-        let reply = Reply { bytes: reply, copies };
-        let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
-        let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
-        connection.paths[FIRST].remote_id = remote_id;
-        connection.init = Some(init);
+        let Accepted { agreement, local, remote, local_id, remote_id, init } = accepted;
+        let state = State::Answering;
+        let mut connection =
+            Self::native(cx, now, handle, Role::Responder, state, *local, *remote, *local_id)?;
+        connection.paths[FIRST].remote_id = *remote_id;
+        connection.init = Some(*init);
         connection.set_peer(cx, &agreement.peer);
         Some(connection)
+    }
+
+    /// The reply is made, and the keys with it. What came early may have to wait.
+    pub(crate) fn on_answered(
+        &mut self,
+        cx: &mut Shared,
+        now: Instant,
+        finished: &Finished,
+        agreement: &Agreement,
+        reply: Reply,
+        early: Box<[u8]>,
+    ) {
+        cx.key_log.traffic(self.paths[FIRST].remote_id, self.local_id, agreement.suite, finished);
+        let secured = Box::new(secure(cx, now, self.role, finished, agreement));
+        let expires = now + cx.config.limits.half_open_lifetime;
+        self.state.on_answered(Confirming { secured, reply, early, expires });
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one constructor behind the two named ones")]
@@ -315,6 +326,7 @@ impl Connection {
             + self.paths.heap_bytes()
             + self.cids.heap_bytes()
             + self.owed_bytes()
+            + self.early_bytes()
             + self.first_flight_bytes()
             + self.upkeep_bytes()
             + self.path_log_bytes()

@@ -168,6 +168,8 @@ impl Closing {
 pub(crate) enum State {
     /// Initiator: the Init is out, or about to be.
     Dialling(Box<Dialling>),
+    /// Responder: the reply is in the making. Only ever within one call.
+    Answering,
     /// Responder: the reply is out, the initiator has not proved itself.
     Confirming(Box<Confirming>),
     /// Initiator that did not know whom it dialled: waits for the application's trust.
@@ -193,6 +195,7 @@ impl State {
             Self::Confirming(confirming) => Some(&mut confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
             Self::Dialling(_)
+            | Self::Answering
             | Self::Closing(_)
             | Self::Qotp(_)
             | Self::Lingering(_)
@@ -229,9 +232,12 @@ impl State {
             Self::Confirming(confirming) => Some(&confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
             Self::Closing(closing) => Some(&closing.secured),
-            Self::Dialling(_) | Self::Qotp(_) | Self::Lingering(_) | Self::Draining { .. } | Self::Over => {
-                None
-            }
+            Self::Dialling(_)
+            | Self::Answering
+            | Self::Qotp(_)
+            | Self::Lingering(_)
+            | Self::Draining { .. }
+            | Self::Over => None,
         }
     }
 
@@ -241,6 +247,7 @@ impl State {
             Self::Confirming(confirming) => Some(&mut confirming.reply),
             Self::Closing(closing) => closing.reply.as_mut(),
             Self::Dialling(_)
+            | Self::Answering
             | Self::Untrusted(_)
             | Self::Established(_)
             | Self::Qotp(_)
@@ -268,6 +275,7 @@ impl State {
         matches!(
             self,
             Self::Dialling(_)
+                | Self::Answering
                 | Self::Confirming(_)
                 | Self::Untrusted(_)
                 | Self::Established(_)
@@ -288,6 +296,13 @@ impl State {
     pub(crate) fn on_reply(&mut self, secured: Box<Secured>, trusted: bool) {
         if let Self::Dialling(_) = self {
             *self = if trusted { Self::Established(secured) } else { Self::Untrusted(secured) };
+        }
+    }
+
+    /// The reply is made.
+    pub(crate) fn on_answered(&mut self, confirming: Confirming) {
+        if matches!(self, Self::Answering) {
+            *self = Self::Confirming(Box::new(confirming));
         }
     }
 
@@ -341,7 +356,7 @@ impl State {
             }
             // QOTP has no word for it; who dialled in vain has nobody to linger for.
             Self::Qotp(qotp) if !qotp.is_dialling() => Self::Lingering(Box::new(qotp.linger(period))),
-            Self::Dialling(_) | Self::Qotp(_) | Self::Over => Self::Over,
+            Self::Dialling(_) | Self::Answering | Self::Qotp(_) | Self::Over => Self::Over,
             closed @ (Self::Closing(_) | Self::Lingering(_) | Self::Draining { .. }) => closed,
         };
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
-use crate::crypto::{PublicKey, QotpPublicKey, Secret};
+use crate::crypto::{EarlyToken, PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
@@ -31,7 +31,8 @@ use super::state::State;
 pub enum ConnectionState {
     /// Dialled, not answered yet.
     Dialling,
-    /// Accepted, not confirmed by the initiator yet.
+    /// Accepted, not confirmed by the initiator yet: what can be read is early data ([`Event::EarlyData`]), and what is written
+    /// waits.
     Confirming,
     /// Waits for `trust`.
     Untrusted,
@@ -329,7 +330,7 @@ impl<'a> Connection<'a> {
     pub fn state(&self) -> ConnectionState {
         match &self.inner.state {
             State::Dialling(_) => ConnectionState::Dialling,
-            State::Confirming(_) => ConnectionState::Confirming,
+            State::Answering | State::Confirming(_) => ConnectionState::Confirming,
             State::Untrusted(_) => ConnectionState::Untrusted,
             State::Established(_) => ConnectionState::Established,
             State::Qotp(qotp) if qotp.is_dialling() => ConnectionState::Dialling,
@@ -416,6 +417,13 @@ impl<'a> Connection<'a> {
             State::Established(secured) => secured.exporter.export(label, context).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The newest token that the peer has given out, for [`ConnectOptions::early`](crate::ConnectOptions::early) of one later dial;
+    /// `None` where it gave none (yet), and on the side that answered. It stays after the end, until the connection is forgotten.
+    #[must_use]
+    pub fn early_token(&self) -> Option<EarlyToken> {
+        self.inner.early_token().cloned()
     }
 
     /// Counters.

@@ -3,6 +3,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod digest;
+pub(crate) mod early_token;
 mod identity;
 mod kdf;
 pub(crate) mod keys;
@@ -16,6 +17,8 @@ mod suite;
 mod testing;
 pub(crate) mod token;
 
+pub(crate) use early_token::EarlySecret;
+pub use early_token::EarlyToken;
 #[cfg(test)]
 pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};

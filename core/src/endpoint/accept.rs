@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::connection::state::Copies;
+use crate::connection::state::{Copies, Reply};
 use crate::connection::{Accepted, Connection};
 use crate::crypto::digest::digest;
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
-use crate::handshake::negotiate::choose;
+use crate::handshake::negotiate::{answer, choose};
 use crate::handshake::responder::{Attempt, transport_close};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, ErrorCode};
@@ -17,8 +17,10 @@ use crate::stats::{Disposition, DropReason};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
+use crate::wire::params::EarlyOutcome;
 
 use super::admission::{IK_COST, IX_COST, Proof, Verdict};
+use super::early::NoConnection;
 use super::incoming::{Candidate, Decision, Init, Pending};
 use super::{ConnectionHandle, Endpoint, Entry};
 
@@ -227,20 +229,35 @@ impl Endpoint {
             return Err(AcceptError::Gone);
         };
         let (remote_id, local_id) = (attempt.remote_id, self.shared.ids.fresh(&mut self.shared.rng));
-        let early = attempt.early.clone();
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
-        let named = (local_id, self.shared.reset_token(local_id));
-        let hello = attempt.answer(&self.shared.config, &agreement, named);
-        let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
-        let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
-        let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
+        let Some(Entry::Pending(pending)) = self.slots.get(handle) else { return Err(AcceptError::Gone) };
         let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
         let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
-        let accepted =
-            Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init };
-        let connection =
-            Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
+        let accepted = Accepted { agreement, local, remote: copies.first, local_id, remote_id, init };
+        let (mut connection, early) = match self.answering(now, handle, &accepted, &attempt) {
+            Ok(answering) => answering,
+            Err(NoConnection::OverBudget) => return Err(AcceptError::OverBudget),
+            Err(NoConnection::Violation(error)) => {
+                self.put_back(handle, Candidate::Native(attempt));
+                self.refuse_with(now, handle, &transport_close(error));
+                return Err(AcceptError::Gone);
+            }
+        };
+        let named = (local_id, self.shared.reset_token(local_id));
+        let hello = answer(&self.shared.config, &accepted.agreement, named, early);
+        let held = if early == EarlyOutcome::Held { attempt.early.clone() } else { Box::default() };
+        let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
+        let Ok((finished, bytes)) = made else {
+            connection.forget(&mut self.shared);
+            return Err(AcceptError::Gone);
+        };
+        let reply = Reply { bytes, copies };
+        connection.on_answered(&mut self.shared, now, &finished, &accepted.agreement, reply, held);
+        if early == EarlyOutcome::Applied {
+            self.shared.events.push(handle, Event::EarlyData);
+            connection.finish_verb(&mut self.shared);
+        }
         self.shared.ids.insert(local_id, handle.slot);
         self.settle_attempt(handle, cost, connection);
         Ok(handle)

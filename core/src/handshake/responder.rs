@@ -4,24 +4,21 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::cids::reset::ResetToken;
-use crate::config::Config;
-use crate::crypto::PublicKey;
-use crate::crypto::Secret;
 use crate::crypto::backend::SecretKey;
 use crate::crypto::noise::{
     Finished, IK_MESSAGE_2_OVERHEAD, IX_MESSAGE_2_OVERHEAD, KnownStatic, NoiseError, Party, Pattern,
     Responder, prologue,
 };
+use crate::crypto::token::early_token;
+use crate::crypto::{EarlyToken, PublicKey, Secret};
 use crate::error::TransportError;
 use crate::id::ConnectionId;
 use crate::stats::DropReason;
 use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, Frames, put_close, put_hello};
 use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
-use crate::wire::params::{EarlyOutcome, Hello};
+use crate::wire::params::Hello;
 
-use super::negotiate::{Agreement, answer};
 use super::{Message, read_payload};
 
 /// An Init that passed every check before the application's decision.
@@ -32,6 +29,8 @@ pub(crate) struct Attempt {
     pub(crate) remote_id: ConnectionId,
     /// Frames of early data.
     pub(crate) early: Box<[u8]>,
+    /// By which they may be acted on at once.
+    pub(crate) early_token: Option<EarlyToken>,
 }
 
 impl fmt::Debug for Attempt {
@@ -56,6 +55,7 @@ impl Attempt {
         let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
         let token = clear.get(InitHeader::TOKEN_LEN_AT..).ok_or(DropReason::TooShort)?;
         let prologue = prologue(header, token);
+        let early_token = early_token(token.get(1..).unwrap_or_default());
         let (noise, range, kind) = if ty == PacketType::InitKnown {
             let known = KnownStatic::read(party, &prologue, &init.ephemeral, message)?;
             let (noise, range) = known.read_payload(party, message)?;
@@ -67,7 +67,7 @@ impl Attempt {
         let payload = read_payload(kind, message.get(range).unwrap_or_default())
             .map_err(|_| DropReason::BadHandshake)?;
         let early = without_padding(payload.frames).into();
-        Ok(Self { noise, hello: payload.hello, remote_id, early })
+        Ok(Self { noise, hello: payload.hello, remote_id, early, early_token })
     }
 
     /// The key of the initiator, as far as the message shows it.
@@ -98,15 +98,9 @@ impl Attempt {
         self.reply(hello, None, party, ephemeral, reserved)
     }
 
-    /// The HELLO of the reply that accepts, with our id and the token of its resets.
-    pub(crate) fn answer(
-        &self,
-        config: &Config,
-        choice: &Agreement,
-        id: (ConnectionId, ResetToken),
-    ) -> Hello {
-        let early = if self.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
-        answer(config, choice, id, early)
+    /// Whether its early data ends the connection that has not begun.
+    pub(crate) fn ends_early(&self) -> bool {
+        Frames::new(&self.early).any(|frame| matches!(frame, Ok(Frame::Close(_))))
     }
 
     /// Makes the reply that refuses: HELLO and CLOSE, authentic, so that the dialler can believe it.

@@ -219,6 +219,7 @@ impl Streams {
             | Item::MaxStreams(_)
             | Item::NewConnectionId(_)
             | Item::RetireConnectionId(_)
+            | Item::NewToken
             | Item::Datagram => return,
         };
         if self.send_half(id).is_some_and(|send| send.is_done()) {
@@ -272,6 +273,7 @@ impl Streams {
             | Item::RetireConnectionId(_)
             | Item::PathAbandon { .. }
             | Item::PathStatus { .. }
+            | Item::NewToken
             | Item::Datagram => 0,
         }
     }
