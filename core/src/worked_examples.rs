@@ -19,7 +19,7 @@ use crate::crypto::packet;
 use crate::crypto::{GroupSecret, Identity, Secret, Suite};
 use crate::handshake::initiator::{Dialling, Opened, Target};
 use crate::handshake::negotiate::{answer, choose, offer};
-use crate::handshake::responder::Attempt;
+use crate::handshake::responder::{Attempt, hello_frame};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
 use crate::key_log::KeyLog;
@@ -164,7 +164,7 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);
     let outcome = if early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
     let answer = answer(&config, &agreement, (RESPONDER_ID, responder_token()), outcome);
-    let (finished, reply) = attempt.accept(&answer, &mut theirs, &ephemeral, RESERVED).unwrap();
+    let (finished, reply) = attempt.accept(&hello_frame(&answer, RESERVED), &mut theirs, &ephemeral).unwrap();
 
     let mut message = reply[9..].to_vec();
     let Opened { finished: same, payload: range, .. } =
@@ -324,6 +324,7 @@ fn the_table_of_frames_is_the_codes() {
         (ty::PING, "PING"),
         (ty::RESET_STREAM, "RESET_STREAM"),
         (ty::STOP_SENDING, "STOP_SENDING"),
+        (ty::NEW_TOKEN, "NEW_TOKEN"),
         (ty::MAX_DATA, "MAX_DATA"),
         (ty::MAX_STREAM_DATA, "MAX_STREAM_DATA"),
         (ty::MAX_STREAMS_BIDI, "MAX_STREAMS (bidirectional)"),

@@ -37,6 +37,10 @@ impl Connection {
         if !self.state.is_open() {
             return;
         }
+        // Who dialled hears of it by the keys that the reply makes.
+        if matches!(self.state, State::Answering(_)) {
+            self.make_reply(cx, cx.now);
+        }
         self.note_undelivered();
         let (by, period) = (CloseKind::Application, self.closing_period());
         self.state.on_close(period, by, code, reason);

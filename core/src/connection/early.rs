@@ -25,7 +25,7 @@ const RENEWAL: Duration = Duration::from_secs(300);
 /// What a connection has to do with early data; most have nothing.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    /// Initiator: what went with the Init and is not acknowledged yet.
+    /// What went with our handshake packet and is not acknowledged yet.
     flight: Option<EarlyFlight>,
     /// Initiator: the newest token that the peer has given out, for another dial.
     token: Option<EarlyToken>,
@@ -38,9 +38,9 @@ pub(super) struct Early {
 struct EarlyFlight {
     /// Packet 0 and what it carried.
     packet: SentPackets,
-    /// Whether the Init showed a token beside it.
+    /// Whether it is in an Init that shows a token.
     with_token: bool,
-    /// When the responder has had enough time to apply it: known once it has acknowledged the confirming packet.
+    /// When the peer has had enough time to apply it: known once it has acknowledged a Data packet.
     lost_at: Option<Instant>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Withheld {
 }
 
 impl Connection {
-    /// Initiator: packet 0 carries something beside HELLO.
+    /// Packet 0 carries something beside HELLO.
     pub(super) fn on_early_sent(&mut self, now: Instant, mut packet: SentPackets, with_token: bool) {
         packet.record_early(now);
         self.early_mut().flight = Some(EarlyFlight { packet, with_token, lost_at: None });
@@ -150,21 +150,26 @@ impl Connection {
     }
 
     /// Responder: acts on early data before the reply is made, which says so.
-    pub(crate) fn apply_early(
-        &mut self,
-        cx: &mut Shared,
-        now: Instant,
-        frames: &[u8],
-    ) -> Result<(), Withheld> {
+    pub(crate) fn apply_early(&mut self, cx: &mut Shared, now: Instant) -> Result<(), Withheld> {
+        let State::Answering(answering) = &mut self.state else { return Ok(()) };
+        let frames = core::mem::take(&mut answering.attempt.early);
         let mut said = Said::default();
-        match self.apply_frames(FIRST, cx, now, frames, &mut said) {
+        let applied = self.apply_frames(FIRST, cx, now, &frames, &mut said);
+        let State::Answering(answering) = &mut self.state else { return Ok(()) };
+        match applied {
             Ok(()) => {
+                answering.early = EarlyOutcome::Applied;
                 let (number, max_delay) = (PacketNumber::ZERO, cx.config.max_ack_delay);
                 self.paths[FIRST].received.on_applied(now, number, said.ack_eliciting, None, max_delay);
                 Ok(())
             }
-            Err(Stop::Withhold) => Err(Withheld::NoMemory),
-            Err(Stop::Violation(error)) => Err(Withheld::Violation(error)),
+            Err(stop) => {
+                answering.attempt.early = frames;
+                Err(match stop {
+                    Stop::Withhold => Withheld::NoMemory,
+                    Stop::Violation(error) => Withheld::Violation(error),
+                })
+            }
         }
     }
 
@@ -218,5 +223,75 @@ impl Connection {
     /// The newest token that the peer has given out.
     pub(super) fn early_token(&self) -> Option<&EarlyToken> {
         self.early.as_ref()?.token.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::keys::{KeyLimits, data_keys};
+    use crate::crypto::noise::{OwnKey, Party};
+    use crate::crypto::{Identity, Secret, packet};
+    use crate::endpoint::Endpoint;
+    use crate::error::CloseReason;
+    use crate::event::Event;
+    use crate::handshake::initiator::{Dialling, Target};
+    use crate::handshake::responder::hello_frame;
+    use crate::handshake::{Message, negotiate, read_payload};
+    use crate::id::{ConnectionId, PathId};
+    use crate::key_log::KeyLog;
+    use crate::path::addr::{Arrival, LocalAddr, TrainLimit, TransportAddr, Tuple};
+    use crate::remote::fanout::{Fanout, Guess};
+    use crate::wire::header::PacketType;
+
+    /// The events of an answerer that got these frames in the first packet, and those in the one that proves the key.
+    fn events_of(early: &[u8], data: &[u8]) -> Vec<Event> {
+        let (now, config) = (Instant::ZERO, Config { alpns: vec![b"x".to_vec()], ..Config::default() });
+        let mut answerer = Endpoint::new(config.clone(), Identity::from_secret([2; 32]), [1; 32]);
+        let remote = TransportAddr::Ip(([192, 0, 2, 1], 9).into());
+        let (identity, mut count, mut log) = (Identity::from_secret([1; 32]), 0, KeyLog::new(false));
+        let mut party =
+            Party { identity: &identity, own_key: OwnKey::Refuse, agreements: &mut count, key_log: &mut log };
+        let fanout = Fanout::new(Guess::vouched(Tuple { local: LocalAddr::default(), remote }), []);
+        let target = Target::Key(*answerer.public_key());
+        let mut dial = Dialling::new(now, target, config.alpns.clone(), None, Instant::MAX, fanout);
+        let payload = [hello_frame(&negotiate::offer(&config, &config.alpns), 0), early.to_vec()].concat();
+        dial.make_init(now, &mut party, ConnectionId([7; 8]), &Secret::new([9; 32]), &payload).unwrap();
+        let mut init = dial.copy_due(now).unwrap().0.to_vec();
+        answerer.handle_datagram(now, Arrival::from_remote(remote), &mut init);
+        let (handle, _) = answerer.poll_event().unwrap();
+        answerer.incoming(handle).unwrap().accept(now).unwrap();
+        let mut reply = Vec::new();
+        answerer.poll_transmit(now, TrainLimit::SINGLE, &mut reply).unwrap();
+        let message = &mut reply[9..];
+        let opened = dial.read_reply(now, PacketType::InitKnownReply, &mut party, message).unwrap();
+        let hello = read_payload(Message::Reply, &message[opened.payload]).unwrap().hello;
+        let suite = crate::crypto::Suite::from_id(hello.suites[0].into()).unwrap();
+        let limits = KeyLimits::of(suite);
+        let (mut sealer, _) = data_keys(&opened.finished, Role::Initiator, suite, limits, now);
+        let id = hello.connection_id.unwrap();
+        let mut bytes = [&[0x90][..], id.as_bytes(), &[0; 5], data, &[0; 16]].concat();
+        packet::seal(&mut sealer, PathId::ZERO, PacketNumber(1), &mut bytes).unwrap();
+        answerer.handle_datagram(now, Arrival::from_remote(remote), &mut bytes);
+        core::iter::from_fn(|| answerer.poll_event()).map(|(_, event)| event).collect()
+    }
+
+    #[test]
+    fn ac_04_hostile_ends_in_the_first_two_packets_end_a_connection_once() {
+        let close = |code| [0x1d, code, 0];
+        let peer = |code: u32| CloseReason::Peer { code: code.into(), reason: bytes::Bytes::new() };
+        let stream_of_ours = [0x0a, 3, 0];
+        let violation = CloseReason::Violation(TransportError::StreamState);
+        for (early, data, reason) in [
+            (&close(1)[..], &close(2)[..], peer(1)),
+            (&stream_of_ours, &close(2), violation.clone()),
+            (&close(1), &stream_of_ours, peer(1)),
+            (&[1], &close(2), peer(2)),
+        ] {
+            assert_eq!(events_of(early, data), [Event::Connected, Event::Closed(reason)]);
+        }
     }
 }

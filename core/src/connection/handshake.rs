@@ -187,8 +187,8 @@ impl Connection {
 
     /// Another copy of the Init that this connection answered came. Says whether it gets the reply once more.
     pub(crate) fn handle_copy(&mut self, arrival: &Arrival, bytes: usize) -> bool {
-        let Some(reply) = self.state.reply_mut() else { return false };
-        reply.copies.on_copy(arrival.local, arrival.remote, bytes);
+        let Some(copies) = self.state.copies_mut() else { return false };
+        copies.on_copy(arrival.local, arrival.remote, bytes);
         true
     }
 

@@ -2,6 +2,7 @@
 
 mod acks;
 mod acquaintance;
+mod answering;
 mod cids;
 mod close;
 mod duties;
@@ -58,13 +59,14 @@ use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
 use acquaintance::Acquaintance;
+pub(crate) use answering::Answering;
 use close::Graceful;
 pub use close::Undelivered;
 use early::Early;
 pub(crate) use early::Withheld;
 use first_flight::FirstFlight;
 use idle::Idle;
-use state::{Confirming, Reply, Secured, State};
+use state::{Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
@@ -114,16 +116,6 @@ pub(crate) struct Connection {
     stats: ConnectionStats,
 }
 
-/// What is settled about an accepted attempt before it is answered.
-pub(crate) struct Accepted {
-    pub(crate) agreement: Agreement,
-    pub(crate) local: LocalAddr,
-    pub(crate) remote: TransportAddr,
-    pub(crate) local_id: ConnectionId,
-    pub(crate) remote_id: ConnectionId,
-    pub(crate) init: InitId,
-}
-
 impl Connection {
     /// A dial. `None` if the budget has no room for it.
     pub(crate) fn dial(
@@ -143,32 +135,17 @@ impl Connection {
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
-        accepted: &Accepted,
+        local_id: ConnectionId,
+        answering: Box<Answering>,
     ) -> Option<Self> {
-        let Accepted { agreement, local, remote, local_id, remote_id, init } = accepted;
-        let state = State::Answering;
-        let mut connection =
-            Self::native(cx, now, handle, Role::Responder, state, *local, *remote, *local_id)?;
-        connection.paths[FIRST].remote_id = *remote_id;
-        connection.init = Some(*init);
-        connection.set_peer(cx, &agreement.peer);
+        let (local, remote, init) = (answering.local, answering.copies.first, answering.init);
+        let (remote_id, peer) = (answering.attempt.remote_id, answering.agreement.peer);
+        let state = State::Answering(answering);
+        let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
+        connection.paths[FIRST].remote_id = remote_id;
+        connection.init = Some(init);
+        connection.set_peer(cx, &peer);
         Some(connection)
-    }
-
-    /// The reply is made, and the keys with it. What came early may have to wait.
-    pub(crate) fn on_answered(
-        &mut self,
-        cx: &mut Shared,
-        now: Instant,
-        finished: &Finished,
-        agreement: &Agreement,
-        reply: Reply,
-        early: Box<[u8]>,
-    ) {
-        cx.key_log.traffic(self.paths[FIRST].remote_id, self.local_id, agreement.suite, finished);
-        let secured = Box::new(secure(cx, now, self.role, finished, agreement));
-        let expires = now + cx.config.limits.half_open_lifetime;
-        self.state.on_answered(Confirming { secured, reply, early, expires });
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one constructor behind the two named ones")]
@@ -289,7 +266,7 @@ impl Connection {
     /// Whether this is an attempt that is not confirmed yet.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
-            State::Confirming(_) => true,
+            State::Answering(_) | State::Confirming(_) => true,
             State::Qotp(qotp) => qotp.is_answering(),
             _ => false,
         }

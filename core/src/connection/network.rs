@@ -54,7 +54,7 @@ impl Connection {
             }
             State::Untrusted(_) | State::Established(_) | State::Qotp(_) => busy,
             // These only answer.
-            State::Answering
+            State::Answering(_)
             | State::Confirming(_)
             | State::Closing(_)
             | State::Lingering(_)

@@ -74,7 +74,7 @@ impl Connection {
                 return Disposition::Dropped(DropReason::Closed);
             }
             State::Draining { .. } | State::Over => return Disposition::Dropped(DropReason::Closed),
-            State::Dialling(_) | State::Answering | State::Qotp(_) | State::Lingering(_) => {
+            State::Dialling(_) | State::Answering(_) | State::Qotp(_) | State::Lingering(_) => {
                 return Disposition::Dropped(DropReason::Unexpected);
             }
         };

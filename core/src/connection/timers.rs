@@ -13,8 +13,7 @@ impl Connection {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Dialling(dialling) => dialling.timeout(),
-            // Nobody asks within the call.
-            State::Answering => None,
+            State::Answering(answering) => Some(answering.expires),
             State::Confirming(confirming) => Some(confirming.expires),
             State::Untrusted(_) | State::Established(_) => {
                 let paths = self.paths.slots().filter_map(|at| self.path_timeout(at)).min();
@@ -118,6 +117,7 @@ impl Connection {
                 self.judge_unanswered(cx);
                 self.end(cx, reason);
             }
+            State::Answering(answering) if answering.expires <= now => self.end(cx, CloseReason::Unconfirmed),
             State::Confirming(confirming) if confirming.expires <= now => {
                 self.end(cx, CloseReason::Unconfirmed)
             }
@@ -131,7 +131,7 @@ impl Connection {
             State::Qotp(_) => self.handle_qotp_timeout(cx, now),
             State::Untrusted(_) | State::Established(_) => self.handle_open_timeout(cx, now),
             State::Dialling(_)
-            | State::Answering
+            | State::Answering(_)
             | State::Confirming(_)
             | State::Closing(_)
             | State::Lingering(_)

@@ -330,7 +330,7 @@ impl<'a> Connection<'a> {
     pub fn state(&self) -> ConnectionState {
         match &self.inner.state {
             State::Dialling(_) => ConnectionState::Dialling,
-            State::Answering | State::Confirming(_) => ConnectionState::Confirming,
+            State::Answering(_) | State::Confirming(_) => ConnectionState::Confirming,
             State::Untrusted(_) => ConnectionState::Untrusted,
             State::Established(_) => ConnectionState::Established,
             State::Qotp(qotp) if qotp.is_dialling() => ConnectionState::Dialling,
@@ -385,7 +385,10 @@ impl<'a> Connection<'a> {
     /// The application protocol, once the handshake has agreed on it; QOTP has none.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.inner.state.secured().map(|secured| &secured.alpn[..])
+        match &self.inner.state {
+            State::Answering(answering) => Some(&answering.agreement.alpn),
+            state => state.secured().map(|secured| &secured.alpn[..]),
+        }
     }
 
     /// The data AEAD, once the handshake has agreed on it.
@@ -417,6 +420,13 @@ impl<'a> Connection<'a> {
             State::Established(secured) => secured.exporter.export(label, context).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether what can be read is early data, which its sender has not proved to have sent just now: after [`Event::EarlyData`],
+    /// until `Connected`. What is written now goes with the reply, as far as that has room, if it is written before that goes.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.inner.is_early()
     }
 
     /// The newest token that the peer has given out, for [`ConnectOptions::early`](crate::ConnectOptions::early) of one later dial;

@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::connection::state::{Copies, Reply};
-use crate::connection::{Accepted, Connection};
+use crate::connection::state::Copies;
+use crate::connection::{Answering, Connection};
 use crate::crypto::digest::digest;
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
-use crate::handshake::negotiate::{answer, choose};
+use crate::handshake::negotiate::choose;
 use crate::handshake::responder::{Attempt, transport_close};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, ErrorCode};
@@ -234,29 +234,25 @@ impl Endpoint {
         let Some(Entry::Pending(pending)) = self.slots.get(handle) else { return Err(AcceptError::Gone) };
         let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
         let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
-        let accepted = Accepted { agreement, local, remote: copies.first, local_id, remote_id, init };
-        let (mut connection, early) = match self.answering(now, handle, &accepted, &attempt) {
-            Ok(answering) => answering,
+        let early = if attempt.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
+        let expires = now + self.shared.config.limits.half_open_lifetime;
+        let answering =
+            Answering { attempt, agreement, copies, local, init, early, ephemeral, reserved, expires };
+        let mut connection = match self.answering(now, handle, local_id, Box::new(answering)) {
+            Ok(connection) => connection,
             Err(NoConnection::OverBudget) => return Err(AcceptError::OverBudget),
-            Err(NoConnection::Violation(error)) => {
+            Err(NoConnection::Violation(attempt, error)) => {
                 self.put_back(handle, Candidate::Native(attempt));
                 self.refuse_with(now, handle, &transport_close(error));
                 return Err(AcceptError::Gone);
             }
         };
-        let named = (local_id, self.shared.reset_token(local_id));
-        let hello = answer(&self.shared.config, &accepted.agreement, named, early);
-        let held = if early == EarlyOutcome::Held { attempt.early.clone() } else { Box::default() };
-        let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
-        let Ok((finished, bytes)) = made else {
-            connection.forget(&mut self.shared);
-            return Err(AcceptError::Gone);
-        };
-        let reply = Reply { bytes, copies };
-        connection.on_answered(&mut self.shared, now, &finished, &accepted.agreement, reply, held);
-        if early == EarlyOutcome::Applied {
+        if connection.is_early() {
             self.shared.events.push(handle, Event::EarlyData);
             connection.finish_verb(&mut self.shared);
+        } else if !connection.make_reply(&mut self.shared, now) {
+            connection.forget(&mut self.shared);
+            return Err(AcceptError::Gone);
         }
         self.shared.ids.insert(local_id, handle.slot);
         self.settle_attempt(handle, cost, connection);

@@ -4,16 +4,17 @@
 //! are used once: those that were are remembered until they are worth nothing any more, and where there is no memory for one
 //! more nothing is acted on.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use crate::budget::Budget;
 use crate::config::EarlyData;
-use crate::connection::{Accepted, Connection, Withheld};
+use crate::connection::{Answering, Connection, Withheld};
 use crate::crypto::early_token::Serial;
 use crate::error::TransportError;
 use crate::handshake::responder::Attempt;
+use crate::id::ConnectionId;
 use crate::time::{Duration, Instant};
-use crate::wire::params::EarlyOutcome;
 
 use super::{ConnectionHandle, Endpoint};
 
@@ -59,51 +60,41 @@ impl UsedTokens {
 }
 
 /// Why an attempt that the application has accepted leads to no connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(super) enum NoConnection {
     OverBudget,
     /// Its early data breaks a rule.
-    Violation(TransportError),
+    Violation(Box<Attempt>, TransportError),
 }
 
 impl Endpoint {
-    /// A connection for an attempt, and what became of its early data. Where that was applied, the connection has it already.
+    /// A connection for an accepted attempt, which has its early data already where that may be acted on.
     pub(super) fn answering(
         &mut self,
         now: Instant,
         handle: ConnectionHandle,
-        accepted: &Accepted,
-        attempt: &Attempt,
-    ) -> Result<(Connection, EarlyOutcome), NoConnection> {
-        let held = if attempt.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
-        let mut connection = self.unanswered(now, handle, accepted)?;
-        if !self.may_apply(now, attempt) {
-            return Ok((connection, held));
-        }
-        match connection.apply_early(&mut self.shared, now, &attempt.early) {
-            Ok(()) => {
-                self.shared.stats.early_applied = self.shared.stats.early_applied.saturating_add(1);
-                Ok((connection, EarlyOutcome::Applied))
-            }
-            Err(Withheld::Violation(error)) => {
-                connection.forget(&mut self.shared);
-                Err(NoConnection::Violation(error))
-            }
-            Err(Withheld::NoMemory) => {
-                // Some of it may have been applied: nobody is to see that.
-                connection.forget(&mut self.shared);
-                Ok((self.unanswered(now, handle, accepted)?, held))
-            }
-        }
-    }
-
-    fn unanswered(
-        &mut self,
-        now: Instant,
-        handle: ConnectionHandle,
-        accepted: &Accepted,
+        local_id: ConnectionId,
+        answering: Box<Answering>,
     ) -> Result<Connection, NoConnection> {
-        Connection::accept(&mut self.shared, now, handle, accepted).ok_or(NoConnection::OverBudget)
+        let applies = self.may_apply(now, &answering.attempt);
+        let cx = &mut self.shared;
+        let mut connection =
+            Connection::accept(cx, now, handle, local_id, answering).ok_or(NoConnection::OverBudget)?;
+        if !applies {
+            return Ok(connection);
+        }
+        let Err(withheld) = connection.apply_early(cx, now) else {
+            cx.stats.early_applied = cx.stats.early_applied.saturating_add(1);
+            return Ok(connection);
+        };
+        // Some of it may have been applied: nobody is to see that.
+        let answering = connection.undo(cx).ok_or(NoConnection::OverBudget)?;
+        match withheld {
+            Withheld::Violation(error) => Err(NoConnection::Violation(answering.attempt, error)),
+            Withheld::NoMemory => {
+                Connection::accept(cx, now, handle, local_id, answering).ok_or(NoConnection::OverBudget)
+            }
+        }
     }
 
     /// Whether the early data of an attempt may be acted on now, which uses its token up.
@@ -134,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_full_memory_of_used_tokens_forgets_none_and_takes_no_more() {
+    fn ac_52_hostile_memory_of_used_tokens_forgets_none_and_takes_no_more() {
         let (mut used, mut budget) = (UsedTokens::default(), Budget::new(1 << 20));
         let mut now = Instant::ZERO;
         for n in 0..MAX_USED as u64 {

@@ -87,15 +87,30 @@ impl Attempt {
         }
     }
 
-    /// Makes the reply that accepts.
+    /// Bytes of frames that the reply may carry: with them it is no longer than any Init.
+    pub(crate) const fn reply_room(&self) -> usize {
+        MIN_INIT - CLEAR_HEADER - self.reply_overhead()
+    }
+
+    const fn reply_overhead(&self) -> usize {
+        match self.noise.pattern() {
+            Pattern::Ix => IX_MESSAGE_2_OVERHEAD,
+            Pattern::Ik => IK_MESSAGE_2_OVERHEAD,
+        }
+    }
+
+    /// Makes the reply that accepts, around these frames: HELLO, and perhaps an answer to early data.
     pub(crate) fn accept(
         self,
-        hello: &Hello,
+        payload: &[u8],
         party: &mut Party<'_>,
         ephemeral: &Secret,
-        reserved: u64,
     ) -> Result<(Finished, Box<[u8]>), NoiseError> {
-        self.reply(hello, None, party, ephemeral, reserved)
+        let mut reply = Vec::with_capacity(CLEAR_HEADER + self.reply_overhead() + payload.len());
+        reply.push(self.reply_type().first_byte());
+        reply.extend_from_slice(self.remote_id.as_bytes());
+        let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), payload, &mut reply)?;
+        Ok((finished, reply.into_boxed_slice()))
     }
 
     /// Whether its early data ends the connection that has not begun.
@@ -111,34 +126,19 @@ impl Attempt {
         ephemeral: &Secret,
         reserved: u64,
     ) -> Result<Box<[u8]>, NoiseError> {
-        self.reply(&Hello::refusal(), Some(close), party, ephemeral, reserved).map(|(_, reply)| reply)
+        let mut payload = hello_frame(&Hello::refusal(), reserved);
+        put_close(&mut payload, close, MIN_INIT / 2);
+        self.accept(&payload, party, ephemeral).map(|(_, reply)| reply)
     }
+}
 
-    fn reply(
-        self,
-        hello: &Hello,
-        close: Option<&Close<'_>>,
-        party: &mut Party<'_>,
-        ephemeral: &Secret,
-        reserved: u64,
-    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
-        let mut values = Vec::new();
-        hello.encode(&mut values, reserved);
-        let mut payload = Vec::new();
-        put_hello(&mut payload, &values);
-        if let Some(close) = close {
-            put_close(&mut payload, close, MIN_INIT / 2);
-        }
-        let overhead = match self.noise.pattern() {
-            Pattern::Ix => IX_MESSAGE_2_OVERHEAD,
-            Pattern::Ik => IK_MESSAGE_2_OVERHEAD,
-        };
-        let mut reply = Vec::with_capacity(CLEAR_HEADER + overhead + payload.len());
-        reply.push(self.reply_type().first_byte());
-        reply.extend_from_slice(self.remote_id.as_bytes());
-        let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), &payload, &mut reply)?;
-        Ok((finished, reply.into_boxed_slice()))
-    }
+/// The frame with which a reply begins.
+pub(crate) fn hello_frame(hello: &Hello, reserved: u64) -> Vec<u8> {
+    let mut values = Vec::new();
+    hello.encode(&mut values, reserved);
+    let mut payload = Vec::new();
+    put_hello(&mut payload, &values);
+    payload
 }
 
 /// A CLOSE of the transport, for refusals that the application did not ask for.

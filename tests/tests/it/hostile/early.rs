@@ -168,6 +168,97 @@ fn early_data_with_a_token_arrives_a_round_trip_sooner() {
     }
 }
 
+/// Answers each stream with what came on it, and more of its own.
+fn answerer(more: usize) -> impl FnMut(Instant, &mut Endpoint, ConnectionHandle, &Event) {
+    move |now, endpoint, handle, event| {
+        dunlin_sim::accept_incoming(now, endpoint, handle, event);
+        let Some(mut connection) = endpoint.connection(handle) else { return };
+        if let Event::Readable(id) = *event {
+            while let Ok(Some(chunk)) = connection.read_chunk(id, usize::MAX) {
+                connection.write(id, &chunk).unwrap();
+            }
+            connection.write(id, &vec![9; more]).unwrap();
+            connection.finish(id).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_request_with_a_token_is_answered_a_round_trip_sooner() {
+    // An answer for which the reply has room, and one that goes on when the dialler has proved its key.
+    for (apply, more, first, last) in [(false, 100, 80, 80), (true, 100, 40, 40), (true, 5_000, 40, 80)] {
+        let settings = if apply { applying() } else { config() };
+        let mut pair = Pair::with(1, quick(), config(), settings, AcceptAll, answerer(more));
+        let (client, _) = pair.connect();
+        pair.world.run_for(ms(200));
+        let token = pair.on_client(client, |connection| connection.early_token());
+        let packets = record(&mut pair.world);
+        let (start, peer, node) = (pair.now(), Peer::Key(pair.server_key()), pair.client);
+        let mut options = ConnectOptions::new(pair.server_addr, ALPN);
+        options.early = token;
+        let client = pair.world.node_mut(node).endpoint.connect(start, peer, options).unwrap();
+        let id = pair.on_client(client, |connection| {
+            let id = connection.open_bi().unwrap();
+            connection.write(id, b"what is the time?").unwrap();
+            connection.finish(id).unwrap();
+            id
+        });
+        let (mut answer, mut times) = (Vec::new(), Vec::new());
+        for millis in 1..=300 {
+            pair.world.run_for(ms(1));
+            let before = answer.len();
+            pair.on_client(client, |connection| answer.extend(crate::common::read_all(connection, id).0));
+            if answer.len() > before {
+                times.push(millis);
+            }
+        }
+        assert_eq!(answer, [b"what is the time?".to_vec(), vec![9; more]].concat());
+        assert_eq!(times.first(), Some(&first), "{apply} {more}");
+        assert!((last..=last + 5).contains(times.last().unwrap()), "{apply} {more}: {times:?}");
+        // It is never longer than what it answers, and the same whoever asks again.
+        assert!(
+            packets
+                .borrow()
+                .iter()
+                .all(|seen| kind(&seen.bytes) != INIT_KNOWN_REPLY || seen.bytes.len() <= 1200)
+        );
+        pair.finish();
+    }
+}
+
+#[test]
+fn an_answer_in_a_reply_that_is_lost_goes_again_and_arrives_once() {
+    for lost in [INIT_KNOWN, INIT_KNOWN_REPLY, crate::common::DATA] {
+        let mut pair = Pair::with(1, quick(), config(), applying(), AcceptAll, answerer(2_000));
+        let (client, _) = pair.connect();
+        pair.world.run_for(ms(200));
+        let token = pair.on_client(client, |connection| connection.early_token()).unwrap();
+        let mut left = 2;
+        drop_if(&mut pair.world, move |passing| {
+            let drops = kind(passing.bytes) == lost && left > 0;
+            left -= u32::from(drops);
+            drops
+        });
+        let (start, peer, node) = (pair.now(), Peer::Key(pair.server_key()), pair.client);
+        let options = ConnectOptions::new(pair.server_addr, ALPN).early(token);
+        let client = pair.world.node_mut(node).endpoint.connect(start, peer, options).unwrap();
+        let id = pair.on_client(client, |connection| {
+            let id = connection.open_bi().unwrap();
+            connection.write(id, b"what is the time?").unwrap();
+            connection.finish(id).unwrap();
+            id
+        });
+        pair.world.run_for(Duration::from_secs(10));
+        let (answer, ended) = pair.on_client(client, |connection| crate::common::read_all(connection, id));
+        assert_eq!((answer.len(), ended), (17 + 2_000, true), "{lost}");
+        assert_eq!(pair.server().endpoint.stats().early_applied, 1);
+        let server =
+            pair.server().events.iter().rev().find(|(.., event)| *event == Event::Incoming).unwrap().1;
+        assert!(pair.server().has(server, &Event::Finished(id)), "{lost}");
+        pair.finish();
+    }
+}
+
 #[test]
 fn early_data_and_what_follows_it_arrive_once_whatever_the_line_does() {
     for seed in seeds(10) {
