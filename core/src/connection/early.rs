@@ -1,6 +1,8 @@
 //! The frames in the initiator's first packet, and the tokens by which they are acted on at once (docs/PROTOCOL.md, "Packet 0
 //! and early data").
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use alloc::vec::Vec;
 
 use crate::crypto::EarlyToken;
@@ -112,7 +114,7 @@ impl Connection {
         if let Some(flight) = self.early.as_mut().and_then(|early| early.flight.as_mut())
             && flight.lost_at.is_none()
         {
-            flight.lost_at = Some(now + pto * 3);
+            flight.lost_at = Some(now + pto.saturating_mul(3));
         }
     }
 

@@ -59,11 +59,12 @@ impl Target {
     /// Bytes of payload that fill an Init without a token.
     const fn payload_room(&self) -> usize {
         // The overheads count `e`, which stands before the token.
-        let clear = InitHeader::MESSAGE_AT - 32;
-        match self {
-            Self::Key(_) => MIN_INIT - clear - IK_MESSAGE_1_OVERHEAD,
-            Self::Unknown | Self::AnyKey => MIN_INIT - clear - IX_MESSAGE_1_OVERHEAD,
-        }
+        const CLEAR: usize = InitHeader::MESSAGE_AT - 32;
+        let overhead = match self {
+            Self::Key(_) => IK_MESSAGE_1_OVERHEAD,
+            Self::Unknown | Self::AnyKey => IX_MESSAGE_1_OVERHEAD,
+        };
+        MIN_INIT.saturating_sub(CLEAR).saturating_sub(overhead)
     }
 }
 
@@ -159,7 +160,7 @@ impl Dialling {
     /// Bytes of frames that the Init may carry: the longest token of a Retry has room beside them, and the early token if there
     /// is one.
     pub(crate) const fn frame_room(&self) -> usize {
-        self.target.payload_room() - MAX_TOKEN - self.early_token().len()
+        self.target.payload_room().saturating_sub(MAX_TOKEN).saturating_sub(self.early_token().len())
     }
 
     /// Does not show the early token.
@@ -272,10 +273,11 @@ impl Dialling {
             Flight::Unsent => 0,
             Flight::Sent(sent) => {
                 let second = sent.second.as_ref().map_or(0, |second| second.datagram.len());
-                size_of::<Sent>() + sent.payload.len() + sent.first.datagram.len() + second
+                let datagrams = sent.first.datagram.len().saturating_add(second);
+                size_of::<Sent>().saturating_add(sent.payload.len()).saturating_add(datagrams)
             }
         };
-        self.fanout.heap_bytes() + sent
+        self.fanout.heap_bytes().saturating_add(sent)
     }
 
     /// The network has changed: the next copies go at once, and the waits begin anew. Says whether there is anything to send.
@@ -330,7 +332,7 @@ impl Dialling {
         if self.versions.is_none() {
             self.versions = Some(list);
             if !self.fanout.is_wide() {
-                let wait = VERSIONS_WAIT.max((self.deadline - now) / 2);
+                let wait = VERSIONS_WAIT.max((self.deadline - now).checked_div(2).unwrap_or_default());
                 self.deadline = self.deadline.min(now + wait);
             }
         }

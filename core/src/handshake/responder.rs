@@ -89,7 +89,7 @@ impl Attempt {
 
     /// Bytes of frames that the reply may carry: with them it is no longer than any Init.
     pub(crate) const fn reply_room(&self) -> usize {
-        MIN_INIT - CLEAR_HEADER - self.reply_overhead()
+        MIN_INIT.saturating_sub(CLEAR_HEADER).saturating_sub(self.reply_overhead())
     }
 
     const fn reply_overhead(&self) -> usize {
@@ -106,7 +106,8 @@ impl Attempt {
         party: &mut Party<'_>,
         ephemeral: &Secret,
     ) -> Result<(Finished, Box<[u8]>), NoiseError> {
-        let mut reply = Vec::with_capacity(CLEAR_HEADER + self.reply_overhead() + payload.len());
+        let overhead = self.reply_overhead().saturating_add(CLEAR_HEADER);
+        let mut reply = Vec::with_capacity(overhead.saturating_add(payload.len()));
         reply.push(self.reply_type().first_byte());
         reply.extend_from_slice(self.remote_id.as_bytes());
         let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), payload, &mut reply)?;
@@ -152,7 +153,7 @@ fn without_padding(frames: &[u8]) -> &[u8] {
     let mut end = 0;
     while let Some(Ok(frame)) = reader.next() {
         if frame != Frame::Padding {
-            end = frames.len() - reader.rest().len();
+            end = frames.len().saturating_sub(reader.rest().len());
         }
     }
     cut(frames, end)
