@@ -210,8 +210,8 @@ impl Connection {
         }
     }
 
-    /// What a lost packet said of paths is to be said again.
-    fn on_path_item_lost(&mut self, item: Item) {
+    /// What a lost packet said of paths is to be said again, and a token is to be given out again.
+    fn on_other_lost(&mut self, item: Item) {
         match item {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
@@ -223,6 +223,7 @@ impl Connection {
                     statuses.on_lost(sequence);
                 }
             }
+            Item::NewToken => self.on_token_lost(),
             _ => {}
         }
     }
@@ -242,27 +243,6 @@ impl Connection {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Packet 0 is acknowledged: its frames have been applied.
-    fn on_early_acked(&mut self, cx: &mut Shared) {
-        let Some(mut early) = self.early.take() else { return };
-        if let Some(acked) = early.packet.ack(0) {
-            let memory = &mut cx.memory(&mut self.account);
-            for item in early.packet.items(acked.packet()) {
-                self.streams.on_acked(item, memory);
-            }
-        }
-    }
-
-    /// The peer has acknowledged something after the handshake: the time for its acknowledgement of early data runs.
-    fn on_progress(&mut self, now: Instant) {
-        let pto = self.largest_pto();
-        if let Some(early) = &mut self.early
-            && early.lost_at.is_none()
-        {
-            early.lost_at = Some(now + pto * 3);
-        }
     }
 
     /// Declares lost what is too far behind, and puts its contents up for sending again.
@@ -303,7 +283,7 @@ impl Connection {
         for item in path.sent.items(&packet) {
             match item {
                 Item::Datagram => self.stats.datagrams_dropped += 1,
-                Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
+                Item::PathAbandon { .. } | Item::PathStatus { .. } | Item::NewToken => others.push(item),
                 _ => {}
             }
             if let Some(qotp) = self.state.qotp_mut() {
@@ -314,7 +294,7 @@ impl Connection {
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
         for item in others {
-            self.on_path_item_lost(item);
+            self.on_other_lost(item);
         }
         Some((number, packet))
     }
@@ -353,7 +333,7 @@ impl Connection {
         let most = if self.paths[at].loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
         let mut others = Others::new();
         for item in self.paths[at].sent.outstanding_items(most) {
-            if matches!(item, Item::PathAbandon { .. } | Item::PathStatus { .. }) {
+            if matches!(item, Item::PathAbandon { .. } | Item::PathStatus { .. } | Item::NewToken) {
                 others.push(item);
             }
             if let Some(qotp) = self.state.qotp_mut() {
@@ -364,7 +344,7 @@ impl Connection {
             self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
         }
         for item in others {
-            self.on_path_item_lost(item);
+            self.on_other_lost(item);
         }
     }
 

@@ -126,6 +126,9 @@ impl Connection {
         self.paths[at].ping_owed
             || (matches!(self.state, State::Established(_))
                 && self.paths.carries(at)
-                && (self.streams.has_output() || self.datagrams.has_output() || self.cids.has_output()))
+                && (self.streams.has_output()
+                    || self.datagrams.has_output()
+                    || self.cids.has_output()
+                    || self.owes_token()))
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::cids::reset::ResetToken;
+use crate::config::EarlyData;
 use crate::crypto::keys::{OpenError, Timing};
 use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
@@ -73,7 +74,7 @@ impl Connection {
                 return Disposition::Dropped(DropReason::Closed);
             }
             State::Draining { .. } | State::Over => return Disposition::Dropped(DropReason::Closed),
-            State::Dialling(_) | State::Qotp(_) | State::Lingering(_) => {
+            State::Dialling(_) | State::Answering(_) | State::Qotp(_) | State::Lingering(_) => {
                 return Disposition::Dropped(DropReason::Unexpected);
             }
         };
@@ -181,6 +182,9 @@ impl Connection {
         self.quiet = false;
         self.tell(cx, Event::Connected);
         self.supply_cids(cx, now);
+        if cx.config.early_data == EarlyData::Apply {
+            self.issue_tokens();
+        }
         if !early.is_empty() {
             self.apply_packet(FIRST, cx, now, PacketNumber::ZERO, None, &early);
         }
@@ -290,6 +294,7 @@ impl Connection {
                 self.on_datagram(cx, data)?;
             }
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
+            Frame::NewToken(token) => self.on_new_token(token)?,
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),
         }
         Ok(())

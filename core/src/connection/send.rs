@@ -39,6 +39,9 @@ impl Connection {
     ) -> Option<Transmit> {
         let start = out.len();
         let mut ecn = None;
+        if matches!(self.state, State::Answering(_)) && !self.make_reply(cx, now) {
+            self.end(cx, CloseReason::Unconfirmed);
+        }
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
                 if dialling.is_unsent() {
@@ -70,7 +73,7 @@ impl Connection {
                 };
                 (local, remote, out.len() - start)
             }
-            State::Draining { .. } | State::Over => return None,
+            State::Answering(_) | State::Draining { .. } | State::Over => return None,
         };
         let len = out.len() - start;
         self.stats.packets_sent += len.div_ceil(segment_size.max(1)) as u64;
@@ -325,6 +328,7 @@ impl Connection {
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
             self.streams.put_controls(out, end, &mut self.paths[at].sent);
             self.put_cids(at, cx, out, end);
+            self.put_token(at, cx, out, end);
             // Some may have been queued before the handshake told what the peer takes.
             let room = usize::from(self.paths[at].largest_datagram()) - DATA_HEADER - TAG;
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {

@@ -50,6 +50,8 @@ pub(crate) enum Item {
         generation: u32,
         sequence: u64,
     },
+    /// Gave the peer a token for a later dial.
+    NewToken,
     /// An unreliable datagram: counted if lost, never repeated.
     Datagram,
 }
@@ -62,7 +64,8 @@ impl Item {
             | Self::NewConnectionId(_)
             | Self::RetireConnectionId(_)
             | Self::PathAbandon { .. }
-            | Self::PathStatus { .. } => false,
+            | Self::PathStatus { .. }
+            | Self::NewToken => false,
             Self::Stream { .. }
             | Self::ResetStream(_)
             | Self::StopSending(_)

@@ -232,6 +232,7 @@ impl Streams {
             | Item::MaxStreams(_)
             | Item::NewConnectionId(_)
             | Item::RetireConnectionId(_)
+            | Item::NewToken
             | Item::Datagram => return,
         };
         if self.send_half(id).is_some_and(|send| send.is_done()) {
@@ -285,6 +286,7 @@ impl Streams {
             | Item::RetireConnectionId(_)
             | Item::PathAbandon { .. }
             | Item::PathStatus { .. }
+            | Item::NewToken
             | Item::Datagram => 0,
         }
     }

@@ -6,6 +6,7 @@ mod acks;
 mod addresses;
 mod cases;
 mod cpu;
+mod early;
 mod frames;
 mod holes;
 mod keys;
