@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::id::{PacketNumber, PathId};
 use crate::path::slots::PathSlot;
 use crate::path::standing::{Statuses, TIMEOUTS};
-use crate::recovery::loss::LossDetector;
+use crate::recovery::loss::{LossDetector, STALE};
 use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -326,6 +326,17 @@ impl Connection {
                 Some(false) => {}
             }
             self.paths[at].sent.forget_front();
+        }
+    }
+
+    /// Gives up what a peer leaves unacknowledged that keeps us acknowledging: behind a single PING each acknowledgement
+    /// would have its record for as long as the peer likes (RFC 9000 section 13.2.4 has us send that PING to be rid of them).
+    pub(super) fn forget_stale(&mut self, at: PathSlot, now: Instant) {
+        while self.paths[at].sent.is_front_stale(now, STALE) {
+            self.lose_oldest(at, now);
+            let path = &mut self.paths[at];
+            path.sent.forget_front();
+            path.sent.forget(now, LossDetector::memory(&path.rtt));
         }
     }
 

@@ -366,6 +366,9 @@ impl Connection {
         path.sent.record(now, size, info, phase, built.in_flight);
         path.sent.forget(now, LossDetector::memory(&path.rtt));
         path.validation.on_sent(built.len);
+        if !built.in_flight {
+            self.forget_stale(at, now);
+        }
         // QOTP counts its silence from the last packet received.
         let counts = built.in_flight && self.wire == WireVersion::Native;
         self.idle.on_sent(now, counts);

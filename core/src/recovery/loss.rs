@@ -28,6 +28,9 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 /// No probe timeout is longer, whatever the back-off: recovery after an outage must not take half a minute
 /// (docs/PROTOCOL.md, "Recovery").
 pub(crate) const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What was sent so long ago and is not acknowledged is given up where it only keeps records of packets that asked for no
+/// acknowledgement: three of the longest probe timeouts.
+pub(crate) const STALE: Duration = Duration::from_secs(6);
 /// Probes sent when the timer fires (RFC 9002 section 6.2.4 allows two).
 const PROBES: u8 = 2;
 

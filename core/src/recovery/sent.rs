@@ -148,6 +148,11 @@ pub(crate) struct SentPackets {
 
 /// Records for which there is room kept when most are forgotten, 72 KiB: a busy connection must not allocate over and over.
 const KEPT: usize = 1024;
+/// Records of packets that nobody has to acknowledge are few, if there are not so many for each packet in flight.
+const PER_OUTSTANDING: usize = 8;
+/// Records behind a packet in flight, as long as those in flight are few: acknowledgements of every second packet at 2 Gbit/s
+/// over 700 ms.
+const MOST_UNAWAITED: usize = 1 << 16;
 /// Room for items that one packet is assumed to need. Some have many more, for instance the ends of a hundred streams: where
 /// there is no memory for those they go in several packets.
 const ITEMS_PER_PACKET: usize = 32;
@@ -393,6 +398,18 @@ impl SentPackets {
         for packet in self.packets.iter_mut().filter(|packet| packet.fate == Fate::Lost) {
             (packet.fate, packet.ect) = (Fate::Left, false);
         }
+    }
+
+    /// Whether the oldest record is of a packet in flight that is not worth the records behind it: most of these are of packets
+    /// that asked for no acknowledgement, there are more than are kept anyway, and it is older than `age`, or they are more
+    /// than can be under way.
+    pub(crate) fn is_front_stale(&self, now: Instant, age: Duration) -> bool {
+        let records = self.packets.len();
+        records > KEPT
+            && records / PER_OUTSTANDING > self.outstanding
+            && self.packets.front().is_some_and(|front| {
+                front.fate == Fate::Outstanding && (records > MOST_UNAWAITED || front.sent + age <= now)
+            })
     }
 
     /// Whether the oldest record is of a packet in flight; `None` if there is no record.
