@@ -8,6 +8,7 @@ mod cases;
 mod cpu;
 mod frames;
 mod holes;
+mod honest;
 mod keys;
 mod late;
 mod load;
