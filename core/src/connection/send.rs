@@ -202,9 +202,10 @@ impl Connection {
         let start = out.len();
         let end = start + plan.size - TAG;
         put_header(self.paths[at].remote_id, out);
-        self.put_acks(at, now, plan, out, end);
+        let end_of_acks = end - self.room_for_path_frames(at);
+        self.put_acks(at, now, plan, out, end_of_acks);
         if !self.paths.is_single() {
-            self.put_orphaned_acks(at, now, out, end);
+            self.put_orphaned_acks(at, now, out, end_of_acks);
         }
         let frames = out.len();
         if !self.paths.is_single() {

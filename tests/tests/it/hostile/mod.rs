@@ -21,6 +21,7 @@ mod retry;
 mod secrets;
 mod states;
 mod twice;
+mod unproved;
 mod versions;
 mod windows;
 mod work;
