@@ -1,5 +1,7 @@
 //! A set of `u64` kept as sorted ranges: packet numbers to acknowledge, stream bytes acked, lost or received.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use core::fmt;
 use core::ops::Range;
 
@@ -251,13 +253,13 @@ impl RangeSet {
             } else if let Some(slot) = self.live_mut().get_mut(next) {
                 *slot = span;
             }
-            next += 1;
+            next = next.saturating_add(1);
         }
         if next == 0 {
             self.drop_first(at.end);
         } else if next < at.end {
             moved = moved.saturating_add(self.len().saturating_sub(at.end));
-            self.spans.drain(self.head + next..self.head + at.end);
+            self.spans.drain(self.head.saturating_add(next)..self.head.saturating_add(at.end));
             self.tidy();
         }
         moved
@@ -273,14 +275,14 @@ impl RangeSet {
             }
             _ => {
                 let moved = self.len().saturating_sub(index);
-                self.spans.insert(self.head + index, span);
+                self.spans.insert(self.head.saturating_add(index), span);
                 moved
             }
         }
     }
 
     fn drop_first(&mut self, count: usize) {
-        self.head += count.min(self.len());
+        self.head = self.head.saturating_add(count.min(self.len()));
         self.tidy();
     }
 

@@ -47,6 +47,11 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// One part in `by` of a time.
+pub(crate) fn part(of: Duration, by: u32) -> Duration {
+    of.checked_div(by).unwrap_or_default()
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

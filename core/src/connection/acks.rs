@@ -1,5 +1,7 @@
 //! What an acknowledgement says: what arrived, what did not, and how the path is doing.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use smallvec::SmallVec;
 
 use crate::error::TransportError;
@@ -41,11 +43,11 @@ impl Connection {
         let mut any = false;
         let mut payload = false;
         let watched = self.watches_payload();
-        let mut newly_ect = 0;
+        let mut newly_ect = 0_u64;
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
-            cx.stats.ranges += 1;
+            cx.stats.ranges = cx.stats.ranges.saturating_add(1);
             if self.paths[at].skips.is_claimed(from, to) {
                 return Err(TransportError::Protocol);
             }
@@ -64,13 +66,13 @@ impl Connection {
                 let was_in_flight = !matches!(acked, Acked::Unawaited(_));
                 payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
-                newly_ect += u64::from(acked.packet().ect);
+                newly_ect = newly_ect.saturating_add(u64::from(acked.packet().ect));
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
-                self.credit_packet(at, now, ack.largest.get() - number, &acked);
+                self.credit_packet(at, now, ack.largest.get().saturating_sub(number), &acked);
                 self.credit_items(at, cx, acked.packet());
-                next = number + 1;
+                next = number.saturating_add(1);
             }
             self.paths[at].sent.remember_acked(from, to);
         }
@@ -148,7 +150,7 @@ impl Connection {
                 path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
             }
             Acked::Spurious(_) => {
-                self.stats.spurious_losses += 1;
+                self.stats.spurious_losses = self.stats.spurious_losses.saturating_add(1);
                 path.counts.on_spurious_loss();
                 let age = now - packet.sent;
                 path.loss.on_spurious(now, behind, age, &path.rtt);
@@ -183,7 +185,7 @@ impl Connection {
 
     /// Credits what a newly acknowledged packet said of paths.
     fn credit_path(&mut self, now: Instant, item: Item) {
-        let period = self.largest_pto() * TIMEOUTS;
+        let period = self.largest_pto().saturating_mul(TIMEOUTS);
         match item {
             Item::Ack { path, lowest, number } => {
                 if let Some(at) = self.paths.find(path) {
@@ -258,7 +260,7 @@ impl Connection {
         if let Some(early) = &mut self.early
             && early.lost_at.is_none()
         {
-            early.lost_at = Some(now + pto * 3);
+            early.lost_at = Some(now + pto.saturating_mul(3));
         }
     }
 
@@ -295,11 +297,13 @@ impl Connection {
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.counts.on_lost();
-        self.stats.packets_lost += 1;
+        self.stats.packets_lost = self.stats.packets_lost.saturating_add(1);
         let mut others = Others::new();
         for item in path.sent.items(&packet) {
             match item {
-                Item::Datagram => self.stats.datagrams_dropped += 1,
+                Item::Datagram => {
+                    self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+                }
                 Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
                 _ => {}
             }
@@ -308,7 +312,8 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+            self.stats.bytes_retransmitted =
+                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
         }
         for item in others {
             self.on_path_item_lost(item);
@@ -343,7 +348,7 @@ impl Connection {
     /// The probe timer fired: send something that asks for an acknowledgement, best of all what is oldest.
     pub(super) fn on_probe_timeout(&mut self, at: PathSlot, now: Instant) {
         let path = &mut self.paths[at];
-        self.stats.probe_timeouts += 1;
+        self.stats.probe_timeouts = self.stats.probe_timeouts.saturating_add(1);
         path.loss.on_probe_timeout();
         let next = path.sent.next();
         path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
@@ -369,7 +374,8 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+            self.stats.bytes_retransmitted =
+                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
         }
         for item in others {
             self.on_path_item_lost(item);

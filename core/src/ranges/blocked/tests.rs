@@ -28,6 +28,9 @@ impl Both {
     }
 }
 
+/// Which range comes as the n-th.
+type Order = fn(u64) -> u64;
+
 /// Ranges in blocks cost at most four times what they cost in full ones, and a few that are kept.
 fn assert_small(set: &BlockedRanges) {
     let blocks = set.blocks.len();
@@ -68,7 +71,7 @@ fn hostile_ranges_in_blocks_are_those_in_one_store() {
 #[test]
 fn hostile_orders_of_many_ranges_move_little() {
     const RANGES: u64 = 16_384;
-    let orders: [(&str, fn(u64) -> u64); 4] = [
+    let orders: [(&str, Order); 4] = [
         ("ascending", |n| n),
         ("descending", |n| RANGES - 1 - n),
         ("from both ends", |n| if n % 2 == 0 { n / 2 } else { RANGES - 1 - n / 2 }),
