@@ -12,6 +12,9 @@ use super::send::{Delivery, Outgoing, SendHalf};
 use super::send_buffer::Chunk;
 use super::{Owed, StreamEvent, Streams};
 
+#[cfg(test)]
+mod tests;
+
 /// A STREAM frame with less room than this for data waits for the next packet.
 pub(super) const MIN_CHUNK: usize = 16;
 
