@@ -12,6 +12,9 @@ const OVERDRAFT: usize = 16 << 10;
 
 /// Growing credit leaves one part in so many of each limit alone.
 const SPARE: usize = 16;
+/// Credit that a connection may have whatever the others have, in bytes, while there is memory: a window for 80 Mbit/s over
+/// 100 ms.
+const FAIR_CREDIT: usize = 1 << 20;
 /// Data to send leaves one part in so many of a connection's limit alone. It is less than credit leaves, so that credit
 /// cannot keep out data to send.
 const WRITE_SPARE: usize = 32;
@@ -27,17 +30,29 @@ pub(crate) enum OverBudget {
     Endpoint,
 }
 
+/// Bytes that so many of a type take.
+pub(crate) const fn room<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>())
+}
+
+/// The sum of some numbers of bytes.
+pub(crate) fn total<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
+}
+
 /// What the whole endpoint may hold and holds, in bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
     used: usize,
+    /// Accounts with more credit than [`FAIR_CREDIT`].
+    large: usize,
 }
 
 impl Budget {
     /// A budget of `limit` bytes, all of it free.
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { limit, used: 0 }
+        Self { limit, used: 0, large: 0 }
     }
 
     /// Bytes that may be held.
@@ -194,25 +209,36 @@ impl Account {
 
     /// Reserves flow-control credit of `wish` bytes in all, or as much of it as there is room for. Credit that grows takes
     /// no more than half of what is left of each limit, so that late-comers grow too and data behind holes, which takes
-    /// whole blocks, finds room; and it leaves a [`SPARE`] part to bookkeeping and to new connections. Never less than
+    /// whole blocks, finds room; and it leaves a [`SPARE`] part to bookkeeping and to new connections. Beyond
+    /// [`FAIR_CREDIT`] it is at most its share of what would be left without it, if all that have so much shared that: however
+    /// many and greedy they are, the next one gets as much as the last. Never less than
     /// was reserved before: credit is never revoked. Returns the credit now reserved.
     pub(crate) fn reserve_credit(&mut self, budget: &mut Budget, wish: u64) -> u64 {
         let wish = usize::try_from(wish).unwrap_or(usize::MAX);
+        let spare = |available: usize, limit: usize| available.saturating_sub(limit / SPARE);
+        let left = spare(budget.available(), budget.limit);
         let (own, shared) = if self.credit == 0 {
             (self.available(), budget.available())
         } else {
-            let spare = |available: usize, limit: usize| available.saturating_sub(limit / SPARE) / 2;
-            (spare(self.available(), self.limit), spare(budget.available(), budget.limit))
+            (spare(self.available(), self.limit) / 2, left / 2)
         };
         let room = own.min(shared);
         // What is overdrawn comes back; credit never would.
         let held = self.credit.max(self.received.saturating_sub(self.overdraft));
-        let credit = wish.min(held.saturating_add(room)).max(self.credit);
         let before = self.used();
-        self.credit = credit;
+        let was_large = self.has_large_credit();
+        let all_large = budget.large.saturating_add(usize::from(!was_large));
+        let share = left.saturating_add(self.credit).checked_div(all_large).unwrap_or(0).max(FAIR_CREDIT);
+        self.credit = wish.min(held.saturating_add(room)).min(share).max(self.credit);
+        budget.large = budget.large.saturating_add(usize::from(self.has_large_credit() && !was_large));
         let growth = self.used() - before;
         budget.used = budget.used.saturating_add(growth);
-        credit as u64
+        self.credit as u64
+    }
+
+    /// Whether this connection has more credit than it may have whatever the others have.
+    const fn has_large_credit(&self) -> bool {
+        self.credit > FAIR_CREDIT
     }
 
     /// Sets the bookkeeping, so far whatever the last call said, to `new_total` bytes.
@@ -227,6 +253,7 @@ impl Account {
     /// Gives everything back, for a connection that ends.
     pub(crate) fn close(&mut self, budget: &mut Budget) {
         budget.release(self.used());
+        budget.large = budget.large.saturating_sub(usize::from(self.has_large_credit()));
         *self = Self::new(self.limit);
     }
 

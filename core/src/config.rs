@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::admission::Admission;
 use crate::crypto::Secret;
 use crate::path::addr::{TrainLimit, TransportAddr, TransportId};
 use crate::path::select::{Bias, BiasedRtt, PathSelector, Tier};
@@ -79,6 +80,8 @@ pub struct Config {
     pub reset_key: Option<Secret>,
     /// QOTP, the wire of version 0: off unless it is switched on.
     pub qotp: QotpConfig,
+    /// What becomes of incoming attempts without the application being asked. Default: nothing, it is asked about each.
+    pub admission: Option<Arc<dyn Admission>>,
     /// When incoming attempts have to show that they receive at their address, which costs them a round trip, before anything
     /// is spent on them. Default: [`RetryPolicy::UnderLoad`].
     pub retry: RetryPolicy,
@@ -129,6 +132,7 @@ impl Default for Config {
             rotate_keys_every: None,
             reset_key: None,
             qotp: QotpConfig::default(),
+            admission: None,
             retry: RetryPolicy::UnderLoad,
             group_secret: None,
             early_data: EarlyData::Hold,
@@ -319,7 +323,7 @@ pub enum AeadPolicy {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum RetryPolicy {
-    /// Under load: then the rest is for those that have shown their address, in turn for each network.
+    /// Under load: then the rest is for those that have shown their address; of what is left of it each network may have a quarter.
     #[default]
     UnderLoad,
     /// Always.
@@ -336,8 +340,8 @@ pub enum EarlyData {
     #[default]
     Hold,
     /// Hands it over at once, a round trip sooner, where the dialler shows a token from an earlier connection
-    /// ([`ConnectOptions::early`](crate::ConnectOptions::early)), for the first time; else holds it back. Tokens are given out on
-    /// every connection.
+    /// ([`ConnectOptions::early`](crate::ConnectOptions::early)), for the first time; else holds it back, and also where a policy
+    /// accepts without asking ([`Verdict::Accept`](crate::admission::Verdict::Accept)). Tokens are given out on every connection.
     ///
     /// **Until [`Event::Connected`](crate::Event::Connected) what was read may be a copy of what the dialler once sent** (each is
     /// handed over once by one endpoint, but the dialler sends the same again if it hears nothing), has no forward secrecy, and

@@ -3,9 +3,11 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::budget::{room, total};
 use crate::config::{DatagramConfig, Overflow};
 use crate::error::DatagramError;
 use crate::recovery::sent::{Item, SentPackets};
+use crate::stats::count;
 use crate::wire::codec::cut;
 use crate::wire::frame::{datagram_header_len, put_datagram_header};
 
@@ -21,15 +23,20 @@ struct Queue {
 
 impl Queue {
     fn cost(&self) -> usize {
-        self.bytes.len() + self.lens.len() * OVERHEAD
+        total([self.bytes.len(), self.lens.len().saturating_mul(OVERHEAD)])
     }
 
     /// By how many bytes the heap held grows if `len` more bytes are queued.
     fn growth(&self, len: usize) -> usize {
-        let missing = (self.bytes.len() + len).saturating_sub(self.bytes.capacity());
+        let missing = self.bytes.len().saturating_add(len).saturating_sub(self.bytes.capacity());
         let more = if missing > 0 { missing.max(self.bytes.capacity()) } else { 0 };
         let full = self.lens.len() == self.lens.capacity();
-        more + if full { (self.lens.capacity() + 4) * size_of::<u16>() } else { 0 }
+        total([more, if full { room::<u16>(self.lens.capacity().saturating_add(4)) } else { 0 }])
+    }
+
+    /// Whether `len` more bytes stay within `limit`, and grow the heap held by at most `room` bytes.
+    fn admits(&self, len: usize, limit: usize, room: usize) -> bool {
+        total([self.cost(), len, OVERHEAD]) <= limit && self.growth(len) <= room
     }
 
     fn push(&mut self, data: &[u8]) {
@@ -49,7 +56,7 @@ impl Queue {
         let (front, back) = self.bytes.as_slices();
         let head = cut(front, len);
         out.extend_from_slice(head);
-        out.extend_from_slice(cut(back, len - head.len()));
+        out.extend_from_slice(cut(back, len.saturating_sub(head.len())));
         self.bytes.drain(..len);
         Some(len)
     }
@@ -59,7 +66,7 @@ impl Queue {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.lens.capacity() * size_of::<u16>()
+        total([self.bytes.capacity(), room::<u16>(self.lens.capacity())])
     }
 }
 
@@ -103,10 +110,9 @@ impl Datagrams {
         }
         let limit = self.config.send_buffer as usize;
         let mut dropped = 0;
-        while self.outgoing.cost() + data.len() + OVERHEAD > limit || self.outgoing.growth(data.len()) > room
-        {
+        while !self.outgoing.admits(data.len(), limit, room) {
             match self.config.overflow {
-                Overflow::DropOldest if self.outgoing.drop_oldest() => dropped += 1,
+                Overflow::DropOldest if self.outgoing.drop_oldest() => count(&mut dropped, 1),
                 Overflow::DropOldest | Overflow::Refuse => {
                     self.send_awaited = true;
                     return Err(DatagramError::Full);
@@ -138,13 +144,12 @@ impl Datagrams {
         if limit == 0 {
             return None;
         }
-        let mut dropped = 0;
-        while self.incoming.cost() + data.len() + OVERHEAD > limit || self.incoming.growth(data.len()) > room
-        {
+        let mut dropped = 0_u64;
+        while !self.incoming.admits(data.len(), limit, room) {
             if !self.incoming.drop_oldest() {
-                return Some((dropped + 1, false));
+                return Some((dropped.saturating_add(1), false));
             }
-            dropped += 1;
+            count(&mut dropped, 1);
         }
         self.incoming.push(data);
         Some((dropped, core::mem::take(&mut self.awaited)))
@@ -163,22 +168,22 @@ impl Datagrams {
     /// The lengths of the next datagram and of its frame.
     fn next(&self) -> Option<(usize, usize)> {
         let len = usize::from(*self.outgoing.lens.front()?);
-        Some((len, datagram_header_len(len) + len))
+        Some((len, datagram_header_len(len).saturating_add(len)))
     }
 
     /// Appends DATAGRAM frames below `end`. Returns how many.
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) -> u64 {
-        let mut count = 0;
+        let mut put = 0;
         while let Some((len, frame)) = self.next() {
-            if out.len() + frame > end {
+            if out.len().saturating_add(frame) > end || !sent.takes_item() {
                 break;
             }
             put_datagram_header(out, len);
             self.outgoing.pop_into(out);
             sent.push_item(Item::Datagram);
-            count += 1;
+            count(&mut put, 1);
         }
-        count
+        put
     }
 
     /// Drops the oldest datagram if it can never be sent in a packet with `room` bytes.
@@ -213,7 +218,7 @@ impl Datagrams {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.outgoing.heap_bytes() + self.incoming.heap_bytes()
+        total([self.outgoing.heap_bytes(), self.incoming.heap_bytes()])
     }
 }
 

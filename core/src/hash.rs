@@ -64,7 +64,7 @@ impl fmt::Debug for NumberState {
 }
 
 fn fold(number: u64, key: u64) -> u64 {
-    let product = u128::from(number) * u128::from(key | 1);
+    let product = u128::from(number).wrapping_mul(u128::from(key | 1));
     (product >> 64) as u64 ^ product as u64
 }
 

@@ -32,7 +32,7 @@ impl Protection {
 
     /// Seals a whole packet in place: header, sequence field, payload, room for the tag. `false` if it is too short.
     pub fn seal(&mut self, packet: &mut [u8]) -> bool {
-        self.sent += 1;
+        self.sent = self.sent.saturating_add(1);
         packet::seal(&mut self.sealer, PathId::ZERO, PacketNumber::new(self.sent), packet).is_ok()
     }
 

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::crypto::noise::Finished;
 use crate::crypto::qotp::packet::PacketKey;
 use crate::crypto::{Secret, Suite};
+use crate::hex::{self, Hex};
 use crate::id::ConnectionId;
 
 /// Entries that wait to be fetched, at most: some 80 connections begin before the application has to look.
@@ -155,13 +156,13 @@ impl<'a> Fields<'a> {
 
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], KeyLogError> {
         let mut bytes = [0; N];
-        read_hex(self.word()?, &mut bytes)?;
+        hex::read_lower(self.word()?, &mut bytes).ok_or(KeyLogError::Hex)?;
         Ok(bytes)
     }
 
     fn secret(&mut self) -> Result<Secret, KeyLogError> {
         let mut secret = Zeroizing::new([0; 32]);
-        read_hex(self.word()?, &mut *secret)?;
+        hex::read_lower(self.word()?, &mut *secret).ok_or(KeyLogError::Hex)?;
         Ok(Secret::new(*secret))
     }
 
@@ -172,35 +173,6 @@ impl<'a> Fields<'a> {
 
     fn qotp(&mut self, opens: QotpPackets) -> Result<Entry, KeyLogError> {
         Ok(Entry::Qotp { id: ConnectionId(self.bytes()?), opens, secret: self.secret()? })
-    }
-}
-
-/// Fills `bytes` with what exactly so many pairs of digits say.
-fn read_hex(text: &str, bytes: &mut [u8]) -> Result<(), KeyLogError> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() || pairs.len() != bytes.len() {
-        return Err(KeyLogError::Hex);
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Ok(())
-}
-
-const fn digit(character: u8) -> Result<u8, KeyLogError> {
-    match character {
-        b'0'..=b'9' => Ok(character & 0xf),
-        b'a'..=b'f' => Ok((character & 0xf).saturating_add(9)),
-        _ => Err(KeyLogError::Hex),
-    }
-}
-
-/// Bytes as digits, written without a copy of them.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

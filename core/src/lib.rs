@@ -18,6 +18,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 mod budget;
 mod cids;
 mod config;
@@ -32,6 +33,7 @@ mod event;
 pub mod fuzzing;
 mod handshake;
 mod hash;
+mod hex;
 mod id;
 mod inspect;
 #[doc(hidden)]

@@ -62,7 +62,11 @@ struct Spent([Duration; Gate::COUNT]);
 
 impl Spent {
     fn sum(&self) -> Duration {
-        self.0.iter().sum()
+        self.0.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    fn add(&mut self, gate: Gate, time: Duration) {
+        self[gate] = self[gate].saturating_add(time);
     }
 }
 
@@ -145,7 +149,7 @@ impl Limiter {
         }
         let spent = now - self.since;
         if self.gate != Gate::Application && !spent.is_zero() {
-            self.others.get_or_insert_default()[self.gate] += spent;
+            self.others.get_or_insert_default().add(self.gate, spent);
         }
         (self.gate, self.since) = (gate, now);
     }
@@ -154,7 +158,7 @@ impl Limiter {
     pub(crate) fn stats(&self, now: Instant) -> LimiterStats {
         let mut spent = self.others.as_deref().copied().unwrap_or_default();
         if self.gate != Gate::Application {
-            spent[self.gate] += now - self.since;
+            spent.add(self.gate, now - self.since);
         }
         spent[Gate::Application] = (now - self.begun).saturating_sub(spent.sum());
         LimiterStats { gate: self.gate, spent }

@@ -56,7 +56,7 @@ impl Rng {
             let (source, _) = unused.split_at_mut(len);
             now.copy_from_slice(source);
             source.zeroize();
-            self.used += len;
+            self.used = self.used.saturating_add(len);
             out = later;
         }
     }
@@ -83,7 +83,7 @@ impl Rng {
             return 0;
         };
         loop {
-            let product = u128::from(self.next_u64()) * u128::from(bound);
+            let product = u128::from(self.next_u64()).wrapping_mul(u128::from(bound));
             let [high, low] = [(product >> 64) as u64, product as u64];
             if low >= excess {
                 return high;
@@ -134,11 +134,12 @@ impl core::fmt::Debug for Rng {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
     use std::vec;
     use std::vec::Vec;
 
     use super::*;
-    use crate::crypto::hex;
+    use crate::hex::Hex;
 
     fn rng() -> Rng {
         Rng::new(&[1; 32], &[2; 32])
@@ -148,14 +149,17 @@ mod tests {
     #[test]
     fn the_output_never_changes() {
         let mut rng = rng();
-        assert_eq!(hex(&rng.bytes::<16>()), "592d9c3b1bd45c4397e83ea3e99f0b26");
+        assert_eq!(Hex(&rng.bytes::<16>()).to_string(), "592d9c3b1bd45c4397e83ea3e99f0b26");
         let mut skipped = vec![0; 10_000];
         rng.fill(&mut skipped);
-        assert_eq!(hex(&rng.bytes::<16>()), "08175f9bf4c67b4150870866ac496f4a");
+        assert_eq!(Hex(&rng.bytes::<16>()).to_string(), "08175f9bf4c67b4150870866ac496f4a");
         rng.reseed(&[3; 32]);
-        assert_eq!(hex(&rng.bytes::<16>()), "77854ac90c8802c23d1da1e749187736");
+        assert_eq!(Hex(&rng.bytes::<16>()).to_string(), "77854ac90c8802c23d1da1e749187736");
         let secret = rng.ephemeral_secret(Instant::from_nanos(5), b"input");
-        assert_eq!(hex(&*secret), "def86c512500d477554b2bae2e092822f3e6bab1747e91e69b32629b2c2a6c4e");
+        assert_eq!(
+            Hex(&*secret).to_string(),
+            "def86c512500d477554b2bae2e092822f3e6bab1747e91e69b32629b2c2a6c4e"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which of several endpoints behind one port an endpoint is.
 
 use core::fmt;
-use core::num::NonZeroU8;
+use core::num::{NonZeroU8, NonZeroU64};
 
 use crate::id::ConnectionId;
 
@@ -73,7 +73,7 @@ impl Shard {
     #[must_use]
     pub const fn owns(self, id: ConnectionId) -> bool {
         let [first, ..] = *id.as_bytes();
-        first % self.count.get() == self.index
+        matches!(first.checked_rem(self.count.get()), Some(owner) if owner == self.index)
     }
 
     /// Makes a random id one of ours, changing its first byte. `None`: draw another one.
@@ -82,19 +82,21 @@ impl Shard {
     /// and what is left over at the end, where it does not divide 256, would favour some: it is not used.
     pub(crate) const fn claim(self, id: ConnectionId) -> Option<ConnectionId> {
         let mut bytes = *id.as_bytes();
-        let count = self.count.get();
-        let base = bytes[0] - bytes[0] % count;
-        if base as u16 + count as u16 > 256 {
+        let [first, ..] = &mut bytes;
+        // The first of those in a row among which it is.
+        let Some(within) = first.checked_rem(self.count.get()) else { return None };
+        let start = first.saturating_sub(within);
+        let Some(last) = self.count.get().checked_sub(1) else { return None };
+        if start.checked_add(last).is_none() {
             return None;
         }
-        bytes[0] = base + self.index;
+        *first = start.saturating_add(self.index);
         Some(ConnectionId::from_bytes(bytes))
     }
 
     /// This shard's part of what all of them may have: at least 1, unless nobody may have anything.
     pub(crate) fn part(self, of_all: u64) -> u64 {
-        let count = u64::from(self.count.get());
-        (of_all / count).max(of_all.min(1))
+        (of_all / NonZeroU64::from(self.count)).max(of_all.min(1))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::admission::{Candidate, Verdict};
 use crate::budget::{Account, Budget};
 use crate::cids::Ids;
 use crate::cids::reset::{ResetToken, Resets};
@@ -9,9 +10,10 @@ use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
 use crate::crypto::{EarlySecret, GroupSecret, Identity, QotpIdentity, Secret};
-use crate::endpoint::{ConnectionHandle, EventQueue, Sockets};
+use crate::endpoint::{ConnectionHandle, EventQueue, HalfOpen, IncomingIdentity, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
+use crate::path::addr::TransportAddr;
 use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
@@ -50,9 +52,7 @@ pub(crate) struct Shared {
     /// What tokens are made with that let early data be acted on.
     pub(crate) early_secret: EarlySecret,
     /// Incoming attempts that are not confirmed yet.
-    pub(crate) half_open: u32,
-    /// Bytes of the budget that they hold.
-    pub(crate) half_open_bytes: usize,
+    pub(crate) half_open: HalfOpen,
     /// The latest time that the embedder told.
     pub(crate) now: Instant,
 }
@@ -68,10 +68,15 @@ impl Shared {
         self.now
     }
 
-    /// An incoming attempt that holds so many bytes is confirmed, or over.
-    pub(crate) const fn leave_half_open(&mut self, bytes: usize) {
-        self.half_open = self.half_open.saturating_sub(1);
-        self.half_open_bytes = self.half_open_bytes.saturating_sub(bytes);
+    /// What the policy says of an attempt; without one the application is asked.
+    pub(crate) fn judge(
+        &self,
+        remote: TransportAddr,
+        validated: bool,
+        identity: IncomingIdentity,
+    ) -> Verdict {
+        let candidate = Candidate { validated, ..Candidate::new(remote, identity) };
+        self.config.admission.as_ref().map_or(Verdict::Ask, |policy| policy.judge(&candidate))
     }
 
     /// What a stateless reset of `id` ends with. It depends on nothing that a restart of the program would change

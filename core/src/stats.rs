@@ -46,15 +46,22 @@ pub enum DropReason {
     Size,
     /// So many packets of its path have come since it was sent that nobody knows whether it was received before.
     TooOld,
+    /// The policy does not want whoever it claims to be from ([`Verdict::Ignore`](crate::admission::Verdict::Ignore)).
+    Unwanted,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = Self::TooOld as usize + 1;
+    pub const COUNT: usize = Self::Unwanted as usize + 1;
 
     const fn index(self) -> usize {
         self as usize
     }
+}
+
+/// Adds to a counter, which stops at its end.
+pub(crate) const fn count(counter: &mut u64, more: u64) {
+    *counter = counter.saturating_add(more);
 }
 
 /// What became of a datagram.
@@ -87,9 +94,9 @@ pub struct EndpointStats {
     pub timers_fired: u64,
     /// Packets planned: how often a connection was asked for one.
     pub packets_planned: u64,
-    /// Frames of authentic packets looked at; of a QOTP packet, its acknowledgement and its data.
+    /// Frames of authentic packets, and of handshake messages that open, looked at; of a QOTP packet, its acknowledgement and its data.
     pub frames: u64,
-    /// Ranges of acknowledgements walked, and ranges of received or acknowledged stream data moved aside for others, by
+    /// Ranges of acknowledgements walked, steps over what others had acknowledged before, and ranges of received or acknowledged stream data moved aside for others, by
     /// four of them (64 bytes).
     pub ranges: u64,
     /// Handshake datagrams digested whole.
@@ -135,13 +142,13 @@ impl EndpointStats {
 
     pub(crate) const fn count_sent(&mut self, transmit: &Transmit) {
         let segment = if transmit.segment_size == 0 { 1 } else { transmit.segment_size };
-        self.datagrams_sent += transmit.len.div_ceil(segment) as u64;
-        self.bytes_sent += transmit.len as u64;
+        count(&mut self.datagrams_sent, transmit.len.div_ceil(segment) as u64);
+        count(&mut self.bytes_sent, transmit.len as u64);
     }
 
     #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     pub(crate) const fn count_drop(&mut self, reason: DropReason) {
-        self.dropped[reason.index()] += 1;
+        count(&mut self.dropped[reason.index()], 1);
     }
 }
 
@@ -149,30 +156,31 @@ impl EndpointStats {
 impl Sum for EndpointStats {
     #[expect(clippy::indexing_slicing, reason = "one place for each reason")]
     fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
+        let add = u64::saturating_add;
         shards.fold(Self::default(), |sum, shard| Self {
-            datagrams_received: sum.datagrams_received + shard.datagrams_received,
-            datagrams_sent: sum.datagrams_sent + shard.datagrams_sent,
-            bytes_received: sum.bytes_received + shard.bytes_received,
-            bytes_sent: sum.bytes_sent + shard.bytes_sent,
-            dropped: array::from_fn(|reason| sum.dropped[reason] + shard.dropped[reason]),
-            aead_operations: sum.aead_operations + shard.aead_operations,
-            x25519_operations: sum.x25519_operations + shard.x25519_operations,
-            timers_fired: sum.timers_fired + shard.timers_fired,
-            packets_planned: sum.packets_planned + shard.packets_planned,
-            frames: sum.frames + shard.frames,
-            ranges: sum.ranges + shard.ranges,
-            digests: sum.digests + shard.digests,
-            derivations: sum.derivations + shard.derivations,
-            resets_sent: sum.resets_sent + shard.resets_sent,
-            resets_received: sum.resets_received + shard.resets_received,
-            dials: sum.dials + shard.dials,
-            incoming: sum.incoming + shard.incoming,
-            retries_sent: sum.retries_sent + shard.retries_sent,
-            early_applied: sum.early_applied + shard.early_applied,
-            version_lists_sent: sum.version_lists_sent + shard.version_lists_sent,
-            memory_used: sum.memory_used + shard.memory_used,
-            connections: sum.connections + shard.connections,
-            half_open: sum.half_open + shard.half_open,
+            datagrams_received: add(sum.datagrams_received, shard.datagrams_received),
+            datagrams_sent: add(sum.datagrams_sent, shard.datagrams_sent),
+            bytes_received: add(sum.bytes_received, shard.bytes_received),
+            bytes_sent: add(sum.bytes_sent, shard.bytes_sent),
+            dropped: array::from_fn(|reason| add(sum.dropped[reason], shard.dropped[reason])),
+            aead_operations: add(sum.aead_operations, shard.aead_operations),
+            x25519_operations: add(sum.x25519_operations, shard.x25519_operations),
+            timers_fired: add(sum.timers_fired, shard.timers_fired),
+            packets_planned: add(sum.packets_planned, shard.packets_planned),
+            frames: add(sum.frames, shard.frames),
+            ranges: add(sum.ranges, shard.ranges),
+            digests: add(sum.digests, shard.digests),
+            derivations: add(sum.derivations, shard.derivations),
+            resets_sent: add(sum.resets_sent, shard.resets_sent),
+            resets_received: add(sum.resets_received, shard.resets_received),
+            dials: add(sum.dials, shard.dials),
+            incoming: add(sum.incoming, shard.incoming),
+            retries_sent: add(sum.retries_sent, shard.retries_sent),
+            early_applied: add(sum.early_applied, shard.early_applied),
+            version_lists_sent: add(sum.version_lists_sent, shard.version_lists_sent),
+            memory_used: add(sum.memory_used, shard.memory_used),
+            connections: add(sum.connections, shard.connections),
+            half_open: add(sum.half_open, shard.half_open),
         })
     }
 }

@@ -4,6 +4,14 @@ use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 pub use core::time::Duration;
 
+/// A part of a time: one `divisor`-th; all of it where that is zero.
+pub(crate) const fn part(time: Duration, divisor: u32) -> Duration {
+    match time.checked_div(divisor) {
+        Some(part) => part,
+        None => time,
+    }
+}
+
 /// A point in time: nanoseconds since an epoch that the caller chooses, once for the life of an endpoint.
 ///
 /// Arithmetic saturates at both ends (the range is 584 years), so no input can make it panic.

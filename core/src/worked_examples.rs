@@ -19,7 +19,7 @@ use crate::crypto::packet;
 use crate::crypto::{GroupSecret, Identity, Secret, Suite};
 use crate::handshake::initiator::{Dialling, Opened, Target};
 use crate::handshake::negotiate::{answer, choose, offer};
-use crate::handshake::responder::{Attempt, hello_frame};
+use crate::handshake::responder::{Opening, hello_frame};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
 use crate::key_log::KeyLog;
@@ -158,7 +158,8 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
 
     let mut datagram = init.clone();
     let header = Header::parse(&datagram).unwrap();
-    let attempt = Attempt::read(header.ty, header.routing, &mut datagram, &mut theirs).unwrap();
+    let opening = Opening::read(header.ty, header.routing, &datagram, &mut theirs).unwrap();
+    let attempt = opening.finish(&mut datagram, &mut theirs, &mut 0).unwrap();
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);

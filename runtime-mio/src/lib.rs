@@ -153,6 +153,7 @@ pub use driver::Driver;
 pub use endpoint::Endpoint;
 pub use error::{BindError, ConnectError, RunError};
 
+pub use dunlin_core::admission;
 pub use dunlin_core::{
     self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
     AddressStatus, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,

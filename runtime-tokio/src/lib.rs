@@ -145,6 +145,7 @@
 //! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![deny(unsafe_code)]
 
+mod backlog;
 mod builder;
 mod connecting;
 mod connection;
@@ -176,6 +177,7 @@ pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 
 pub use bytes::Bytes;
+pub use dunlin_core::admission;
 pub use dunlin_core::{
     self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
     AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,

@@ -33,6 +33,16 @@ impl Link {
         Arc::new(Self { shared: Arc::clone(shared), handle, signals, corked: AtomicBool::new(corked) })
     }
 
+    /// Ties a connection to the handles that are about to be made which the policy has accepted, before there were any.
+    pub(crate) fn adopt(
+        shared: &Arc<Shared>,
+        locked: &Locked<'_>,
+        handle: ConnectionHandle,
+    ) -> Option<Arc<Self>> {
+        let signals = Arc::clone(&locked.entry(handle)?.signals);
+        Some(Arc::new(Self { shared: Arc::clone(shared), handle, signals, corked: AtomicBool::new(false) }))
+    }
+
     pub(crate) fn lock(&self) -> Locked<'_> {
         self.shared.lock()
     }

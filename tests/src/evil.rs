@@ -10,6 +10,7 @@ use dunlin_core::{
 };
 
 pub use dunlin_core::fuzzing::Opened;
+use dunlin_core::fuzzing::{IdOf, Unopened};
 
 use crate::host::{AcceptAll, App};
 use crate::link::LinkConfig;
@@ -36,10 +37,13 @@ pub struct Evil {
     /// What the victim has sent and nobody has looked at.
     sent: Rc<RefCell<Vec<Sent>>>,
     start: EndpointStats,
+    /// The number of the next packet on a path that the dialler's engine has not opened.
+    unopened: u64,
 }
 
 impl Evil {
-    /// A connection over `link` that has stood for half a second, with a victim that accepts and does nothing.
+    /// A connection over `link` that has stood so long that each side has ids for more paths, with a victim that accepts and
+    /// does nothing.
     #[must_use]
     pub fn new(seed: u64, link: LinkConfig, victim: Config) -> Self {
         Self::with(seed, link, victim, AcceptAll)
@@ -53,7 +57,7 @@ impl Evil {
     pub fn with(seed: u64, link: LinkConfig, victim: Config, app: impl App + 'static) -> Self {
         let mut pair = Pair::with(seed, link, config(), victim, AcceptAll, app);
         let (own, victim) = pair.connect();
-        pair.world.run_for(Duration::from_millis(500));
+        pair.world.run_for(Duration::from_millis(1_500));
         pair.world.node_mut(pair.client).asleep = true;
         let (sent, from) = (Rc::new(RefCell::new(Vec::new())), pair.server_addr);
         let record = Rc::clone(&sent);
@@ -64,7 +68,7 @@ impl Evil {
             Verdict::Pass
         });
         let start = pair.server().endpoint.stats();
-        Self { pair, own, victim, sent, start }
+        Self { pair, own, victim, sent, start, unopened: 1 }
     }
 
     /// A packet with these frames reaches the victim at once, over the first path.
@@ -72,14 +76,21 @@ impl Evil {
         self.strike_from(self.pair.client_addr, PathId::ZERO, frames)
     }
 
-    /// The same on any path, with any address of the sender.
+    /// The same on any path, with any address of the sender. On one that the dialler's engine has not opened, it is to an id of
+    /// the victim's that no path uses.
     ///
     /// # Panics
     /// There are no frames, or more than fit.
     pub fn strike_from(&mut self, from: SocketAddr, path: PathId, frames: &[u8]) -> Disposition {
         let mut packet = Vec::new();
-        let sealed = self.as_dialler(|dialler| fuzzing::seal_on(dialler, path, frames, &mut packet));
+        let number = self.unopened;
+        let sealed = self.as_dialler(|dialler| {
+            let unopened = Unopened { path, number, to: IdOf::NoPath };
+            fuzzing::seal_on(dialler, path, frames, &mut packet)
+                || fuzzing::seal_unopened(dialler, &unopened, frames, &mut packet)
+        });
         assert!(sealed, "{} bytes of frames cannot be sealed", frames.len());
+        self.unopened += 1;
         self.hand_in(from, &packet)
     }
 

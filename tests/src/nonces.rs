@@ -51,12 +51,20 @@ impl Nonces {
     /// Reads what was sent so far, and says how many different packets have opened.
     ///
     /// # Panics
-    /// If two of them have the same nonce.
+    /// If two of them have the same nonce, or one of a connection does not open.
     pub fn check(&mut self, world: &mut World<Host>) -> usize {
         self.fetch_keys(world);
         let sent = self.sent.borrow();
         self.connections.iter().map(|connection| check(connection, &sent)).sum()
     }
+}
+
+/// The type of Data packets.
+const DATA: u8 = 4;
+
+/// The type of a packet (docs/PROTOCOL.md, "Packets").
+fn kind(datagram: &[u8]) -> u8 {
+    datagram.first().map_or(0, |first| first >> 5)
 }
 
 /// The different packets of one connection.
@@ -65,6 +73,9 @@ fn check(connection: &KeyLogEntry, sent: &[Vec<u8>]) -> usize {
     let mut used: BTreeMap<(bool, PathId, PacketNumber), &[u8]> = BTreeMap::new();
     for datagram in sent {
         let inspected = inspector.read(datagram);
+        // What cannot be read could be anything.
+        let unread = matches!(inspected.payload, Payload::Unopened(_));
+        assert!(!unread || kind(datagram) != DATA, "a packet of the connection does not open: {inspected}");
         let (Some(sender), Some(Sequence::Native { path, number, .. }), Payload::Frames(_)) =
             (inspected.sender, inspected.sequence, &inspected.payload)
         else {

@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -110,6 +112,35 @@ fn received_data_draws_on_the_credit_first() {
     assert_eq!((account.used(), budget.used()), (449, 449), "credit stays reserved");
     account.close(&mut budget);
     assert_eq!(budget.used(), 0);
+}
+
+/// However greedy those are that have much, whoever comes later gets as much as the last of them, and who wants little gets it.
+#[test]
+fn large_credit_is_shared() {
+    const LIMIT: usize = 1 << 30;
+    let mut budget = Budget::new(LIMIT);
+    let want = |account: &mut Account, budget: &mut Budget| {
+        (0..50).map(|_| account.reserve_credit(budget, 64 << 20)).last().unwrap_or(0)
+    };
+    let mut alone = Account::new(128 << 20);
+    assert_eq!(want(&mut alone, &mut budget), 64 << 20, "nobody else wants any");
+    let mut accounts: Vec<Account> = (0..40).map(|_| Account::new(128 << 20)).collect();
+    for _ in 0..50 {
+        for account in &mut accounts {
+            want(account, &mut budget);
+        }
+    }
+    let last = accounts.iter().map(|account| account.credit as u64).min();
+    assert!(budget.available() > LIMIT / 8, "{} of {LIMIT}", budget.available());
+    let mut late = Account::new(128 << 20);
+    let credit = want(&mut late, &mut budget);
+    assert!(credit > 2 << 20 && Some(credit) >= last.map(|last| last * 9 / 10), "{credit} after {last:?}");
+    accounts.iter_mut().for_each(|account| account.close(&mut budget));
+    for account in [&mut late, &mut alone] {
+        account.close(&mut budget);
+    }
+    budget.check(0);
+    assert_eq!(budget.large, 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
+use crate::budget::room;
 use crate::id::ConnectionId;
 use crate::time::{Duration, Instant};
 
@@ -54,7 +55,8 @@ impl LocalCids {
     /// How many more the peer is to get, so that it has `supply`. Those that it has retired count as long as they are
     /// kept, up to as many again: who retires them without end waits.
     pub(crate) fn missing(&self, supply: usize) -> usize {
-        let room = (2 * supply).saturating_sub(self.issued.len() + self.retired.len());
+        let kept = self.issued.len().saturating_add(self.retired.len());
+        let room = supply.saturating_mul(2).saturating_sub(kept);
         supply.saturating_sub(self.issued.len()).min(room)
     }
 
@@ -173,8 +175,8 @@ impl LocalCids {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let issued = if self.issued.spilled() { self.issued.capacity() * size_of::<Issued>() } else { 0 };
-        issued + self.retired.capacity() * size_of::<(ConnectionId, Instant)>()
+        let issued = if self.issued.spilled() { room::<Issued>(self.issued.capacity()) } else { 0 };
+        issued.saturating_add(room::<(ConnectionId, Instant)>(self.retired.capacity()))
     }
 }
 

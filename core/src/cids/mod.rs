@@ -2,6 +2,8 @@
 //! purpose, or a new one, cannot be linked to an old one by who watches both (docs/PROTOCOL.md, "Connection ids"; RFC
 //! 9000 section 5.1, without Retire Prior To: only the user of an id retires it).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub(crate) mod local;
 pub(crate) mod remote;
 pub(crate) mod reset;
@@ -55,6 +57,6 @@ impl Cids {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.local.heap_bytes() + self.remote.heap_bytes()
+        self.local.heap_bytes().saturating_add(self.remote.heap_bytes())
     }
 }

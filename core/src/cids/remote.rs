@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
+use crate::budget::room;
 use crate::id::ConnectionId;
 
 use super::MAX_ISSUED;
@@ -73,22 +74,23 @@ impl RemoteCids {
             return if *known == new { News::Repeated } else { News::Forbidden };
         }
         let Some(ahead) = new.sequence.checked_sub(self.seen_below) else { return News::Repeated };
-        let bit = match ahead {
-            0 => 0,
-            1..=64 => 1 << (ahead - 1),
-            _ => return News::TooFar,
+        let bit = match ahead.checked_sub(1) {
+            None => 0,
+            Some(place @ 0..64) => 1_u64.wrapping_shl(place),
+            Some(_) => return News::TooFar,
         };
         if self.seen & bit != 0 {
             return News::Repeated;
         }
-        if self.spare.len() + self.retired.len() + in_use >= MAX_ISSUED {
+        let kept = self.spare.len().saturating_add(self.retired.len());
+        if kept.saturating_add(in_use) >= MAX_ISSUED {
             return News::Forbidden;
         }
         self.seen |= bit;
         if ahead == 0 {
-            let run = self.seen.trailing_ones();
-            self.seen_below = self.seen_below.saturating_add(1 + run);
-            self.seen = self.seen.checked_shr(1 + run).unwrap_or(0);
+            let run = self.seen.trailing_ones().saturating_add(1);
+            self.seen_below = self.seen_below.saturating_add(run);
+            self.seen = self.seen.checked_shr(run).unwrap_or(0);
         }
         let at = self.spare.partition_point(|spare| spare.sequence < new.sequence);
         self.spare.insert(at, new);
@@ -98,6 +100,12 @@ impl RemoteCids {
     /// Whether there is an id to use.
     pub(crate) fn has_spare(&self) -> bool {
         !self.spare.is_empty()
+    }
+
+    /// One of those to use, by any number: for tests that use them without taking them.
+    pub(crate) fn any_spare(&self, number: usize) -> Option<ConnectionId> {
+        let at = number.checked_rem(self.spare.len())?;
+        self.spare.get(at).map(|spare| spare.id)
     }
 
     /// The next id to use.
@@ -152,8 +160,8 @@ impl RemoteCids {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let spare = if self.spare.spilled() { self.spare.capacity() * size_of::<RemoteCid>() } else { 0 };
-        spare + self.retired.capacity() * size_of::<Retired>()
+        let spare = if self.spare.spilled() { room::<RemoteCid>(self.spare.capacity()) } else { 0 };
+        spare.saturating_add(room::<Retired>(self.retired.capacity()))
     }
 }
 

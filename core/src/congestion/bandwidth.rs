@@ -92,7 +92,7 @@ impl Gain {
 
     /// Half as far from one.
     pub(crate) fn half_way(self) -> Self {
-        Self(self.0 / 2 + Self::UNIT.0 / 2)
+        Self((self.0 / 2).saturating_add(Self::UNIT.0 / 2))
     }
 
     /// `value` times this factor, rounded down, saturating.
@@ -101,11 +101,14 @@ impl Gain {
     }
 }
 
-/// `a * b / c`, rounded down, saturating; `c` is not zero. 128 bits only when 64 do not suffice.
+/// `a * b / c`, rounded down, saturating, also where `c` is zero. 128 bits only when 64 do not suffice.
 fn mul_div(a: u64, b: u64, c: u64) -> u64 {
     match a.checked_mul(b) {
-        Some(product) => product / c,
-        None => u64::try_from(u128::from(a) * u128::from(b) / u128::from(c)).unwrap_or(u64::MAX),
+        Some(product) => product.checked_div(c).unwrap_or(u64::MAX),
+        None => {
+            let wide = u128::from(a).saturating_mul(u128::from(b)).checked_div(u128::from(c));
+            wide.and_then(|wide| u64::try_from(wide).ok()).unwrap_or(u64::MAX)
+        }
     }
 }
 

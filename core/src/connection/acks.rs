@@ -53,7 +53,7 @@ impl Connection {
             if from == 0 {
                 self.on_zero_acked(at, cx)?;
             }
-            let mut next = from;
+            let (mut next, mut news) = (from, 0);
             while let Some(number) = self.paths[at].sent.next_unacked(next, to) {
                 if self.paths[at].sent.is_skipped(number) {
                     return Err(TransportError::Protocol);
@@ -71,8 +71,11 @@ impl Connection {
                 self.credit_packet(at, now, ack.largest.get() - number, &acked);
                 self.credit_items(at, cx, acked.packet());
                 next = number + 1;
+                news += 1;
             }
-            self.paths[at].sent.remember_acked(from, to);
+            // What is news happens once for each packet.
+            let looked_at = self.paths[at].sent.remember_acked(from, to);
+            cx.stats.ranges = cx.stats.ranges.saturating_add(looked_at.saturating_sub(news));
         }
         if !any {
             return Ok(());

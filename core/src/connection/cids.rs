@@ -134,6 +134,7 @@ impl Connection {
     /// Appends what is owed, as far as it fits before `end`.
     pub(super) fn put_cids(&mut self, at: PathSlot, cx: &Shared, out: &mut Vec<u8>, end: usize) {
         while out.len() + MAX_CONTROL <= end
+            && self.paths[at].sent.takes_item()
             && let Some(sequence) = self.cids.remote.next_owed()
         {
             put_control(out, &Control::RetireConnectionId(sequence));
@@ -141,6 +142,7 @@ impl Connection {
             self.paths[at].sent.push_item(Item::RetireConnectionId(sequence));
         }
         while out.len() + MAX_CONTROL <= end
+            && self.paths[at].sent.takes_item()
             && let Some((sequence, id)) = self.cids.local.next_owed()
         {
             let reset_token = cx.reset_token(id);

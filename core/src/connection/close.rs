@@ -131,6 +131,6 @@ impl Connection {
 
     /// Three probe timeouts (RFC 9000 section 10.2).
     fn closing_period(&self) -> Duration {
-        self.largest_pto() * 3
+        self.largest_pto().saturating_mul(3)
     }
 }

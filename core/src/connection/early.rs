@@ -270,7 +270,7 @@ mod tests {
         answerer.poll_transmit(now, TrainLimit::SINGLE, &mut reply).unwrap();
         let message = &mut reply[9..];
         let opened = dial.read_reply(now, PacketType::InitKnownReply, &mut party, message).unwrap();
-        let hello = read_payload(Message::Reply, &message[opened.payload]).unwrap().hello;
+        let hello = read_payload(Message::Reply, &message[opened.payload], &mut 0).unwrap().hello;
         let suite = crate::crypto::Suite::from_id(hello.suites[0].into()).unwrap();
         let limits = KeyLimits::of(suite);
         let (mut sealer, _) = data_keys(&opened.finished, Role::Initiator, suite, limits, now);

@@ -232,7 +232,8 @@ impl Connection {
 fn without_own_queue(path: &Path, congestion: &CongestionStats) -> Duration {
     let smoothed = path.rtt.smoothed();
     let Some(least) = path.floor.get().filter(|_| congestion.bandwidth > 0) else { return smoothed };
-    let nanos = u128::from(path.in_flight) * 1_000_000_000 / u128::from(congestion.bandwidth);
+    let bits = u128::from(path.in_flight).saturating_mul(1_000_000_000);
+    let nanos = bits.checked_div(u128::from(congestion.bandwidth)).unwrap_or(0);
     let queue = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_sub(least);
     smoothed.saturating_sub(queue).max(least.min(smoothed))
 }

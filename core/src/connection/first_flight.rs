@@ -3,13 +3,14 @@
 
 use alloc::boxed::Box;
 
+use crate::budget::total;
 use crate::crypto::digest::digest;
 use crate::endpoint::Sockets;
 use crate::path::addr::{Arrival, Tuple};
 use crate::path::slots::{FIRST, PathSlot};
 use crate::remote::fanout::Fanout;
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 
 use super::Connection;
 
@@ -52,7 +53,7 @@ impl Connection {
         datagram: &[u8],
     ) -> Disposition {
         let known = self.first_flight.as_mut().is_some_and(|flight| {
-            cx.stats.digests += 1;
+            count(&mut cx.stats.digests, 1);
             flight.reply == digest(&[datagram]) && flight.fanout.on_answer(&arrival.tuple())
         });
         if known { Disposition::Accepted } else { Disposition::Dropped(DropReason::Unexpected) }
@@ -79,6 +80,8 @@ impl Connection {
 
     /// Its heap, in bytes.
     pub(super) fn first_flight_bytes(&self) -> usize {
-        self.first_flight.as_ref().map_or(0, |flight| size_of::<FirstFlight>() + flight.fanout.heap_bytes())
+        self.first_flight
+            .as_ref()
+            .map_or(0, |flight| total([size_of::<FirstFlight>(), flight.fanout.heap_bytes()]))
     }
 }

@@ -85,7 +85,7 @@ impl Connection {
         let message = message.get(payload).unwrap_or_default();
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
-        let read = read_payload(Message::Reply, message);
+        let read = read_payload(Message::Reply, message, &mut cx.stats.frames);
         let payload = match read {
             Ok(payload) => payload,
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),

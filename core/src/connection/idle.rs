@@ -50,7 +50,7 @@ impl Idle {
 
     /// When the connection ends; never before three probe timeouts.
     pub(crate) fn deadline(&self, pto: Duration) -> Option<Instant> {
-        self.timeout.map(|timeout| self.since + timeout.max(pto * 3))
+        self.timeout.map(|timeout| self.since + timeout.max(pto.saturating_mul(3)))
     }
 
     /// When to give back memory that only a busy connection needs.

@@ -31,12 +31,12 @@ pub(crate) mod view;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::budget::Account;
+use crate::budget::{Account, total};
 use crate::cids::Cids;
 use crate::crypto::keys::{self, Exporter, KeyLimits, data_keys};
 use crate::crypto::noise::Finished;
 use crate::datagrams::Datagrams;
-use crate::endpoint::{ConnectionHandle, InitId};
+use crate::endpoint::{ConnectionHandle, InitId, Seat};
 use crate::event::Event;
 use crate::handshake::initiator::Dialling;
 use crate::handshake::negotiate::Agreement;
@@ -52,7 +52,7 @@ use crate::path::table::Paths;
 use crate::path::upkeep::Upkeep;
 use crate::path::validate::OwedResponses;
 use crate::shared::Shared;
-use crate::stats::ConnectionStats;
+use crate::stats::{ConnectionStats, count};
 use crate::streams::blocks::LARGE;
 use crate::streams::{StreamEvent, Streams};
 use crate::time::{Duration, Instant};
@@ -106,10 +106,12 @@ pub(crate) struct Connection {
     /// What happened to the paths, once somebody has asked.
     path_log: Option<Box<PathLog>>,
     limiter: Limiter,
-    /// Bytes for which it counts among the endpoint's half-open attempts; 0 if it does not.
-    half_open: usize,
+    /// Its part in the endpoint's half-open attempts.
+    half_open: Option<Seat>,
     /// Among the endpoint's connections that wait for memory.
     awaits_memory: bool,
+    /// Nobody has been told of it: a policy let it in, and it is not confirmed.
+    quiet: bool,
     /// The time after the end was extended for unread data.
     lingered: bool,
     undelivered: Undelivered,
@@ -209,9 +211,10 @@ impl Connection {
             upkeep: None,
             acquaintance: None,
             path_log: None,
-            half_open: if role == Role::Responder { cost } else { 0 },
+            half_open: None,
             limiter: Limiter::new(),
             awaits_memory: false,
+            quiet: false,
             lingered: false,
             undelivered: Undelivered::default(),
             stats: ConnectionStats::default(),
@@ -253,14 +256,19 @@ impl Connection {
         matches!(self.state, State::Over)
     }
 
-    /// Bytes for which it counts among the endpoint's half-open attempts.
-    pub(crate) const fn half_open_bytes(&self) -> usize {
-        self.half_open
+    /// It goes on as an attempt that is not confirmed, until it is.
+    pub(crate) const fn take_seat(&mut self, seat: Seat) {
+        self.half_open = Some(seat);
     }
 
     /// Bytes that its account is charged.
     pub(crate) const fn held(&self) -> usize {
         self.account.used()
+    }
+
+    /// Was let in by a policy: of its end nobody hears unless it was confirmed.
+    pub(crate) const fn be_quiet(&mut self) {
+        self.quiet = self.is_half_open();
     }
 
     /// Whether this is an attempt that is not confirmed yet.
@@ -293,24 +301,29 @@ impl Connection {
 
     /// Ends every verb: hands over the events of the parts, and settles what they hold.
     pub(crate) fn finish_verb(&mut self, cx: &mut Shared) {
-        if !self.is_half_open() && self.half_open > 0 {
-            cx.leave_half_open(core::mem::take(&mut self.half_open));
+        if !self.is_half_open()
+            && let Some(seat) = self.half_open.take()
+        {
+            cx.half_open.leave(seat);
         }
         self.feed_streams(cx);
         self.tell_of_streams(cx);
         self.tell_qotp_window(cx.now);
-        let held = self.state.heap_bytes()
-            + self.paths.heap_bytes()
-            + self.cids.heap_bytes()
-            + self.owed_bytes()
-            + self.early_bytes()
-            + self.first_flight_bytes()
-            + self.upkeep_bytes()
-            + self.path_log_bytes()
-            + self.limiter.heap_bytes()
-            + self.streams.heap_bytes()
-            + self.datagrams.heap_bytes();
-        self.account.settle(&mut cx.budget, BASE_COST.max(FIXED_COST + held));
+        let held = total([
+            FIXED_COST,
+            self.state.heap_bytes(),
+            self.paths.heap_bytes(),
+            self.cids.heap_bytes(),
+            self.owed_bytes(),
+            self.early_bytes(),
+            self.first_flight_bytes(),
+            self.upkeep_bytes(),
+            self.path_log_bytes(),
+            self.limiter.heap_bytes(),
+            self.streams.heap_bytes(),
+            self.datagrams.heap_bytes(),
+        ]);
+        self.account.settle(&mut cx.budget, BASE_COST.max(held));
         self.paths.check();
     }
 
@@ -386,7 +399,7 @@ fn secure(cx: &mut Shared, now: Instant, role: Role, finished: &Finished, agreem
         limits = limits.rotate_every(time);
     }
     let (sealer, opener) = data_keys(finished, role, agreement.suite, limits, now);
-    cx.stats.derivations += keys::DERIVED;
+    count(&mut cx.stats.derivations, keys::DERIVED);
     let alpn: Vec<u8> = agreement.alpn.clone();
     Secured { sealer, opener, exporter: Exporter::new(finished), peer: finished.remote_static, alpn }
 }

@@ -35,7 +35,7 @@ impl Connection {
         let start = out.len();
         put_header(self.paths[at].remote_id, out);
         put_control(out, &Control::Ping);
-        out.resize(start + size, 0);
+        out.resize(start.saturating_add(size), 0);
         let number = self.seal_apart(at, cx, now, start, out)?;
         let (pto, path) = (self.pto(at), &mut self.paths[at]);
         let ecn = path.ecn.of_probe();
@@ -65,7 +65,7 @@ impl Connection {
             return true;
         }
         let size = u64::from(path.packet_size);
-        if path.loss.probes() > 0 || path.in_flight + size > path.bbr.window() {
+        if path.loss.probes() > 0 || path.in_flight.saturating_add(size) > path.bbr.window() {
             return false;
         }
         if budget < size {

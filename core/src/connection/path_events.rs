@@ -92,7 +92,9 @@ impl Connection {
         if let Some(log) = &mut self.path_log {
             log.end();
         }
-        self.tell(cx, Event::Closed(reason));
+        if !self.quiet {
+            self.tell(cx, Event::Closed(reason));
+        }
     }
 
     fn record_path(&mut self, cx: &mut Shared, event: PathEvent) {

@@ -105,9 +105,8 @@ impl Connection {
             return None;
         }
         let life = self.paths.vacant(id, now).filter(|life| number > life.highest)?;
-        let challenges = |frame| matches!(frame, Ok(Frame::PathChallenge(_)));
         let is_taken = self.paths.slots().any(|at| self.paths[at].local_id == to);
-        if is_taken || self.room(cx) < PATH_COST || !Frames::new(payload).any(challenges) {
+        if is_taken || self.room(cx) < PATH_COST || !is_challenge(cx, payload) {
             return None;
         }
         // Who has no id to answer to does not answer: the peer asks again.
@@ -337,4 +336,10 @@ impl Connection {
             _ => Err(TransportError::Protocol),
         }
     }
+}
+
+/// Whether a packet opens a path: it does so by asking whether anybody is there.
+fn is_challenge(cx: &mut Shared, payload: &[u8]) -> bool {
+    let mut frames = Frames::new(payload).inspect(|_| cx.stats.frames = cx.stats.frames.saturating_add(1));
+    frames.any(|frame| matches!(frame, Ok(Frame::PathChallenge(_))))
 }

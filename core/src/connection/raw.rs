@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::total;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::{KeyPhase, Timing};
 use crate::crypto::packet;
-use crate::fuzzing::Opened;
-use crate::id::{PacketNumber, PathId};
+use crate::fuzzing::{IdOf, Opened, Unopened};
+use crate::id::{ConnectionId, PacketNumber, PathId};
 use crate::path::slots::FIRST;
 use crate::time::Instant;
 use crate::wire::header::{DATA_HEADER, TAG};
@@ -60,7 +61,7 @@ impl Connection {
         let (start, number) = (out.len(), self.paths[FIRST].sent.next());
         let State::Qotp(qotp) = &self.state else { return None };
         qotp.put_raw(self.local_id, self.role, number, payload, out)?;
-        let Ok(size) = u16::try_from(out.len() - start) else {
+        let Ok(size) = u16::try_from(out.len().saturating_sub(start)) else {
             out.truncate(start);
             return None;
         };
@@ -68,7 +69,7 @@ impl Connection {
         Some(())
     }
 
-    /// The same on a path: under its next number, or under number 1 to the id of the path in use if it is not open.
+    /// The same on a path, under its next number.
     pub(super) fn put_raw_on(
         &mut self,
         path: PathId,
@@ -76,24 +77,48 @@ impl Connection {
         frames: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<()> {
-        let open = self.paths.find(path);
-        let at = open.unwrap_or_else(|| self.paths.selected());
-        let number = open.map_or(PacketNumber(1), |at| self.paths[at].sent.next());
-        let size = u16::try_from(DATA_HEADER + frames.len() + TAG).ok().filter(|_| !frames.is_empty())?;
+        let at = self.paths.find(path)?;
+        let (to, number) = (self.paths[at].remote_id, self.paths[at].sent.next());
+        let (size, phase) = self.seal_frames(to, path, number, frames, out)?;
+        self.paths[at].sent.record(now, size, SentInfo::default(), phase, false);
+        Some(())
+    }
+
+    /// The same on a path that is not open, of which nothing is remembered.
+    pub(super) fn put_unopened(&mut self, packet: &Unopened, frames: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let Unopened { path, number, to } = *packet;
+        if self.paths.find(path).is_some() {
+            return None;
+        }
+        let to = match to {
+            IdOf::OpenPath => self.paths[self.paths.selected()].remote_id,
+            IdOf::NoPath => self.cids.remote.any_spare(path.get().into())?,
+        };
+        self.seal_frames(to, path, PacketNumber::new(number), frames, out).map(|_| ())
+    }
+
+    /// Appends a Data packet; its size, and the phase of its key.
+    fn seal_frames(
+        &mut self,
+        to: ConnectionId,
+        path: PathId,
+        number: PacketNumber,
+        frames: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<(u16, KeyPhase)> {
+        let size =
+            u16::try_from(total([DATA_HEADER, frames.len(), TAG])).ok().filter(|_| !frames.is_empty())?;
         let start = out.len();
         let secured = self.state.secured_mut()?;
-        put_header(self.paths[at].remote_id, out);
+        put_header(to, out);
         out.extend_from_slice(frames);
-        out.resize(start + usize::from(size), 0);
+        out.resize(start.saturating_add(usize::from(size)), 0);
         let phase = secured.sealer.phase();
         let sealed = packet::seal(&mut secured.sealer, path, number, out.get_mut(start..)?);
         if sealed.is_err() {
             out.truncate(start);
             return None;
         }
-        if open.is_some() {
-            self.paths[at].sent.record(now, size, SentInfo::default(), phase, false);
-        }
-        Some(())
+        Some((size, phase))
     }
 }

@@ -179,6 +179,7 @@ impl Connection {
             self.paths[FIRST].on_handshake_round_trip(now, now - copies.first_reply);
         }
         self.on_path_opened(FIRST, cx);
+        self.quiet = false;
         self.tell(cx, Event::Connected);
         self.supply_cids(cx, now);
         if cx.config.early_data == EarlyData::Apply {

@@ -35,13 +35,13 @@ impl Connection {
     ) -> Option<Train> {
         let start = out.len();
         if let Some(to) = self.put_errand(cx, now, out) {
-            return Some(Train { to, segment_size: out.len() - start, ecn: None });
+            return Some(Train { to, segment_size: out.len().saturating_sub(start), ecn: None });
         }
         if self.paths.is_single() {
             return self.poll_path(FIRST, cx, now, limit, out);
         }
         if let Some(to) = self.put_last_words(cx, now, out) {
-            return Some(Train { to, segment_size: out.len() - start, ecn: None });
+            return Some(Train { to, segment_size: out.len().saturating_sub(start), ecn: None });
         }
         let mut duties = self.paths_with_duties(now);
         while let Some(at) = self.paths.take_turn(&mut duties) {
@@ -122,7 +122,7 @@ impl Connection {
     ) -> Option<Train> {
         let start = out.len();
         let (segment_size, ecn) = self.poll_train(at, cx, now, limit, out)?;
-        self.paths[at].counts.on_sent(out.len() - start, segment_size);
+        self.paths[at].counts.on_sent(out.len().saturating_sub(start), segment_size);
         Some(Train { to: self.paths[at].tuple(), segment_size, ecn })
     }
 

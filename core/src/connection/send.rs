@@ -107,7 +107,7 @@ impl Connection {
             let path = &mut self.paths[at];
             path.bbr.on_app_limited(path.in_flight);
         }
-        let room = self.room_to_send(at, cx);
+        let mut room = self.room_to_send(at, cx);
         let probe = self.put_mtu_probe(at, cx, now, limit, budget, out);
         if probe.is_some() {
             return probe;
@@ -133,10 +133,13 @@ impl Connection {
                 let path = &mut self.paths[at];
                 ecn = path.ecn.begin_train(path.sent.next());
             }
+            let records = self.paths[at].sent.heap_bytes();
+            self.paths[at].sent.begin_packet(room.max(MIN_RECORDS));
             let Some(built) = self.put_packet(at, cx, now, plan, out) else {
                 self.book(at, now, self.gate(at, Held::Idle));
                 break;
             };
+            room = room.saturating_sub(self.paths[at].sent.heap_bytes().saturating_sub(records));
             if ecn.is_some() {
                 self.paths[at].sent.set_ect();
                 self.paths[at].ecn.on_sent(built.in_flight);

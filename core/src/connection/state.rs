@@ -16,6 +16,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::budget::total;
 use crate::crypto::PublicKey;
 use crate::crypto::keys::{Exporter, Opener, Sealer};
 use crate::handshake::initiator::{Dialling, Target};
@@ -131,7 +132,7 @@ impl Copies {
         if self.replies == 0 {
             self.first_reply = now;
         }
-        self.replies += 1;
+        self.replies = self.replies.saturating_add(1);
         if remote == self.first {
             self.sent = self.sent.saturating_add(bytes as u64);
         }
@@ -268,7 +269,7 @@ impl State {
             Self::Dialling(dialling) => dialling.heap_bytes(),
             Self::Answering(answering) => answering.heap_bytes(),
             Self::Confirming(confirming) => {
-                size_of_val(&**confirming) + confirming.reply.bytes.len() + confirming.early.len()
+                total([size_of_val(&**confirming), confirming.reply.bytes.len(), confirming.early.len()])
             }
             Self::Qotp(qotp) => qotp.heap_bytes(),
             Self::Lingering(lingering) => lingering.qotp.heap_bytes(),

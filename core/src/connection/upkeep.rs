@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
+use crate::budget::total;
 use crate::id::{Role, WireVersion};
 use crate::path::addr::{LocalAddr, Tuple};
 use crate::path::events::PathClosed;
@@ -146,6 +147,6 @@ impl Connection {
 
     /// Its heap, in bytes.
     pub(super) fn upkeep_bytes(&self) -> usize {
-        self.upkeep.as_ref().map_or(0, |upkeep| size_of::<Upkeep>() + upkeep.heap_bytes())
+        self.upkeep.as_ref().map_or(0, |upkeep| total([size_of::<Upkeep>(), upkeep.heap_bytes()]))
     }
 }

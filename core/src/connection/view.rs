@@ -13,11 +13,11 @@ use crate::crypto::{EarlyToken, PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
-use crate::fuzzing::Opened;
+use crate::fuzzing::{Opened, Unopened};
 use crate::id::{Direction, ErrorCode, PathId, Role, StreamId, WireVersion};
 use crate::limiter::LimiterStats;
 use crate::shared::Shared;
-use crate::stats::ConnectionStats;
+use crate::stats::{ConnectionStats, count};
 use crate::time::Instant;
 use crate::wire::codec::cut;
 use crate::wire::frame::MAX_REASON;
@@ -224,14 +224,14 @@ impl<'a> Connection<'a> {
             }
             let max = match inner.state {
                 State::Established(_) => inner.max_datagram(),
-                _ => usize::from(cx.config.packet_size) - 64,
+                _ => usize::from(cx.config.packet_size).saturating_sub(64),
             };
             if data.len() > max {
                 let at = inner.paths.selected();
                 inner.paths[at].tell_mtu(|mtu| mtu.on_demand(cx.now));
             }
             let sent = inner.datagrams.send(data, max, inner.room(cx))?;
-            inner.stats.datagrams_dropped += sent.dropped;
+            count(&mut inner.stats.datagrams_dropped, sent.dropped);
             Ok(())
         })
     }
@@ -296,6 +296,11 @@ impl<'a> Connection<'a> {
     /// See [`crate::fuzzing::seal_on`].
     pub(crate) fn seal_raw_on(&mut self, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
         self.update(|inner, cx| inner.put_raw_on(path, cx.now, frames, out)).is_some()
+    }
+
+    /// See [`crate::fuzzing::seal_unopened`].
+    pub(crate) fn seal_unopened(&mut self, packet: &Unopened, frames: &[u8], out: &mut Vec<u8>) -> bool {
+        self.update(|inner, _| inner.put_unopened(packet, frames, out)).is_some()
     }
 
     /// See [`crate::fuzzing::rotate_keys`].

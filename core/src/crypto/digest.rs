@@ -29,13 +29,15 @@ pub(crate) fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     /// RFC 7693 appendix B.
     #[test]
     fn digest_of_abc() {
         let expected = "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982";
-        assert_eq!(crate::crypto::hex(&digest(&[b"a", b"", b"bc"])), expected);
+        assert_eq!(crate::hex::Hex(&digest(&[b"a", b"", b"bc"])).to_string(), expected);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Who an endpoint is: an X25519 key pair.
 
-use alloc::string::String;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::str::FromStr;
 
 use zeroize::Zeroize;
 
 use super::Secret;
 use super::backend::SecretKey;
+use crate::hex::{self, Hex};
 
 /// The u-coordinates below 2^255 - 19 of the points of small order, on the curve and on its twist; any X25519 with one
 /// of them gives zero (RFC 7748 section 6.1; the list is the one of <https://cr.yp.to/ecdh.html>, "How do I validate
@@ -85,7 +85,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -93,7 +93,7 @@ impl fmt::Debug for PublicKey {
     /// The first 4 bytes, enough to tell keys apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
-        write!(f, "PublicKey({}…)", hex(&[a, b, c, d]))
+        write!(f, "PublicKey({}…)", Hex(&[a, b, c, d]))
     }
 }
 
@@ -101,34 +101,10 @@ impl FromStr for PublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-            return Err(KeyError::Text);
-        };
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| KeyError::Text)?;
         let mut bytes = [0; 32];
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
+        hex::read_lower(text, &mut bytes).ok_or(KeyError::Text)?;
         Self::from_bytes(bytes)
     }
-}
-
-/// The value of a lower-case hexadecimal digit.
-fn digit(character: u8) -> Result<u8, KeyError> {
-    match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        _ => Err(KeyError::Text),
-    }
-}
-
-/// `bytes` as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// An endpoint's long-term key pair. Proves who it is in every handshake; wiped on drop, never shown.

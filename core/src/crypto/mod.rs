@@ -1,6 +1,8 @@
 //! Everything that needs a key, and nothing that knows a connection: identities, the Noise handshakes, the key
 //! schedule, packet protection, replay windows. docs/PROTOCOL.md has the rules to the byte.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub(crate) mod backend;
 pub(crate) mod digest;
 pub(crate) mod early_token;
@@ -19,8 +21,6 @@ pub(crate) mod token;
 
 pub(crate) use early_token::EarlySecret;
 pub use early_token::EarlyToken;
-#[cfg(test)]
-pub(crate) use identity::hex;
 pub use identity::{Identity, KeyError, PublicKey};
 pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use secret::Secret;

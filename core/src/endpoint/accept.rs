@@ -3,29 +3,35 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::admission::Verdict;
 use crate::connection::state::Copies;
 use crate::connection::{Answering, Connection};
 use crate::crypto::digest::digest;
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
-use crate::handshake::responder::{Attempt, transport_close};
+use crate::handshake::responder::{Attempt, Opening, transport_close};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, ErrorCode};
 use crate::path::addr::{Arrival, LocalAddr, Transmit, Tuple};
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
 use crate::wire::params::EarlyOutcome;
 
-use super::admission::{IK_COST, IX_COST, Proof, Verdict};
 use super::early::NoConnection;
 use super::incoming::{Candidate, Decision, Init, Pending};
+use super::load::{IK_COST, IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 /// Heap of an attempt beside its early data: itself, what was read of it, a refusal of it, its places in the tables.
 pub(super) const PENDING_COST: usize = 2 << 10;
+
+/// X25519 operations of an attempt that is answered.
+const fn price(ty: PacketType) -> u32 {
+    if matches!(ty, PacketType::InitKnown) { IK_COST } else { IX_COST }
+}
 
 impl Pending {
     /// The refusal, to whoever sent a copy of the Init.
@@ -63,28 +69,49 @@ impl Endpoint {
         };
         let validated = self.shared.group_secret.has_retry_token(now, &arrival.remote, tokens);
         let proof = if validated { Proof::Token } else { Proof::None };
-        let price = if header.ty == PacketType::InitKnown { IK_COST } else { IX_COST };
+        let price = price(header.ty);
         match self.judge(now, &arrival.remote, proof, price) {
-            Verdict::Enter => {}
-            Verdict::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
-            Verdict::Drop(reason) => return Disposition::Dropped(reason),
+            Ruling::Enter => {}
+            Ruling::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
+            Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
-        // Reading scrambles it.
-        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
         let before = self.shared.stats.x25519_operations;
-        let read = Attempt::read(header.ty, header.routing, datagram, &mut self.shared.party());
-        let attempt = match read {
-            Ok(attempt) => attempt,
-            Err(reason) => {
-                let spent = self.shared.stats.x25519_operations.saturating_sub(before);
-                self.admission.spend(u32::try_from(spent).unwrap_or(price));
-                return Disposition::Dropped(reason);
+        self.let_in(now, arrival, header, validated, datagram).unwrap_or_else(|reason| {
+            let spent = self.shared.stats.x25519_operations.saturating_sub(before);
+            self.taken.spend(u32::try_from(spent).unwrap_or(price));
+            Disposition::Dropped(reason)
+        })
+    }
+
+    /// Reads an Init, as far as the policy is for it, and enters the attempt. An error: only what was computed is spent.
+    fn let_in(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        header: Header,
+        validated: bool,
+        datagram: &mut [u8],
+    ) -> Result<Disposition, DropReason> {
+        let opening = Opening::read(header.ty, header.routing, datagram, &mut self.shared.party())?;
+        let verdict = self.shared.judge(arrival.remote, validated, opening.identity());
+        match verdict {
+            Verdict::Ignore => return Err(DropReason::Unwanted),
+            Verdict::Retry if !validated => {
+                self.taken.spend(opening.spent());
+                return Ok(self.ask_for_address(now, arrival, header.routing, datagram));
             }
-        };
-        self.admission.spend(price);
+            Verdict::Ask | Verdict::Accept | Verdict::Refuse(_) | Verdict::Retry => {}
+        }
+        // Reading the rest scrambles it.
+        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
+        let mut frames = 0;
+        let read = opening.finish(datagram, &mut self.shared.party(), &mut frames);
+        count(&mut self.shared.stats.frames, frames);
+        let attempt = read?;
+        self.taken.spend(price(header.ty));
         let cost = PENDING_COST + attempt.early.len();
         if self.shared.budget.charge(cost).is_err() {
-            return Disposition::Dropped(DropReason::OverBudget);
+            return Ok(Disposition::Dropped(DropReason::OverBudget));
         }
         let incompatible = choose(&self.shared.config, &attempt.hello).err();
         let candidate = Candidate::Native(Box::new(attempt));
@@ -93,9 +120,35 @@ impl Endpoint {
         self.inits.insert(&id, handle.slot);
         match incompatible {
             Some(error) => self.refuse_with(now, handle, &transport_close(error)),
-            None => self.shared.events.push(handle, Event::Incoming),
+            None => self.follow(now, handle, verdict),
         }
-        Disposition::Accepted
+        Ok(Disposition::Accepted)
+    }
+
+    /// Does what the policy says with an attempt that was read.
+    pub(super) fn follow(&mut self, now: Instant, handle: ConnectionHandle, verdict: Verdict) {
+        match verdict {
+            Verdict::Accept => self.accept_unasked(now, handle),
+            Verdict::Refuse(code) => self.refuse(now, handle, code),
+            Verdict::Ask | Verdict::Retry | Verdict::Ignore => {
+                self.shared.events.push(handle, Event::Incoming);
+            }
+        }
+    }
+
+    /// An attempt for which there is no memory stays unanswered, as if the application could not accept it.
+    fn accept_unasked(&mut self, now: Instant, handle: ConnectionHandle) {
+        // The first word of what it accepts is `Connected`: so early data waits for that.
+        if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle)
+            && let Decision::Waiting(Candidate::Native(attempt)) = &mut pending.decision
+        {
+            attempt.early_token = None;
+        }
+        if self.accept(now, handle).is_ok()
+            && let Some(Entry::Connection(connection)) = self.slots.get_mut(handle)
+        {
+            connection.be_quiet();
+        }
     }
 
     /// Answers an Init with a Retry, for which nothing is kept.
@@ -106,7 +159,7 @@ impl Endpoint {
         routing: ConnectionId,
         datagram: &[u8],
     ) -> Disposition {
-        if !self.admission.may_retry(now, self.shared.config.limits.dh_per_second) {
+        if !self.taken.may_retry(now, self.shared.config.limits.dh_per_second) {
             return Disposition::Dropped(DropReason::RateLimited);
         }
         self.shared.stats.digests += 1;
@@ -155,6 +208,8 @@ impl Endpoint {
         candidate: Candidate,
         init: Init,
     ) -> ConnectionHandle {
+        let shown = copies.validated.then_some(&copies.first);
+        let seat = self.shared.half_open.enter(cost, shown);
         let pending = Pending {
             decision: Decision::Waiting(candidate),
             copies,
@@ -162,10 +217,9 @@ impl Endpoint {
             init,
             expires: now + self.shared.config.limits.half_open_lifetime,
             cost,
+            seat,
         };
         let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
-        self.shared.half_open += 1;
-        self.shared.half_open_bytes = self.shared.half_open_bytes.saturating_add(cost);
         self.shared.stats.incoming += 1;
         self.ready.push(handle.slot);
         handle
@@ -233,7 +287,7 @@ impl Endpoint {
         let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
         let Some(Entry::Pending(pending)) = self.slots.get(handle) else { return Err(AcceptError::Gone) };
         let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
-        let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
+        let (local, copies) = (pending.local, pending.copies.clone());
         let early = if attempt.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
         let expires = now + self.shared.config.limits.half_open_lifetime;
         let answering =
@@ -255,17 +309,20 @@ impl Endpoint {
             return Err(AcceptError::Gone);
         }
         self.shared.ids.insert(local_id, handle.slot);
-        self.settle_attempt(handle, cost, connection);
+        self.settle_attempt(handle, connection);
         Ok(handle)
     }
 
     /// An attempt has become a connection.
-    pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, cost: usize, connection: Connection) {
-        self.shared.budget.release(cost);
-        let held = self.shared.half_open_bytes.saturating_sub(cost);
-        self.shared.half_open_bytes = held.saturating_add(connection.half_open_bytes());
-        if let Some(entry) = self.slots.get_mut(handle) {
-            *entry = Entry::Connection(Box::new(connection));
+    pub(super) fn settle_attempt(&mut self, handle: ConnectionHandle, connection: Connection) {
+        let held = connection.held();
+        let Some(entry) = self.slots.get_mut(handle) else { return };
+        let before = core::mem::replace(entry, Entry::Connection(Box::new(connection)));
+        if let (Entry::Pending(pending), Entry::Connection(connection)) = (before, entry) {
+            self.shared.budget.release(pending.cost);
+            let mut seat = pending.seat;
+            self.shared.half_open.resize(&mut seat, held);
+            connection.take_seat(seat);
         }
         self.ready.push(handle.slot);
     }

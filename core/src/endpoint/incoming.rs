@@ -11,6 +11,7 @@ use crate::id::{ConnectionId, ErrorCode, WireVersion};
 use crate::path::addr::{LocalAddr, TransportAddr};
 use crate::time::Instant;
 
+use super::half_open::Seat;
 use super::inits::InitId;
 use super::{ConnectionHandle, Endpoint};
 
@@ -24,6 +25,7 @@ pub(crate) struct Pending {
     pub(crate) expires: Instant,
     /// Bytes charged to the endpoint's budget.
     pub(crate) cost: usize,
+    pub(crate) seat: Seat,
 }
 
 /// What copies of the Init are known by.

@@ -1,13 +1,15 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
-mod admission;
 mod connect;
 mod early;
 mod events;
+mod half_open;
 mod incoming;
 mod inits;
+mod load;
 mod network;
+mod prefixes;
 mod qotp;
 mod rates;
 mod recount;
@@ -22,11 +24,13 @@ use core::fmt;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use zeroize::Zeroize;
 
+use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::cids::Ids;
 use crate::cids::reset::Resets;
@@ -48,14 +52,15 @@ use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
 
-use admission::Admission;
 pub use connect::{ConnectOptions, Peer};
 use early::UsedTokens;
 pub(crate) use events::EventQueue;
+pub(crate) use half_open::{HalfOpen, Seat};
 use incoming::{Decision, Init, Pending};
 pub use incoming::{Incoming, IncomingIdentity};
 pub(crate) use inits::InitId;
 use inits::Inits;
+use load::Taken;
 pub use network::NetworkChange;
 pub(crate) use network::Report;
 use network::Round;
@@ -85,8 +90,8 @@ pub struct Endpoint {
     inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
-    admission: Admission,
     used_tokens: UsedTokens,
+    taken: Taken,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -137,8 +142,7 @@ impl Endpoint {
             starving: VecDeque::new(),
             group_secret,
             early_secret,
-            half_open: 0,
-            half_open_bytes: 0,
+            half_open: HalfOpen::new(inits),
             now: Instant::ZERO,
         };
         Self {
@@ -147,8 +151,8 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
-            admission: Admission::new(inits),
             used_tokens: UsedTokens::default(),
+            taken: Taken::new(inits),
             stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),
@@ -191,6 +195,11 @@ impl Endpoint {
     /// Sets the application protocols that are accepted from now on.
     pub fn set_alpns(&mut self, alpns: Vec<Vec<u8>>) {
         self.shared.config.alpns = alpns;
+    }
+
+    /// Sets what becomes of incoming attempts from now on ([`Config::admission`]).
+    pub fn set_admission(&mut self, policy: Option<Arc<dyn Admission>>) {
+        self.shared.config.admission = policy;
     }
 
     /// A datagram came. It is decrypted in place.
@@ -426,7 +435,7 @@ impl Endpoint {
         let mut stats = self.shared.stats.clone();
         stats.memory_used = self.shared.budget.used() as u64;
         stats.connections = self.slots.len() as u64;
-        stats.half_open = self.shared.half_open.into();
+        stats.half_open = self.shared.half_open.seats().into();
         stats
     }
 
@@ -456,7 +465,7 @@ impl Endpoint {
                     Init::Qotp(id) => drop(self.qotp_ids.remove(&id)),
                 }
                 self.shared.budget.release(pending.cost);
-                self.shared.leave_half_open(pending.cost);
+                self.shared.half_open.leave(pending.seat);
             }
             None => {}
         }

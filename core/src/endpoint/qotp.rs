@@ -1,11 +1,11 @@
 //! QOTP at the door: its packets find their connections, its Inits become attempts.
 
+use crate::admission::Verdict;
 use crate::connection::Connection;
-use crate::connection::qotp::Attempt;
+use crate::connection::qotp::{Attempt, claimed};
 use crate::connection::state::Copies;
 use crate::crypto::backend::SecretKey;
 use crate::error::AcceptError;
-use crate::event::Event;
 use crate::path::addr::Arrival;
 use crate::stats::{Disposition, DropReason};
 use crate::time::Instant;
@@ -13,8 +13,8 @@ use crate::wire::header::HeaderError;
 use crate::wire::qotp::header::{Header, PacketType};
 
 use super::accept::PENDING_COST;
-use super::admission::{IX_COST, Proof, Verdict};
-use super::incoming::{Candidate, Decision, Init};
+use super::incoming::{Candidate, Decision, IncomingIdentity, Init};
+use super::load::{IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
 #[cfg(test)]
@@ -65,11 +65,17 @@ impl Endpoint {
         if let Some(&slot) = self.qotp_ids.get(&id) {
             return self.handle_qotp_copy(slot, arrival, header, len);
         }
+        let identity = IncomingIdentity::Qotp(claimed(header));
         match self.judge(now, &arrival.remote, Proof::Never, IX_COST) {
-            Verdict::Enter => self.admission.spend(IX_COST),
-            Verdict::Retry => return Disposition::Dropped(DropReason::RateLimited),
-            Verdict::Drop(reason) => return Disposition::Dropped(reason),
+            Ruling::Enter => {}
+            Ruling::Retry => return Disposition::Dropped(DropReason::RateLimited),
+            Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
+        let verdict = self.shared.judge(arrival.remote, false, identity);
+        if matches!(verdict, Verdict::Refuse(_) | Verdict::Retry | Verdict::Ignore) {
+            return Disposition::Dropped(DropReason::Unwanted);
+        }
+        self.taken.spend(IX_COST);
         let attempt = match Attempt::read(&mut self.shared, header, datagram) {
             Ok(attempt) => attempt,
             Err(reason) => return Disposition::Dropped(reason),
@@ -82,7 +88,7 @@ impl Endpoint {
         let copies = Copies::new(arrival.local, arrival.remote, len, false);
         let handle = self.await_decision(now, arrival.local, copies, cost, candidate, Init::Qotp(id));
         self.qotp_ids.insert(id, handle.slot);
-        self.shared.events.push(handle, Event::Incoming);
+        self.follow(now, handle, verdict);
         Disposition::Accepted
     }
 
@@ -132,10 +138,10 @@ impl Endpoint {
         own: &SecretKey,
     ) -> Result<ConnectionHandle, AcceptError> {
         let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
-        let (local, cost, copies) = (pending.local, pending.cost, pending.copies.clone());
+        let (local, copies) = (pending.local, pending.copies.clone());
         let connection =
             Connection::accept_qotp(&mut self.shared, now, handle, attempt, own, local, &copies)?;
-        self.settle_attempt(handle, cost, connection);
+        self.settle_attempt(handle, connection);
         Ok(handle)
     }
 }

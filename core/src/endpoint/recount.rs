@@ -25,7 +25,7 @@ impl Endpoint {
             }
         }
         assert_eq!(self.shared.budget.used(), held, "memory charged is not what is held");
-        assert_eq!(self.shared.half_open, half_open, "half-open attempts");
+        assert_eq!(self.shared.half_open.seats(), half_open, "half-open attempts");
         assert_eq!(self.qotp_ids.len(), qotp, "ids of QOTP");
     }
 }

@@ -11,7 +11,8 @@ use crate::time::Instant;
 use crate::wire::header::{MIN_INIT, unknown_version};
 use crate::wire::versions::VersionList;
 
-use super::rates::{Bucket, Prefixes};
+use super::prefixes::Prefixes;
+use super::rates::Bucket;
 use super::{ConnectionHandle, Endpoint};
 
 /// The longest of them, in bytes.
@@ -36,7 +37,7 @@ struct Answer {
 pub(super) struct Stateless {
     waiting: VecDeque<Answer>,
     rate: Bucket,
-    networks: Prefixes,
+    networks: Prefixes<Bucket>,
     /// Trains of connections since an answer left.
     trains: u8,
 }
@@ -50,9 +51,13 @@ impl Stateless {
     /// so it counts as answered.
     pub(super) fn may_answer(&mut self, cx: &Shared, now: Instant, from: &TransportAddr) -> bool {
         let rate = cx.config.limits.stateless_per_second;
-        self.waiting.len() < MAX_WAITING
-            && !cx.sockets.is_own(from)
-            && self.networks.take(now, from, rate.div_ceil(NETWORK_PART))
+        if self.waiting.len() >= MAX_WAITING || cx.sockets.is_own(from) || !self.rate.allows(now, rate) {
+            return false;
+        }
+        let network = self.networks.network(from);
+        let bucket = self.networks.at(network, Bucket::NEW);
+        // Whoever has taken all that there is takes nothing from the others' parts.
+        bucket.is_some_and(|bucket| bucket.take(now, rate.div_ceil(NETWORK_PART)))
             && self.rate.take(now, rate)
     }
 

@@ -21,9 +21,39 @@ pub fn seal(connection: &mut Connection<'_>, frames: &[u8], out: &mut Vec<u8>) -
     connection.seal_raw(frames, out)
 }
 
-/// As [`seal`], on a path: under its next number if it is open, else under number 1, to the id of the path in use.
+/// As [`seal`], on a path, under its next number. `false` also if it is not open.
 pub fn seal_on(connection: &mut Connection<'_>, path: PathId, frames: &[u8], out: &mut Vec<u8>) -> bool {
     connection.seal_raw_on(path, frames, out)
+}
+
+/// Which of the peer's ids a packet goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdOf {
+    /// That of the path that data takes.
+    OpenPath,
+    /// One that is there to open a path with.
+    NoPath,
+}
+
+/// A packet on a path that the connection has not opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unopened {
+    /// The path.
+    pub path: PathId,
+    /// Its number, which nobody but the caller keeps count of: with the same twice the nonce is the same.
+    pub number: u64,
+    /// What it goes to.
+    pub to: IdOf,
+}
+
+/// As [`seal`], on a path that is not open. `false` also if it is, or if the peer has given no such id.
+pub fn seal_unopened(
+    connection: &mut Connection<'_>,
+    packet: &Unopened,
+    frames: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    connection.seal_unopened(packet, frames, out)
 }
 
 /// A packet of a connection's peer, opened.

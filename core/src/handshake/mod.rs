@@ -32,14 +32,21 @@ pub(crate) enum Message {
     Reply,
 }
 
-/// Reads a handshake payload: HELLO exactly once and first, then only frames that this message may carry.
-pub(crate) fn read_payload(message: Message, payload: &[u8]) -> Result<Payload<'_>, TransportError> {
+/// Reads a handshake payload: HELLO exactly once and first, then only frames that this message may carry. Adds the frames that
+/// it looks at to `looked_at`.
+pub(crate) fn read_payload<'a>(
+    message: Message,
+    payload: &'a [u8],
+    looked_at: &mut u64,
+) -> Result<Payload<'a>, TransportError> {
     let mut frames = Frames::new(payload);
+    *looked_at = looked_at.saturating_add(1);
     let Some(Ok(Frame::Hello(values))) = frames.next() else { return Err(TransportError::Protocol) };
     let hello = Hello::decode(values).map_err(|_| TransportError::Parameters)?;
     let behind = frames.rest();
     let mut any = false;
     for frame in frames {
+        *looked_at = looked_at.saturating_add(1);
         let frame = frame.map_err(|_| TransportError::FrameEncoding)?;
         let allowed = match frame {
             Frame::Padding => true,

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use crate::crypto::backend::SecretKey;
 use crate::crypto::noise::{
@@ -11,6 +12,7 @@ use crate::crypto::noise::{
 };
 use crate::crypto::token::early_token;
 use crate::crypto::{EarlyToken, PublicKey, Secret};
+use crate::endpoint::IncomingIdentity;
 use crate::error::TransportError;
 use crate::id::ConnectionId;
 use crate::stats::DropReason;
@@ -20,6 +22,80 @@ use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
 use crate::wire::params::Hello;
 
 use super::{Message, read_payload};
+
+/// An Init of which it is known whose it claims to be, and nothing else.
+pub(crate) struct Opening {
+    stage: Stage,
+    remote_id: ConnectionId,
+    message_at: usize,
+}
+
+enum Stage {
+    /// Its payload is still sealed.
+    Sealed(KnownStatic),
+    /// It is clear, from here on in the message.
+    Clear(Responder, Range<usize>),
+}
+
+impl Opening {
+    /// Reads the beginning of an Init, for nothing, or of an InitKnown, for one X25519. The datagram stays as it was.
+    pub(crate) fn read(
+        ty: PacketType,
+        remote_id: ConnectionId,
+        datagram: &[u8],
+        party: &mut Party<'_>,
+    ) -> Result<Self, DropReason> {
+        let InitHeader { ephemeral, message_at, .. } =
+            InitHeader::parse(datagram).map_err(|_| DropReason::TooShort)?;
+        let (clear, message) = datagram.split_at_checked(message_at).ok_or(DropReason::TooShort)?;
+        let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
+        let token = clear.get(InitHeader::TOKEN_LEN_AT..).ok_or(DropReason::TooShort)?;
+        let prologue = prologue(header, token);
+        let stage = if ty == PacketType::InitKnown {
+            Stage::Sealed(KnownStatic::read(party, &prologue, &ephemeral, message)?)
+        } else {
+            let (noise, payload) = Responder::read_ix(party, &prologue, &ephemeral, message)?;
+            Stage::Clear(noise, payload)
+        };
+        Ok(Self { stage, remote_id, message_at })
+    }
+
+    /// X25519 operations that were done for it.
+    pub(crate) const fn spent(&self) -> u32 {
+        matches!(self.stage, Stage::Sealed(_)) as u32
+    }
+
+    /// Whose it claims to be.
+    pub(crate) const fn identity(&self) -> IncomingIdentity {
+        match &self.stage {
+            Stage::Sealed(known) => IncomingIdentity::Unconfirmed(*known.remote_static()),
+            Stage::Clear(noise, _) => IncomingIdentity::Claimed(*noise.remote_static()),
+        }
+    }
+
+    /// Reads the rest of the same datagram, which for an InitKnown costs one more X25519 and overwrites it. Adds the frames that
+    /// it looks at to `looked_at`.
+    pub(crate) fn finish(
+        self,
+        datagram: &mut [u8],
+        party: &mut Party<'_>,
+        looked_at: &mut u64,
+    ) -> Result<Attempt, DropReason> {
+        let early_token = early_token(InitHeader::tokens(datagram).unwrap_or_default());
+        let message = datagram.get_mut(self.message_at..).ok_or(DropReason::TooShort)?;
+        let (noise, range, kind) = match self.stage {
+            Stage::Sealed(known) => {
+                let (noise, range) = known.read_payload(party, message)?;
+                (noise, range, Message::SealedInit)
+            }
+            Stage::Clear(noise, range) => (noise, range, Message::ClearInit),
+        };
+        let payload = read_payload(kind, message.get(range).unwrap_or_default(), looked_at)
+            .map_err(|_| DropReason::BadHandshake)?;
+        let early = without_padding(payload.frames).into();
+        Ok(Attempt { noise, hello: payload.hello, remote_id: self.remote_id, early, early_token })
+    }
+}
 
 /// An Init that passed every check before the application's decision.
 pub(crate) struct Attempt {
@@ -43,33 +119,6 @@ impl fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// Reads an Init or InitKnown datagram.
-    pub(crate) fn read(
-        ty: PacketType,
-        remote_id: ConnectionId,
-        datagram: &mut [u8],
-        party: &mut Party<'_>,
-    ) -> Result<Self, DropReason> {
-        let init = InitHeader::parse(datagram).map_err(|_| DropReason::TooShort)?;
-        let (clear, message) = datagram.split_at_mut(init.message_at);
-        let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
-        let token = clear.get(InitHeader::TOKEN_LEN_AT..).ok_or(DropReason::TooShort)?;
-        let prologue = prologue(header, token);
-        let early_token = early_token(token.get(1..).unwrap_or_default());
-        let (noise, range, kind) = if ty == PacketType::InitKnown {
-            let known = KnownStatic::read(party, &prologue, &init.ephemeral, message)?;
-            let (noise, range) = known.read_payload(party, message)?;
-            (noise, range, Message::SealedInit)
-        } else {
-            let (noise, range) = Responder::read_ix(party, &prologue, &init.ephemeral, message)?;
-            (noise, range, Message::ClearInit)
-        };
-        let payload = read_payload(kind, message.get(range).unwrap_or_default())
-            .map_err(|_| DropReason::BadHandshake)?;
-        let early = without_padding(payload.frames).into();
-        Ok(Self { noise, hello: payload.hello, remote_id, early, early_token })
-    }
-
     /// The key of the initiator, as far as the message shows it.
     pub(crate) const fn remote_static(&self) -> &PublicKey {
         self.noise.remote_static()

@@ -3,8 +3,8 @@
 use alloc::string::String;
 use core::fmt::{self, Write};
 
+use crate::hex::Hex;
 use crate::id::Direction;
-use crate::key_log::Hex;
 use crate::wire::frame::{
     Abandon, Ack, Close, CloseKind, Frame, FrameError, Frames, NewConnectionId, PathStatus, StatusChange,
 };

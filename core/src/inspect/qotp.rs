@@ -7,8 +7,9 @@ use core::fmt::{self, Write};
 
 use crate::crypto::Secret;
 use crate::crypto::qotp::packet::{self, Epochs, PacketKey};
+use crate::hex::Hex;
 use crate::id::{ConnectionId, Role, WireVersion};
-use crate::key_log::{Hex, QotpPackets};
+use crate::key_log::QotpPackets;
 use crate::wire::header::HeaderError;
 use crate::wire::qotp::header::{Header, PacketType};
 use crate::wire::qotp::payload::{Payload as Sealed, PayloadError, strip_filler};

@@ -130,9 +130,9 @@ impl EcnValidation {
 
     /// A packet of a train with ECT(0) was built; only those in flight are acknowledged or lost for certain.
     pub(crate) const fn on_sent(&mut self, in_flight: bool) {
-        self.sent += 1;
+        self.sent = self.sent.saturating_add(1);
         if matches!(self.state, EcnState::Testing) && in_flight {
-            self.test.sent += 1;
+            self.test.sent = self.test.sent.saturating_add(1);
         }
     }
 
@@ -147,7 +147,7 @@ impl EcnValidation {
         if !testing || self.test.first.is_none_or(|first| number < first) {
             return;
         }
-        self.test.lost += 1;
+        self.test.lost = self.test.lost.saturating_add(1);
         if self.test.lost < self.test.sent {
             return;
         }
@@ -198,7 +198,7 @@ impl EcnValidation {
         }
         let more = |new: u64, old: u64| new.checked_sub(old).ok_or(EcnFailure::Bleached);
         let (ect0, ce) = (more(counts.ect0, self.reported.ect0)?, more(counts.ce, self.reported.ce)?);
-        if ect0 + ce < newly {
+        if ect0.saturating_add(ce) < newly {
             return Err(EcnFailure::Bleached);
         }
         self.reported = counts;

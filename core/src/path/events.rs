@@ -135,8 +135,8 @@ impl PathLog {
     /// The next event for this subscriber; `None` if it knows them all.
     pub fn read(&self, cursor: &mut PathCursor) -> Option<PathEvent> {
         let oldest = self.next.saturating_sub(KEPT as u64);
-        if cursor.0 < oldest {
-            let lost = oldest - cursor.0;
+        let lost = oldest.saturating_sub(cursor.0);
+        if lost > 0 {
             cursor.0 = oldest;
             return Some(PathEvent::Lagged(lost));
         }
@@ -144,7 +144,7 @@ impl PathLog {
             return None;
         }
         let event = self.ring.get(place(cursor.0)).cloned().flatten();
-        cursor.0 += 1;
+        cursor.0 = cursor.0.saturating_add(1);
         event
     }
 
@@ -171,19 +171,19 @@ impl PathLog {
         if let Some(place) = self.ring.get_mut(place(self.next)) {
             *place = Some(event);
         }
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         !core::mem::replace(&mut self.told, true)
     }
 
     /// What it takes, in bytes, with what its last event will hold.
     pub(crate) const fn bytes() -> usize {
-        size_of::<Self>() + size_of::<PathStats>()
+        size_of::<Self>().saturating_add(size_of::<PathStats>())
     }
 }
 
 /// Where the event with this number is kept.
 const fn place(number: u64) -> usize {
-    (number % KEPT as u64) as usize
+    number as usize % KEPT
 }
 
 #[cfg(test)]

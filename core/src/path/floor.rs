@@ -28,7 +28,7 @@ impl Floor {
         if age < SPAN {
             self.current = self.current.min(sample);
         } else {
-            self.before = if age < SPAN * 2 { self.current } else { u32::MAX };
+            self.before = if age < SPAN.saturating_mul(2) { self.current } else { u32::MAX };
             (self.since, self.current) = (now, sample);
         }
     }

@@ -13,7 +13,7 @@
 //! packets in one direction only, is none to use. While there is no other path it does not matter what this says, and
 //! nobody asks.
 
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, part};
 
 /// A packet of this size is payload whatever is in it: it shows that the path carries more than PINGs. In bytes.
 const FULL: usize = 600;
@@ -29,7 +29,7 @@ pub(crate) const fn is_payload(bytes: usize, carries: bool) -> bool {
 /// How long a path may take to acknowledge payload: a probe timeout without back-off (RFC 9002 section 6.2.1), at most half
 /// a second, but never less than a round trip and an eighth (the time threshold of RFC 9002 section 6.1.2).
 pub(crate) fn patience(pto: Duration, smoothed_rtt: Duration) -> Duration {
-    pto.min(MAX_PATIENCE.max(smoothed_rtt.saturating_add(smoothed_rtt / 8)))
+    pto.min(MAX_PATIENCE.max(smoothed_rtt.saturating_add(part(smoothed_rtt, 8))))
 }
 
 /// The patience is at an end.

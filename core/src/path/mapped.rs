@@ -136,7 +136,7 @@ impl AddrMap {
             }
             None => {
                 self.places.push(place);
-                self.places.len() - 1
+                self.places.len().saturating_sub(1)
             }
         };
         self.by_addr.insert(addr, at);
@@ -159,7 +159,7 @@ impl AddrMap {
 
     /// A place was asked for.
     fn touch(&mut self, place: usize) {
-        self.uses += 1;
+        self.uses = self.uses.saturating_add(1);
         self.by_use.remove(&self.places[place].used);
         self.by_use.insert(self.uses, place);
         self.places[place].used = self.uses;

@@ -1,5 +1,7 @@
 //! A path of a connection: two addresses with their own packet numbers, round-trip time and congestion state.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod events;
@@ -340,7 +342,8 @@ impl Path {
     pub(crate) fn heap_bytes(&self) -> usize {
         let moving = self.moving.as_ref().map_or(0, |moving| size_of_val(&**moving));
         let statuses = self.statuses.as_ref().map_or(0, |statuses| size_of_val(&**statuses));
-        self.received.heap_bytes() + self.sent.heap_bytes() + moving + statuses
+        let records = self.received.heap_bytes().saturating_add(self.sent.heap_bytes());
+        records.saturating_add(moving).saturating_add(statuses)
     }
 
     /// Panics in debug builds where sums do not add up.

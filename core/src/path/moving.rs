@@ -108,7 +108,7 @@ impl Move {
             old_heard: false,
             new,
             validation: Validation::start(now, challenges[1], bytes as u64, 0),
-            over: now + timeout * TIMEOUTS,
+            over: now + timeout.saturating_mul(TIMEOUTS),
         }
     }
 

@@ -159,7 +159,7 @@ impl Mtu {
     /// There is use for larger packets.
     pub(crate) fn on_demand(&mut self, now: Instant) {
         if self.search.is_none() && self.confirmed < self.ceiling && self.rested <= now {
-            self.search = Some(Search { too_large: self.ceiling + 1, lost: 0 });
+            self.search = Some(Search { too_large: self.ceiling.saturating_add(1), lost: 0 });
         }
     }
 
@@ -192,7 +192,7 @@ impl Mtu {
         size: u16,
         patience: Duration,
     ) {
-        self.stats.probes_sent += 1;
+        self.stats.probes_sent = self.stats.probes_sent.saturating_add(1);
         self.probe = Some(Probe { number: number.0, size, sent: now, deadline: Some(now + patience) });
     }
 
@@ -289,11 +289,11 @@ impl Mtu {
     }
 
     fn on_probe_lost(&mut self, now: Instant, size: u16) {
-        self.stats.probes_lost += 1;
+        self.stats.probes_lost = self.stats.probes_lost.saturating_add(1);
         if let Some(doubt) = &mut self.doubt {
-            doubt.evidence += 1;
+            doubt.evidence = doubt.evidence.saturating_add(1);
             if doubt.evidence >= VERDICT {
-                self.stats.black_holes += 1;
+                self.stats.black_holes = self.stats.black_holes.saturating_add(1);
                 self.search = Some(Search { too_large: self.confirmed, lost: 0 });
                 self.confirmed = self.base;
                 self.doubt = None;
@@ -301,7 +301,7 @@ impl Mtu {
                 self.end_search(now);
             }
         } else if let Some(search) = &mut self.search {
-            search.lost += 1;
+            search.lost = search.lost.saturating_add(1);
             if search.lost >= MAX_PROBES {
                 *search = Search { too_large: size, lost: 0 };
                 self.end_search(now);
@@ -320,11 +320,7 @@ impl Mtu {
 
     /// What to try next: the largest size first, which most paths carry, then halves of what is left.
     const fn candidate(&self, search: Search) -> u16 {
-        if search.too_large > self.ceiling {
-            self.ceiling
-        } else {
-            self.confirmed + (search.too_large - self.confirmed) / 2
-        }
+        if search.too_large > self.ceiling { self.ceiling } else { self.confirmed.midpoint(search.too_large) }
     }
 
     /// Ends the search if there is little left to gain.

@@ -58,7 +58,8 @@ impl SlotSet {
 
     /// The next place behind `turn`, going round.
     pub(crate) const fn after(self, turn: PathSlot) -> Option<PathSlot> {
-        let behind = self.0 & !(Self::of(turn).0 | (Self::of(turn).0 - 1));
+        let turn = Self::of(turn).0;
+        let behind = self.0 & !(turn | turn.wrapping_sub(1));
         match (behind, self.0) {
             (0, 0) => None,
             (0, all) => Some(PathSlot(all.trailing_zeros() as u8)),

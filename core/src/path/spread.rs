@@ -7,7 +7,7 @@
 //! Path Scheduler to Manage Heterogeneous Paths", CoNEXT 2017), for any number of paths. So a transfer has the bandwidth of
 //! all of them, and its end, or a single message, is not left waiting for the slow one.
 
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, part};
 
 /// A path that data may take, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ impl Lane {
         let beyond_window = self.in_flight.saturating_add(load.packet).saturating_sub(self.window);
         let queued = self.time_for(self.in_flight).saturating_sub(self.min_rtt);
         let start = paced.max(queued).max(self.time_for(beyond_window));
-        start.saturating_add(self.time_for(load.train)).saturating_add(self.min_rtt / 2)
+        start.saturating_add(self.time_for(load.train)).saturating_add(part(self.min_rtt, 2))
     }
 
     /// The bandwidth, as bytes in a time: at least half a window for each round trip, which is what a path has that is full
@@ -89,15 +89,15 @@ impl Lane {
     /// The time that so many bytes take.
     fn time_for(&self, bytes: u64) -> Duration {
         let (rate, time) = self.bandwidth();
-        let nanos = u128::from(bytes).saturating_mul(time.as_nanos()) / u128::from(rate.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let nanos = u128::from(bytes).saturating_mul(time.as_nanos()).checked_div(u128::from(rate.max(1)));
+        Duration::from_nanos(nanos.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or(u64::MAX))
     }
 
     /// How many bytes it carries in this time.
     fn bytes_in(&self, time: Duration) -> u64 {
         let (rate, unit) = self.bandwidth();
-        let bytes = time.as_nanos().saturating_mul(u128::from(rate)) / unit.as_nanos().max(1);
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        let bytes = time.as_nanos().saturating_mul(u128::from(rate)).checked_div(unit.as_nanos().max(1));
+        bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(u64::MAX)
     }
 }
 

@@ -178,7 +178,7 @@ impl Statuses {
         let news = self.own != status;
         if news {
             self.own = status;
-            self.sequence += 1;
+            self.sequence = self.sequence.saturating_add(1);
             self.telling = Telling::Owed;
         }
         news

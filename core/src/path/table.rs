@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
+use crate::budget::room;
 use crate::id::{ErrorCode, PathId, Role};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, part};
 use crate::wire::frame::Abandon;
 
 use super::Path;
@@ -205,8 +206,8 @@ impl Paths {
     /// fastest one waits for what was sent first on the slowest.
     pub(crate) fn rtt_in_use(&self) -> Duration {
         match &self.more {
-            None => self.first.rtt.smoothed(),
-            Some(more) => more.carrying.iter().map(|at| self[at].rtt.smoothed()).max().unwrap_or_default(),
+            None => self.first.rtt.credible(),
+            Some(more) => more.carrying.iter().map(|at| self[at].rtt.credible()).max().unwrap_or_default(),
         }
     }
 
@@ -285,7 +286,7 @@ impl Paths {
             None => self.first = path,
             Some(index) => {
                 if more.others.len() <= index {
-                    more.others.resize_with(index + 1, || None);
+                    more.others.resize_with(index.saturating_add(1), || None);
                 }
                 if let Some(place) = more.others.get_mut(index) {
                     *place = Some(Box::new(path));
@@ -382,7 +383,7 @@ impl Paths {
     /// others are silent, too: then it is the network that is away, or was one of the two machines.
     pub(crate) fn idle_at(&self, at: PathSlot, limit: Duration) -> Option<Instant> {
         let more = self.more.as_ref()?;
-        let heard = self[at].pulse.heard() + limit / 2;
+        let heard = self[at].pulse.heard() + part(limit, 2);
         let mut others = more.usable.without(SlotSet::of(at)).iter();
         let one_lives = others.any(|other| self[other].pulse.heard() >= heard);
         one_lives.then(|| self[at].pulse.silent_for(limit).max(more.awake + limit))
@@ -402,7 +403,7 @@ impl Paths {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.first.heap_bytes() + self.more.as_ref().map_or(0, |more| more.heap_bytes())
+        self.first.heap_bytes().saturating_add(self.more.as_ref().map_or(0, |more| more.heap_bytes()))
     }
 
     /// Panics in debug builds where sums do not add up.
@@ -418,11 +419,12 @@ impl Paths {
 
 impl More {
     fn heap_bytes(&self) -> usize {
-        let paths = self.others.iter().flatten().map(|path| size_of::<Path>() + path.heap_bytes());
+        let path = |path: &Path| size_of::<Path>().saturating_add(path.heap_bytes());
+        let paths = self.others.iter().flatten().map(|other| path(other));
         size_of::<Self>()
-            + self.others.capacity() * size_of::<Option<Box<Path>>>()
-            + self.retired.capacity() * size_of::<Retired>()
-            + paths.sum::<usize>()
+            .saturating_add(room::<Option<Box<Path>>>(self.others.capacity()))
+            .saturating_add(room::<Retired>(self.retired.capacity()))
+            .saturating_add(paths.sum::<usize>())
     }
 }
 

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
+use crate::budget::room;
 use crate::id::PathId;
 use crate::time::{Duration, Instant};
 
@@ -106,7 +107,7 @@ struct Failure {
 impl Failure {
     /// When it may be tried again.
     fn over(self) -> Instant {
-        self.at + RETRY * (1 << self.times.saturating_sub(1))
+        self.at + RETRY.saturating_mul(1_u32.wrapping_shl(self.times.saturating_sub(1)))
     }
 }
 
@@ -176,7 +177,7 @@ impl Upkeep {
             PathClosed::Unneeded => 0,
             // The application does not want it.
             PathClosed::Local => MAX_FAILURES,
-            _ => before.map_or(1, |failure| (failure.times + 1).min(MAX_FAILURES)),
+            _ => before.map_or(1, |failure| failure.times.saturating_add(1).min(MAX_FAILURES)),
         };
         let found = if times == 0 { Ok(view.biased_rtt()) } else { Err(Failure { at: now, times }) };
         if self.tried.len() >= REMEMBERED {
@@ -248,7 +249,9 @@ impl Upkeep {
     fn better(&self, now: Instant, paths: &[Seen], ways: &[Tuple]) -> Option<Tuple> {
         let current = paths.iter().filter(|path| path.carries).map(|path| path.view.biased_rtt()).min();
         let promises = |way: &Tuple| match self.trial(way) {
-            Some(Trial { found: Ok(rtt), .. }) => current.is_none_or(|current| rtt + WORTH_IT <= current),
+            Some(Trial { found: Ok(rtt), .. }) => {
+                current.is_none_or(|current| rtt.saturating_add(WORTH_IT) <= current)
+            }
             _ => true,
         };
         self.promising(now, paths, ways, false).into_iter().find(promises)
@@ -274,7 +277,7 @@ impl Upkeep {
         others.sort_by_key(|path| {
             // The one that is spared is not given up for a little.
             let head_start = if was_spared(path.view.id) { WORTH_IT } else { 0 };
-            (path.view.rank(), path.view.biased_rtt() - head_start)
+            (path.view.rank(), path.view.biased_rtt().saturating_sub(head_start))
         });
         let unneeded: SmallVec<[PathId; 8]> = others.iter().skip(spares).map(|path| path.view.id).collect();
         for own in &mut self.own {
@@ -289,7 +292,7 @@ impl Upkeep {
 
     /// Its heap, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.own.capacity() * size_of::<Own>() + self.tried.capacity() * size_of::<Trial>()
+        room::<Own>(self.own.capacity()).saturating_add(room::<Trial>(self.tried.capacity()))
     }
 }
 

@@ -44,7 +44,8 @@ impl Challenge {
 
     /// It went out; the next one waits for twice as long as this one, up to [`MAX_WAIT`].
     pub(crate) fn on_sent(&mut self, now: Instant, pto: Duration) {
-        self.due = now + (pto * (1 << self.tries.min(MAX_CHALLENGES))).min(MAX_WAIT);
+        let factor = 1_u32.wrapping_shl(self.tries.min(MAX_CHALLENGES).into());
+        self.due = now + pto.saturating_mul(factor).min(MAX_WAIT);
         self.tries = self.tries.saturating_add(1);
     }
 

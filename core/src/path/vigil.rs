@@ -26,7 +26,7 @@ impl Vigil {
             self.heard = 1;
             return;
         }
-        self.heard = if silence < pto { self.heard + 1 } else { 1 };
+        self.heard = if silence < pto { self.heard.saturating_add(1) } else { 1 };
         if self.heard >= BUSY {
             self.due = now + pto;
         }

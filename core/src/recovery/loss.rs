@@ -20,6 +20,9 @@ const REORDERING_MEMORY: u32 = 16;
 /// Round trips for which a lost packet is remembered after it was sent, so that its acknowledgement can still show that it
 /// was not: one more than the longest time threshold.
 const LOST_MEMORY: u32 = 3;
+/// A round trip counts as no longer than this for it, or a peer that acknowledges late could have us remember every lost
+/// packet of an hour: as long as the longest probe timeout.
+const LONGEST_ROUND_TRIP: Duration = MAX_PROBE_TIMEOUT;
 /// Timer granularity (kGranularity, RFC 9002 section 6.1.2).
 const GRANULARITY: Duration = Duration::from_millis(1);
 /// No probe timeout is longer, whatever the back-off: recovery after an outage must not take half a minute
@@ -134,7 +137,7 @@ impl LossDetector {
 
     /// For how long after sending a packet is remembered.
     pub(crate) fn memory(rtt: &Rtt) -> Duration {
-        rtt.smoothed() * LOST_MEMORY
+        rtt.smoothed().min(LONGEST_ROUND_TRIP) * LOST_MEMORY
     }
 
     /// Whether the oldest packet in flight is lost. If not, the time at which it will be is remembered.
@@ -272,6 +275,15 @@ mod tests {
         loss.on_peer_heard();
         fire(&mut loss);
         assert_eq!(wait(&loss), PTO * 2, "nothing was missed");
+    }
+
+    #[test]
+    fn hostile_round_trips_of_a_minute_are_not_how_long_lost_packets_are_remembered() {
+        let mut rtt = Rtt::new();
+        for (sample, memory) in [(100, 300), (60_000, 6_000)] {
+            (0..100).for_each(|_| rtt.update(Duration::from_millis(sample), Duration::ZERO));
+            assert!(LossDetector::memory(&rtt).abs_diff(Duration::from_millis(memory)) < GRANULARITY);
+        }
     }
 
     #[test]

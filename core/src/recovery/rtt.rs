@@ -7,6 +7,13 @@ const INITIAL_RTT: Duration = Duration::from_millis(333);
 /// The granularity that timers are assumed to have (RFC 9002 section 6.1.2, `kGranularity`).
 const GRANULARITY: Duration = Duration::from_millis(1);
 
+/// How many times its minimum a round trip is believed to take, for what is granted to the peer by it: more than queues
+/// make of it.
+const CREDIBLE: u32 = 8;
+/// A round trip is believed to take as long as this however short the minimum is: one that begins in the same room may
+/// lead around half the world later.
+const CREDIBLE_AT_LEAST: Duration = Duration::from_millis(100);
+
 /// The round-trip time of a path: latest sample, lifetime minimum, smoothed value and mean deviation.
 ///
 /// The minimum is over the life of the path; the windowed minimum belongs to congestion control.
@@ -84,6 +91,12 @@ impl Rtt {
         self.samples.map_or(INITIAL_RTT, |s| s.smoothed)
     }
 
+    /// The smoothed RTT as far as it is believed of the peer, who makes it as long as it likes by acknowledging late: up to
+    /// 8 times the minimum, or 100 ms.
+    pub(crate) fn credible(&self) -> Duration {
+        self.smoothed().min(self.min().saturating_mul(CREDIBLE).max(CREDIBLE_AT_LEAST))
+    }
+
     /// The mean deviation from the smoothed RTT (`rttvar`); half of 333 ms before the first sample.
     #[must_use]
     pub fn variance(&self) -> Duration {
@@ -139,6 +152,16 @@ mod tests {
         rtt.update(ms(100), ms(0));
         rtt.update(ms(110), ms(50));
         assert_eq!(rtt.smoothed(), Duration::from_micros(101_250));
+    }
+
+    #[test]
+    fn a_round_trip_that_grows_too_long_is_not_believed() {
+        for (least, stretched, credible) in [(1, 90, 90), (1, 2_000, 100), (50, 390, 390), (50, 5_000, 400)] {
+            let mut rtt = Rtt::new();
+            rtt.update(ms(least), ms(0));
+            (0..100).for_each(|_| rtt.update(ms(stretched), ms(0)));
+            assert!(rtt.credible().abs_diff(ms(credible)) < ms(1), "{:?} of {stretched} ms", rtt.credible());
+        }
     }
 
     #[test]

@@ -145,11 +145,14 @@ pub(crate) struct SentPackets {
     outstanding: usize,
     /// Numbers left out so far, modulo 2^16.
     skips: u16,
+    /// There is no memory for more items than there is room for.
+    tight: bool,
 }
 
 /// Records for which there is room kept when most are forgotten, 72 KiB: a busy connection must not allocate over and over.
 const KEPT: usize = 1024;
-/// Room for items that one packet is assumed to need.
+/// Room for items that one packet is assumed to need. Some have many more, for instance the ends of a hundred streams: where
+/// there is no memory for those they go in several packets.
 const ITEMS_PER_PACKET: usize = 32;
 
 impl SentPackets {
@@ -163,6 +166,7 @@ impl SentPackets {
             items_base: 0,
             outstanding: 0,
             skips: 0,
+            tight: false,
         }
     }
 
@@ -196,6 +200,17 @@ impl SentPackets {
     pub(crate) fn shrink(&mut self) {
         self.packets.shrink_to_fit();
         self.items.shrink_to_fit();
+    }
+
+    /// A packet is going to be built, whose items may take `room` bytes more than there are now.
+    pub(crate) fn begin_packet(&mut self, room: usize) {
+        self.tight = self.items.capacity().saturating_mul(size_of::<Item>()) > room;
+    }
+
+    /// Whether the packet that is being built may have one more item. Those that it has at most one or a few of need not ask:
+    /// [`Self::growth`] speaks of some in any case.
+    pub(crate) fn takes_item(&self) -> bool {
+        !self.tight || self.items.len() < self.items.capacity()
     }
 
     /// Adds an item to the packet that is being built.
@@ -306,14 +321,18 @@ impl SentPackets {
 
     /// Remembers that the whole range is acknowledged, so that it is not walked again when the peer repeats it: from each
     /// record that was looked at one jump leads to its end (path compression, as in Tarjan, "Efficiency of a Good But Not
-    /// Linear Set Union Algorithm", JACM 1975), so that no order of ranges makes more than a few steps for each.
-    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) {
+    /// Linear Set Union Algorithm", JACM 1975), so that no order of ranges makes more than a few steps for each. Says at how many
+    /// records it has looked.
+    pub(crate) fn remember_acked(&mut self, from: u64, to: u64) -> u64 {
         let (mut at, end) = self.recorded(from, to);
+        let mut looked_at: u64 = 0;
         while at < end {
-            let Some(packet) = self.packets.get_mut(at) else { return };
+            let Some(packet) = self.packets.get_mut(at) else { break };
+            looked_at = looked_at.saturating_add(1);
             let run = core::mem::replace(&mut packet.run, u32::try_from(end - at).unwrap_or(u32::MAX));
             at = at.saturating_add(run as usize);
         }
+        looked_at
     }
 
     /// Where the records lie that there are of these numbers: from the first up to, but not including, the second place.

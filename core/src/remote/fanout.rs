@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::room;
 use crate::endpoint::Sockets;
 use crate::path::addr::{TransportAddr, Tuple};
 use crate::time::{Duration, Instant};
@@ -112,10 +113,10 @@ impl Fanout {
         if way.sent == 0 {
             way.first = now;
         }
-        way.sent += 1;
-        way.left -= 1;
+        way.sent = way.sent.saturating_add(1);
+        way.left = way.left.saturating_sub(1);
         way.next = now + way.wait;
-        way.wait = (way.wait * 2).min(MAX_WAIT);
+        way.wait = way.wait.saturating_mul(2).min(MAX_WAIT);
         Some(Due { to: way.to, retried: way.retried })
     }
 
@@ -182,7 +183,7 @@ impl Fanout {
     /// The next address behind `last`, in turn, from which the Init was answered.
     pub(crate) fn next_answered(&self, last: &Tuple) -> Option<Tuple> {
         let place = self.ways.iter().position(|way| way.to.remote == last.remote).unwrap_or(0);
-        let (sooner, later) = self.ways.split_at((place + 1).min(self.ways.len()));
+        let (sooner, later) = self.ways.split_at(place.saturating_add(1).min(self.ways.len()));
         let next = later.iter().chain(sooner).find(|way| way.answered && way.to.remote != last.remote);
         next.map(|way| way.to)
     }
@@ -195,7 +196,7 @@ impl Fanout {
 
     /// Heap held, in bytes.
     pub(crate) const fn heap_bytes(&self) -> usize {
-        self.ways.capacity() * size_of::<Way>()
+        room::<Way>(self.ways.capacity())
     }
 
     /// Whether the Init was answered from there.
@@ -206,7 +207,8 @@ impl Fanout {
 
 /// When each of the addresses that get a copy gets it.
 fn starts(now: Instant) -> impl Iterator<Item = Instant> {
-    core::iter::repeat_n(now, BURST - 1).chain((0..).map(move |late| now + STAGGER * late))
+    let later = core::iter::successors(Some(now), |last| Some(*last + STAGGER));
+    core::iter::repeat_n(now, BURST - 1).chain(later)
 }
 
 #[cfg(test)]

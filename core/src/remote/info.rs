@@ -88,7 +88,7 @@ impl RemoteInfo {
     /// Adds what another shard of the same endpoint knows of the same peer.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
-        self.connections += other.connections;
+        self.connections = self.connections.saturating_add(other.connections);
         for theirs in other.addresses {
             match self.addresses.iter_mut().find(|ours| ours.remote == theirs.remote) {
                 Some(ours) => {

@@ -1,6 +1,8 @@
 //! What is known of peers over all connections of an endpoint: by their key, at which addresses they may be, and how each
 //! has done. Connections say what happens; nothing here knows of packets.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod candidate;
 pub(crate) mod fanout;
 mod info;
@@ -67,7 +69,7 @@ impl Remote {
 
     /// What it is charged.
     fn cost(&self) -> usize {
-        self.candidates.len().saturating_sub(1) * ADDRESS_COST
+        self.candidates.len().saturating_sub(1).saturating_mul(ADDRESS_COST)
     }
 }
 
@@ -196,7 +198,7 @@ impl RemoteMap {
         }
         remote.candidates.retain(|candidate| candidate.addr != *addr || candidate.open > 0);
         remote.candidates.shrink_to_fit();
-        budget.release(before - remote.cost());
+        budget.release(before.saturating_sub(remote.cost()));
         count > remote.candidates.len()
     }
 
@@ -291,7 +293,7 @@ impl RemoteMap {
             }
             None => {
                 self.places.push(remote);
-                (self.places.len() - 1) as u32
+                self.places.len().saturating_sub(1) as u32
             }
         };
         let (places, hasher) = (&self.places, self.hasher);
@@ -319,11 +321,11 @@ impl RemoteMap {
         if candidate.is_relay() && relays >= MAX_RELAYS || budget.charge(more).is_err() {
             return false;
         }
-        let before = remote.cost() + more;
+        let before = remote.cost().saturating_add(more);
         change(&mut candidate);
         remote.candidates.push(candidate);
         prune(&mut remote.candidates);
-        budget.release(before - remote.cost());
+        budget.release(before.saturating_sub(remote.cost()));
         true
     }
 

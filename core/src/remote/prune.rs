@@ -43,7 +43,7 @@ fn keep_newest(candidates: &mut Candidates, most: usize, status: AddressStatus) 
         let ones = candidates.iter().enumerate().filter(|(_, candidate)| is_one(candidate));
         let Some((oldest, _)) = ones.min_by_key(|(_, candidate)| candidate.since) else { return };
         candidates.remove(oldest);
-        count -= 1;
+        count = count.saturating_sub(1);
     }
 }
 

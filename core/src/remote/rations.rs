@@ -48,7 +48,7 @@ impl Rations {
     /// Whether [`Self::grant_path`] would say so.
     pub(crate) fn has_for_path(&self, now: Instant, addr: &TransportAddr) -> bool {
         let mut live = self.grants.iter().filter(|(at, _)| now - *at < PERIOD);
-        self.grants.len() + DIALS <= MAX_GRANTS && live.all(|(_, granted)| granted != addr)
+        self.grants.len() <= MAX_GRANTS - DIALS && live.all(|(_, granted)| granted != addr)
     }
 }
 

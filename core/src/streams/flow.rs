@@ -9,14 +9,24 @@ const AHEAD: u64 = 4;
 /// A window is told to the peer when its end has moved on by one part in so many of it.
 const STEPS: u64 = 8;
 
-/// What became of the data that a window let in, as offsets in bytes.
+/// What became of the data that a window let in, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Usage {
-    /// Read by the application, or thrown away.
+    /// Read by the application, or thrown away, as an offset: what is missing of it and does not matter any more counts too.
     pub(crate) consumed: u64,
-    /// The highest received, less what the application could read and has not: what it would have consumed if it read at
-    /// once and nothing was missing.
-    pub(crate) passed: u64,
+    /// That came and were read.
+    pub(crate) read: u64,
+    /// That came and wait behind holes.
+    pub(crate) ahead: u64,
+}
+
+impl Usage {
+    /// Bytes that came, less those that the application could read and has not: what it would have read if it read at once
+    /// and nothing was missing. Only what was sent counts, for offsets cost a peer nothing: a byte at the end of a window is
+    /// no window of data.
+    const fn passed(self) -> u64 {
+        self.read.saturating_add(self.ahead)
+    }
 }
 
 /// Receive credit, for a stream or a connection: how far the peer may go, and by how much ahead of the reader.
@@ -74,7 +84,7 @@ impl Window {
             }
             if self.wanted(usage) > self.size {
                 self.since = Some(now);
-                self.from = usage.passed;
+                self.from = usage.passed();
             }
         }
         let news = self.can_tell(usage.consumed);
@@ -87,7 +97,7 @@ impl Window {
 
     /// The size that lets the peer go on at the rate of this round trip and more, if no more than a round trip has passed.
     const fn wanted(&self, usage: Usage) -> u64 {
-        behind_holes(usage).saturating_add(self.in_round(usage).saturating_mul(AHEAD))
+        usage.ahead.saturating_add(self.in_round(usage).saturating_mul(AHEAD))
     }
 
     /// The same after `elapsed`. If that is longer than a round trip, what passed in one is taken from the mean: whoever
@@ -96,12 +106,12 @@ impl Window {
     fn wanted_after(&self, usage: Usage, elapsed: Duration, rtt: Duration) -> u64 {
         let (rtt, elapsed) = (rtt.as_nanos(), elapsed.as_nanos());
         let in_trip = u128::from(self.in_round(usage)) * rtt / elapsed.max(rtt).max(1);
-        behind_holes(usage).saturating_add(u64::try_from(in_trip).unwrap_or(u64::MAX).saturating_mul(AHEAD))
+        usage.ahead.saturating_add(u64::try_from(in_trip).unwrap_or(u64::MAX).saturating_mul(AHEAD))
     }
 
     /// What has passed since the round trip began.
     const fn in_round(&self, usage: Usage) -> u64 {
-        usage.passed.saturating_sub(self.from)
+        usage.passed().saturating_sub(self.from)
     }
 
     /// Whether the window has moved far enough to tell the peer.
@@ -109,11 +119,6 @@ impl Window {
         let more = consumed.saturating_add(self.size).saturating_sub(self.max);
         more > 0 && more >= self.size / STEPS
     }
-}
-
-/// What came and cannot be read, because something before it is missing.
-const fn behind_holes(usage: Usage) -> u64 {
-    usage.passed.saturating_sub(usage.consumed)
 }
 
 /// A limit of the peer that moves with what it acknowledges, as QOTP's does.
@@ -133,10 +138,12 @@ pub(crate) struct Flow {
     pub(crate) window: Window,
     /// Sum of the highest offsets received.
     received: u64,
-    /// Sum of what was read or thrown away.
+    /// Sum of what was read or thrown away, as offsets.
     consumed: u64,
-    /// Sum of what can be read and was not.
-    unread: u64,
+    /// Sum of what was read.
+    read: u64,
+    /// Sum of what waits behind holes.
+    ahead: u64,
     /// The peer's limit.
     peer_max: u64,
     /// Sum of the highest offsets sent.
@@ -150,7 +157,8 @@ impl Flow {
             window: Window::new(window),
             received: 0,
             consumed: 0,
-            unread: 0,
+            read: 0,
+            ahead: 0,
             peer_max,
             sent: 0,
             sliding: None,
@@ -228,21 +236,30 @@ impl Flow {
         self.window.max().saturating_sub(self.received)
     }
 
-    /// The highest offsets grew by `new` bytes in all, and `readable` more can be read.
-    pub(crate) const fn on_received(&mut self, new: u64, readable: u64) {
+    /// The highest offsets grew by `new` bytes in all.
+    pub(crate) const fn on_received(&mut self, new: u64) {
         self.received = self.received.saturating_add(new);
-        self.unread = self.unread.saturating_add(readable);
     }
 
-    /// `bytes` were read or thrown away, `unread` of which could have been read.
-    pub(crate) const fn on_consumed(&mut self, bytes: u64, unread: u64) {
+    /// Of one stream, `after` bytes now wait behind holes where there were `before`.
+    pub(crate) const fn on_ahead(&mut self, before: u64, after: u64) {
+        self.ahead = self.ahead.saturating_sub(before).saturating_add(after);
+    }
+
+    /// The application has read `bytes`.
+    pub(crate) const fn on_read(&mut self, bytes: u64) {
+        self.read = self.read.saturating_add(bytes);
+        self.on_discarded(bytes);
+    }
+
+    /// Offsets move on by `bytes` that nobody will read any more, or that were read.
+    pub(crate) const fn on_discarded(&mut self, bytes: u64) {
         self.consumed = self.consumed.saturating_add(bytes);
-        self.unread = self.unread.saturating_sub(unread);
     }
 
     /// What became of the data that was received.
     pub(crate) const fn usage(&self) -> Usage {
-        Usage { consumed: self.consumed, passed: self.received.saturating_sub(self.unread) }
+        Usage { consumed: self.consumed, read: self.read, ahead: self.ahead }
     }
 }
 
@@ -299,9 +316,9 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
-    /// What became of data of which `passed` bytes came and `consumed` were read.
-    fn usage(consumed: u64, passed: u64) -> Usage {
-        Usage { consumed, passed }
+    /// What became of data of which `read` bytes were read at once, and `passed` came in all.
+    fn usage(read: u64, passed: u64) -> Usage {
+        Usage { consumed: read, read, ahead: passed - read }
     }
 
     /// A window after [`Window::update`], which may have as much memory as it wants.
@@ -327,6 +344,17 @@ mod tests {
         let mut window = Window::new(1000);
         assert_eq!(updated(&mut window, 100, usage(0, 300), 10_000), (1000, 1000));
         assert_eq!(updated(&mut window, 105, usage(0, 600), 10_000), (2250, 2250));
+    }
+
+    /// A byte here and there, the last at the end of what the peer may send; what lies between is skipped in the end.
+    #[test]
+    fn offsets_without_data_make_no_window_grow() {
+        let mut window = Window::new(1000);
+        for round in 0..20 {
+            let usage = Usage { consumed: 1000 * round, read: 0, ahead: 2 };
+            window.update(at(10 * round), RTT, usage, 10_000, |wish| wish);
+        }
+        assert_eq!((window.size(), window.max()), (1000, 20_000));
     }
 
     #[test]

@@ -58,8 +58,9 @@ impl Streams {
         done: bool,
         memory: &mut Memory<'_>,
     ) {
-        self.flow.on_received(progress.received, progress.readable);
-        self.flow.on_consumed(progress.consumed, progress.unread);
+        self.flow.on_received(progress.received);
+        self.flow.on_ahead(progress.was_ahead, progress.is_ahead);
+        self.flow.on_discarded(progress.discarded);
         if tell {
             self.events.push_back(StreamEvent::Readable(id));
         }
@@ -100,17 +101,7 @@ impl Streams {
 
     pub(crate) fn on_max_data(&mut self, max: u64) {
         if self.flow.on_max_data(max) {
-            self.wake_held();
-        }
-    }
-
-    /// The streams that connection flow control held may go on.
-    pub(super) fn wake_held(&mut self) {
-        while let Some(id) = self.held.pop_front() {
-            if let Some(stream) = self.table.get_mut(&id) {
-                stream.held = false;
-            }
-            self.wake(id);
+            self.wake_useful();
         }
     }
 

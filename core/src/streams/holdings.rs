@@ -10,20 +10,7 @@ use super::{Owed, PLACE_COST, STREAM_COST, Stream, StreamEvent, Streams};
 /// small, and one that has rested for a second does not mind a few allocations.
 const KEEP: usize = 64;
 
-/// So many streams that ended while connection flow control held them may stand in the queue beside those that there are.
-const STALE: usize = 16;
-
 impl Streams {
-    /// Puts a stream in the queue of those that connection flow control holds. Ones that ended there are cleared out when
-    /// they are more than all that there are, so that a peer that gives no credit and stops each stream makes it no longer.
-    pub(super) fn hold(&mut self, id: StreamId) {
-        self.held.push_back(id);
-        if self.held.len() > self.table.len().saturating_mul(2).saturating_add(STALE) {
-            let table = &self.table;
-            self.held.retain(|id| table.get(id).is_some_and(|stream| stream.held));
-        }
-    }
-
     /// Forgets a stream that is done in both directions.
     pub(super) fn reap(&mut self, id: StreamId, memory: &mut Memory<'_>) {
         let Some(stream) = self.table.get_mut(&id) else { return };

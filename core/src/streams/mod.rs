@@ -407,7 +407,7 @@ impl Streams {
     }
 
     fn on_read(&mut self, id: StreamId, len: usize, memory: &mut Memory<'_>) {
-        self.flow.on_consumed(len as u64, len as u64);
+        self.flow.on_read(len as u64);
         if let Some(by_use) = self.opening.by_use_mut() {
             by_use.reception.on_gone(len as u64, len as u64);
         }
@@ -424,12 +424,13 @@ impl Streams {
             return Err(ReadError::Unsupported);
         }
         let receive = self.receive_half(id).ok_or(ReadError::Closed)?;
-        let readable = receive.readable();
+        let ahead = receive.ahead();
         let unread = receive.stop(code, memory).ok_or(ReadError::Closed)?;
         if receive.stop_to_send().is_some() {
             self.owed.push_back((id, Owed::Stop));
         }
-        self.flow.on_consumed(unread, readable);
+        self.flow.on_ahead(ahead, 0);
+        self.flow.on_discarded(unread);
         self.reap(id, memory);
         Ok(())
     }

@@ -152,7 +152,7 @@ impl Streams {
     /// Lets the streams that the window held go on, if it is worth it.
     pub(super) fn release_held(&mut self) {
         if !self.held.is_empty() && self.flow.can_release(self.held.len()) {
-            self.wake_held();
+            self.wake_held(usize::MAX);
         }
     }
 

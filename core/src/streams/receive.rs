@@ -32,12 +32,12 @@ enum State {
 pub(crate) struct Progress {
     /// By how much the highest offset grew.
     pub(crate) received: u64,
-    /// Bytes that can be read and could not before.
-    pub(crate) readable: u64,
-    /// Bytes that nobody will read any more.
-    pub(crate) consumed: u64,
-    /// How many of them could have been read.
-    pub(crate) unread: u64,
+    /// By how much the offset grew below which nobody will read anything any more.
+    pub(crate) discarded: u64,
+    /// Bytes that waited behind holes.
+    pub(crate) was_ahead: u64,
+    /// Bytes that wait behind holes now.
+    pub(crate) is_ahead: u64,
     /// Whether the application has something new to look at.
     pub(crate) news: bool,
 }
@@ -110,7 +110,7 @@ impl ReceiveHalf {
         }
         match self.state {
             State::Open | State::SizeKnown(_) => {
-                let before = self.readable();
+                let (before, was_ahead) = (self.readable(), self.buffer.ahead_bytes());
                 match self.buffer.write(offset, data, memory, max_gaps) {
                     Ok(_) => {}
                     Err(WriteError::OverBudget(_) | WriteError::TooManyGaps(_)) => {
@@ -122,9 +122,9 @@ impl ReceiveHalf {
                 if fin {
                     self.state = State::SizeKnown(end);
                 }
-                let readable = self.readable().saturating_sub(before);
-                let news = readable > 0 || (first_fin && self.is_at_end());
-                Ok(Progress { received, readable, news, ..Progress::default() })
+                let news = self.readable() > before || (first_fin && self.is_at_end());
+                let is_ahead = self.buffer.ahead_bytes();
+                Ok(Progress { received, was_ahead, is_ahead, news, ..Progress::default() })
             }
             State::Stopped { ref mut final_size, .. } => {
                 if fin {
@@ -132,7 +132,7 @@ impl ReceiveHalf {
                 }
                 // Nothing is kept: what arrives counts as read at once.
                 self.buffer.skip_to(end);
-                Ok(Progress { received, consumed: received, ..Progress::default() })
+                Ok(Progress { received, discarded: received, ..Progress::default() })
             }
             State::Reset(_) | State::Done => Ok(Progress::default()),
         }
@@ -186,7 +186,7 @@ impl ReceiveHalf {
         Some(gone)
     }
 
-    /// Bytes held, and how many of them can be read: O(gaps).
+    /// Bytes held, and how many of them can be read.
     pub(crate) fn held_and_readable(&self) -> (u64, u64) {
         (self.buffer.held_bytes(), self.readable())
     }
@@ -210,12 +210,13 @@ impl ReceiveHalf {
             // RFC 9000 section 3.2 allows to ignore a reset after all data has arrived.
             State::SizeKnown(_) if complete => Ok(Progress::default()),
             State::Open | State::SizeKnown(_) | State::Stopped { .. } => {
-                let (consumed, unread) = (final_size - self.buffer.read_end(), self.readable());
+                let discarded = final_size - self.buffer.read_end();
+                let was_ahead = self.buffer.ahead_bytes();
                 let news = !matches!(self.state, State::Stopped { .. });
                 self.buffer.discard(memory);
                 self.buffer.skip_to(final_size);
                 self.state = if news { State::Reset(code) } else { State::Done };
-                Ok(Progress { received, consumed, unread, news, ..Progress::default() })
+                Ok(Progress { received, discarded, was_ahead, news, ..Progress::default() })
             }
             State::Reset(_) | State::Done => Ok(Progress::default()),
         }
@@ -326,10 +327,16 @@ impl ReceiveHalf {
         }
     }
 
-    /// What became of the data that was received.
+    /// What became of the data that was received. Of a stream that was stopped nothing is read any more.
     pub(crate) fn usage(&self) -> Usage {
-        let unread = self.readable();
-        Usage { consumed: self.consumed(), passed: self.buffer.end_received().saturating_sub(unread) }
+        let consumed = self.consumed();
+        let read = if matches!(self.state, State::Stopped { .. }) { 0 } else { consumed };
+        Usage { consumed, read, ahead: self.ahead() }
+    }
+
+    /// Bytes that wait behind holes.
+    pub(crate) const fn ahead(&self) -> u64 {
+        self.buffer.ahead_bytes()
     }
 
     /// Bytes that can be read now.

@@ -52,6 +52,8 @@ pub(crate) struct ReceiveBuffer {
     contiguous_end: u64,
     /// Received beyond a gap: every range starts above `contiguous_end`.
     ahead: RangeSet,
+    /// Bytes in those ranges.
+    ahead_bytes: u64,
 }
 
 impl ReceiveBuffer {
@@ -97,6 +99,7 @@ impl ReceiveBuffer {
             self.advance(range.end);
         } else {
             memory.count(&self.ahead.insert_counted(range));
+            self.ahead_bytes = self.ahead_bytes.saturating_add(new_bytes as u64);
         }
         Ok(Received { new_bytes, end_advanced: self.end_received().saturating_sub(end_before) })
     }
@@ -151,10 +154,14 @@ impl ReceiveBuffer {
         self.ahead.gaps(range).map(|gap| gap.end.saturating_sub(gap.start)).sum()
     }
 
-    /// Bytes received and not read, those behind gaps too: O(gaps).
-    pub(crate) fn held_bytes(&self) -> u64 {
-        let ahead: u64 = self.ahead.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        ahead.saturating_add(self.contiguous_end.saturating_sub(self.read_end))
+    /// Bytes received and not read, those behind gaps too.
+    pub(crate) const fn held_bytes(&self) -> u64 {
+        self.ahead_bytes.saturating_add(self.contiguous_end.saturating_sub(self.read_end))
+    }
+
+    /// Bytes received beyond a gap.
+    pub(crate) const fn ahead_bytes(&self) -> u64 {
+        self.ahead_bytes
     }
 
     /// Drops everything, for a stream that is reset or stopped: all that was received counts as read.
@@ -179,6 +186,8 @@ impl ReceiveBuffer {
     /// Bytes in the blocks held, after checking the invariants in debug builds.
     pub(crate) fn check(&self) -> usize {
         self.ahead.check();
+        let ahead: u64 = self.ahead.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        debug_assert_eq!(ahead, self.ahead_bytes, "{self:?}");
         debug_assert!(self.read_end <= self.contiguous_end, "{self:?}");
         debug_assert!(self.ahead.first().is_none_or(|first| first.start > self.contiguous_end), "{self:?}");
         debug_assert!(self.blocks.held.iter().is_sorted_by_key(|held| held.index), "{self:?}");
@@ -195,13 +204,15 @@ impl ReceiveBuffer {
         if self.ahead.is_empty() {
             return;
         }
-        self.ahead.remove_below(end);
+        let mut joined = self.ahead.remove_below(end);
         if let Some(next) = self.ahead.first()
             && next.start == end
         {
             self.ahead.pop_first();
             self.contiguous_end = next.end;
+            joined = joined.saturating_add(next.end.saturating_sub(end));
         }
+        self.ahead_bytes = self.ahead_bytes.saturating_sub(joined);
     }
 
     /// `len` more bytes are read: frees every block before the one with the next unread byte.

@@ -13,7 +13,7 @@ use super::send_buffer::Chunk;
 use super::{Owed, StreamEvent, Streams};
 
 /// A STREAM frame with less room than this for data waits for the next packet.
-const MIN_CHUNK: usize = 16;
+pub(super) const MIN_CHUNK: usize = 16;
 
 /// What stands behind the data of streams when it fills its room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +42,11 @@ const COUNTED: usize = 8;
 impl Streams {
     /// Whether there is a control frame or stream data that may be sent now.
     pub(crate) fn has_output(&self) -> bool {
-        !self.owed.is_empty() || !self.schedule.is_empty() || self.owes_credit() || self.owes_max_streams()
+        !self.owed.is_empty()
+            || !self.schedule.is_empty()
+            || self.can_wake_held()
+            || self.owes_credit()
+            || self.owes_max_streams()
     }
 
     /// Bytes of streams that wait to be sent for the first time. Where many streams do, that is as much as one likes.
@@ -67,12 +71,12 @@ impl Streams {
 
     /// Appends the new limits of flow control, as far as they fit below `end`.
     pub(crate) fn put_credit(&mut self, out: &mut Vec<u8>, end: usize, sent: &mut SentPackets) {
-        if self.flow.window.pending && out.len() + MAX_CONTROL <= end {
+        if self.flow.window.pending && fits_control(out, end, sent) {
             put_control(out, &Control::MaxData(self.flow.window.max()));
             self.flow.window.pending = false;
             sent.push_item(Item::MaxData);
         }
-        while out.len() + MAX_CONTROL <= end {
+        while fits_control(out, end, sent) {
             let Some(id) = self.credit.pop_front() else { return };
             let Some(receive) = self.receive_half(id) else { continue };
             if core::mem::take(&mut receive.window.pending) && receive.wants_credit() {
@@ -87,14 +91,14 @@ impl Streams {
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             if let Some(counts) = self.opening.counts_mut()
                 && let Some(max) = counts.max_streams_to_send(direction)
-                && out.len() + MAX_CONTROL <= end
+                && fits_control(out, end, sent)
             {
                 put_control(out, &Control::MaxStreams { direction, max });
                 counts.set_max_streams_pending(direction, false);
                 sent.push_item(Item::MaxStreams(direction));
             }
         }
-        while out.len() + MAX_CONTROL <= end {
+        while fits_control(out, end, sent) {
             let Some((id, owed)) = self.owed.pop_front() else { return };
             let Some(stream) = self.table.get_mut(&id) else { continue };
             match owed {
@@ -120,7 +124,8 @@ impl Streams {
     pub(crate) fn put_data(&mut self, out: &mut Vec<u8>, end: usize, behind: Behind, sent: &mut SentPackets) {
         // In a full packet no stream has anything to send, which does not mean that it has nothing to send.
         while out.len() < end
-            && let Some(id) = self.schedule.first()
+            && sent.takes_item()
+            && let Some(id) = self.next_to_send()
         {
             let room = end.saturating_sub(out.len());
             match self.put_stream(id, room, behind, out, sent) {
@@ -133,6 +138,14 @@ impl Streams {
                 Put::Nothing => self.schedule.pop(),
             }
         }
+    }
+
+    /// The stream whose turn it is.
+    fn next_to_send(&mut self) -> Option<StreamId> {
+        while self.schedule.is_empty() && self.can_wake_held() {
+            self.wake_useful();
+        }
+        self.schedule.first()
     }
 
     /// Appends one frame of a stream with at most `room` bytes.
@@ -277,6 +290,11 @@ impl Streams {
             | Item::Datagram => 0,
         }
     }
+}
+
+/// Whether one more control frame fits below `end` and into the records.
+fn fits_control(out: &[u8], end: usize, sent: &SentPackets) -> bool {
+    out.len() + MAX_CONTROL <= end && sent.takes_item()
 }
 
 pub(super) const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {

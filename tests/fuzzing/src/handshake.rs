@@ -143,7 +143,7 @@ impl Attack {
         let init = self.stranger.init(known.then_some(&key), id, [seed; 32], token, &payload);
         if let Some(bytes) = init {
             let from = ([10, 0, 0, 9], 9_000).into();
-            self.strike(Flight { to, from, bytes });
+            self.strike(Flight { to, socket: 0, from, bytes });
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ impl Attack {
         let Some(flight) = self.duo.wire.get(which % count) else { return Ok(()) };
         let (to, from) = (1 - flight.to, self.duo.sides[flight.to].addr);
         if let Some(bytes) = self.stranger.reply(&flight.bytes, [seed; 32], &payload) {
-            self.strike(Flight { to, from, bytes });
+            self.strike(Flight { to, socket: 0, from, bytes });
         }
         Ok(())
     }

@@ -70,6 +70,19 @@ impl Written {
         self.bytes[offset..offset + len].iter().filter(|byte| byte.is_none()).count()
     }
 
+    /// Whether bytes may be taken where `max_gaps` ranges may wait behind gaps: they come in order, or make no range more than
+    /// there may be.
+    fn accepts(&self, offset: usize, len: usize, max_gaps: usize) -> bool {
+        let (next, end) = (self.contiguous(), offset + len);
+        if offset <= next || len == 0 {
+            return true;
+        }
+        let touches = self.bytes[offset - 1..self.bytes.len().min(end + 1)].iter().any(Option::is_some);
+        let ahead = &self.bytes[next..];
+        let ranges = ahead.windows(2).filter(|two| two[0].is_none() && two[1].is_some()).count();
+        touches || ranges < max_gaps
+    }
+
     fn write(&mut self, offset: usize, data: &[u8]) {
         for (slot, byte) in zip(&mut self.bytes[offset..], data) {
             slot.get_or_insert(*byte);
@@ -102,13 +115,15 @@ fn receive(input: &mut Unstructured<'_>, limit: usize) -> Result<()> {
                 let (missing, end) = (model.missing(offset, len), model.end());
                 assert_eq!(buffer.missing(offset as u64, len), missing as u64);
                 let data = bytes(offset, len, tag);
+                let accepts = model.accepts(offset, len, max_gaps);
                 match buffer.write(offset as u64, &data, max_gaps) {
                     Some(received) => {
+                        assert!(accepts, "{len} bytes at {offset} are one range too many");
                         model.write(offset, &data);
                         assert_eq!(received, (missing, (model.end() - end) as u64));
                     }
-                    // In order, only memory can be in the way.
-                    None => assert!(offset > model.contiguous() || limit < usize::MAX),
+                    // Otherwise only memory can be in the way.
+                    None => assert!(!accepts || limit < usize::MAX, "{len} bytes at {offset} are refused"),
                 }
             }
             160..=199 => {

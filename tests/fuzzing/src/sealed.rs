@@ -2,7 +2,7 @@
 //! says, for the other it is bounded work, bounded memory and bounded talk.
 
 use arbitrary::{Result, Unstructured};
-use dunlin_core::fuzzing::{self, Opened};
+use dunlin_core::fuzzing::{self, IdOf, Opened, Unopened};
 use dunlin_core::{ConnectionHandle, Duration, PathId, TrainLimit};
 use dunlin_sim::work_between;
 
@@ -46,6 +46,8 @@ struct Liar {
     dial: Dial,
     /// What the victim has sent, as far as it could be opened.
     heard: Vec<Opened>,
+    /// Packets on paths that its engine has not opened, whose numbers are counted here.
+    unopened: u64,
 }
 
 impl Liar {
@@ -65,7 +67,7 @@ impl Liar {
         duo.on_forged();
         let own = duo.sides[LIAR].handles[0];
         duo.wire.clear();
-        Self { duo, own, dial, heard: Vec::new() }
+        Self { duo, own, dial, heard: Vec::new(), unopened: 0 }
     }
 
     fn halfway(duo: &mut Duo) {
@@ -131,14 +133,23 @@ impl Liar {
     fn say(&mut self, input: &mut Unstructured<'_>, path: PathId, payload: &[u8]) -> Result<()> {
         let (mut bytes, how) = (Vec::new(), input.arbitrary::<u8>()?);
         let native = !matches!(self.dial, Dial::QotpKey);
+        self.unopened += 1;
+        let unopened = Unopened {
+            path,
+            number: self.unopened,
+            to: if how & 1 == 0 { IdOf::NoPath } else { IdOf::OpenPath },
+        };
         self.as_liar(|liar| match native {
-            true => fuzzing::seal_on(liar, path, payload, &mut bytes),
+            true => {
+                fuzzing::seal_on(liar, path, payload, &mut bytes)
+                    || fuzzing::seal_unopened(liar, &unopened, payload, &mut bytes)
+            }
             false => fuzzing::seal(liar, payload, &mut bytes),
         });
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut flight = Flight { to: VICTIM, from: self.duo.sides[LIAR].addr, bytes };
+        let mut flight = Flight { to: VICTIM, socket: 0, from: self.duo.sides[LIAR].addr, bytes };
         match how {
             0..=219 => {}
             220..=229 => {

@@ -4,6 +4,7 @@ mod attack;
 mod counter;
 mod held;
 mod hostile;
+mod promise;
 mod rig;
 mod steady;
 

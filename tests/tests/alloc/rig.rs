@@ -10,6 +10,7 @@ use dunlin_core::{
 use dunlin_sim::{ALPN, Ppm, Rng};
 
 use crate::counter::{Heap, forget_peak, peak};
+use crate::promise::Promise;
 
 /// One way of the link: 100 Mbit/s.
 const BYTES_PER_SECOND: u64 = 12_500_000;
@@ -31,6 +32,10 @@ pub(crate) struct Side {
     pub(crate) heap: Heap,
     /// The most it ever held, within calls too.
     pub(crate) peak: i64,
+    /// What is promised of that, if somebody wants it checked within every call.
+    pub(crate) promise: Option<Promise>,
+    /// Whether the application takes its events.
+    pub(crate) polls: bool,
     pub(crate) handles: Vec<ConnectionHandle>,
     pub(crate) connected: usize,
     pub(crate) packets: u64,
@@ -64,8 +69,12 @@ macro_rules! core {
         forget_peak();
         let result = $call;
         let side = &mut $rig.sides[$side];
-        side.peak = side.peak.max(side.heap.live + peak() - before.live);
+        let most = side.heap.live + peak() - before.live;
+        side.peak = side.peak.max(most);
         side.heap += Heap::now() - before;
+        if let Some(promise) = &mut side.promise {
+            promise.on_call(&side.endpoint.stats(), most);
+        }
         result
     }};
 }
@@ -85,6 +94,8 @@ impl Rig {
                 addr: SocketAddr::from(([10, 0, 0, secret], 1000)),
                 heap: Heap::now() - before,
                 peak: 0,
+                promise: None,
+                polls: true,
                 handles: Vec::new(),
                 connected: 0,
                 packets: 0,
@@ -223,6 +234,9 @@ impl Rig {
     }
 
     pub(crate) fn events(&mut self, side: usize, react: React<'_>) {
+        if !self.sides[side].polls {
+            return;
+        }
         while let Some((handle, event)) = core!(self, side, self.sides[side].endpoint.poll_event()) {
             match event {
                 Event::Incoming if self.accepts => {

@@ -3,7 +3,7 @@
 mod actions;
 mod bounds;
 
-use dunlin_core::{Config, Duration, TrainLimit};
+use dunlin_core::{Config, Duration, RetryPolicy, TrainLimit};
 use dunlin_fuzzing::session::{Action, Dial, Duo, opening, roomy, tight};
 use dunlin_sim::config;
 use proptest::prelude::*;
@@ -25,23 +25,35 @@ fn odd() -> impl Strategy<Value = Config> {
     let sizes = (any::<u16>(), any::<u16>(), window(), window(), any::<bool>());
     let qotp = (any::<bool>(), any::<u16>(), window());
     let spans = (proptest::option::of(span()), proptest::option::of(span()), span(), span(), span());
-    (limits, sizes, spans, qotp, any::<bool>()).prop_map(|(limits, sizes, spans, qotp, announce)| {
-        let mut config = config().accept_qotp(qotp.0);
-        (config.qotp.mtu, config.qotp.max_in_flight) = (qotp.1, qotp.2);
-        config.announce_streams = announce;
-        let all = &mut config.limits;
-        (all.per_connection, all.per_endpoint, all.initial_window) = (limits.0, limits.1, limits.2);
-        (all.max_window, all.max_stream_window, all.send_buffer) = (limits.3, limits.4, limits.5);
-        (all.streams_bidi, all.streams_uni, all.connections) = (limits.6, limits.7, limits.8);
-        // No longer than the test waits for the end.
-        (all.stream_gaps, all.half_open_lifetime) = (limits.9, spans.2.min(Duration::from_secs(100)));
-        (config.packet_size, config.max_receive_size) = (sizes.0, sizes.1);
-        (config.datagrams.send_buffer, config.datagrams.receive_buffer) = (sizes.2 as u32, sizes.3 as u32);
-        config.rotate_keys_after = sizes.4.then_some(0);
-        (config.idle_timeout, config.keep_alive) = (spans.0, spans.1);
-        (config.connect_timeout, config.max_ack_delay) = (spans.3, spans.4);
-        config
-    })
+    let retry = prop_oneof![
+        4 => Just(RetryPolicy::UnderLoad),
+        1 => Just(RetryPolicy::Always),
+        1 => Just(RetryPolicy::Never),
+    ];
+    let load = (retry, count(), count(), proptest::option::of(span()));
+    (limits, sizes, spans, qotp, load, any::<bool>()).prop_map(
+        |(limits, sizes, spans, qotp, load, announce)| {
+            let mut config = config().accept_qotp(qotp.0);
+            (config.qotp.mtu, config.qotp.max_in_flight) = (qotp.1, qotp.2);
+            config.announce_streams = announce;
+            let all = &mut config.limits;
+            (all.per_connection, all.per_endpoint, all.initial_window) = (limits.0, limits.1, limits.2);
+            (all.max_window, all.max_stream_window, all.send_buffer) = (limits.3, limits.4, limits.5);
+            (all.streams_bidi, all.streams_uni, all.connections) = (limits.6, limits.7, limits.8);
+            // No longer than the test waits for the end.
+            (all.stream_gaps, all.half_open_lifetime) = (limits.9, spans.2.min(Duration::from_secs(100)));
+            (config.packet_size, config.max_receive_size) = (sizes.0, sizes.1);
+            (config.datagrams.send_buffer, config.datagrams.receive_buffer) =
+                (sizes.2 as u32, sizes.3 as u32);
+            (config.retry, config.rotate_keys_every) = (load.0, load.3);
+            // Ten operations are two handshakes a second.
+            (config.limits.dh_per_second, config.limits.stateless_per_second) = (load.1, load.2);
+            config.rotate_keys_after = sizes.4.then_some(0);
+            (config.idle_timeout, config.keep_alive) = (spans.0, spans.1);
+            (config.connect_timeout, config.max_ack_delay) = (spans.3, spans.4);
+            config
+        },
+    )
 }
 
 fn run(settings: &[Config; 2], actions: &[Action], monotonic: bool) -> Duo {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dunlin_core::fuzzing::{IdOf, Unopened};
 use dunlin_core::{
     CloseReason, ConnectOptions, Disposition, DropReason, EcnState, ErrorCode, PathClosed, PathError,
     PathEvent, PathId, PathState, PathStatus, Peer, TransportError, fuzzing,
@@ -364,7 +365,9 @@ fn path_status_survives_loss() {
 /// Hands a packet of the dialler with these frames to the answerer, on a path.
 fn hand_frames(duo: &mut Duo, path: PathId, frames: &[u8]) -> Disposition {
     let mut packet = Vec::new();
-    assert!(duo.on(Side::Client, |connection| fuzzing::seal_on(connection, path, frames, &mut packet)));
+    let unopened = Unopened { path, number: 1, to: IdOf::OpenPath };
+    assert!(duo.on(Side::Client, |connection| fuzzing::seal_on(connection, path, frames, &mut packet)
+        || fuzzing::seal_unopened(connection, &unopened, frames, &mut packet)));
     let (node, to, from) =
         (duo.web.pair.server, duo.web.address(End::Server(0)), duo.web.address(End::Client(0)));
     crate::common::hand_in(&mut duo.web.pair.world, node, to, from, &packet)

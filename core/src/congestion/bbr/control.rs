@@ -29,8 +29,9 @@ pub(super) struct Control {
 impl Control {
     /// The values before anything is known: the initial window (RFC 9002 section 7.2), paced over an assumed RTT.
     pub(super) fn new(max_datagram: u64) -> Self {
+        let datagrams = |count: u64| max_datagram.saturating_mul(count);
         let initial_window =
-            (INITIAL_DATAGRAMS * max_datagram).min(INITIAL_BYTES.max(LEAST_INITIAL_DATAGRAMS * max_datagram));
+            datagrams(INITIAL_DATAGRAMS).min(INITIAL_BYTES.max(datagrams(LEAST_INITIAL_DATAGRAMS)));
         let mut control = Self {
             window: initial_window,
             prior_window: 0,
@@ -175,7 +176,7 @@ impl Bbr {
         let budget = OFFLOAD_QUANTA.saturating_mul(quantum);
         let volume = volume.max(budget).max(self.min_pipe_window());
         match self.phase {
-            Phase::ProbeUp => volume.saturating_add(2 * self.max_datagram),
+            Phase::ProbeUp => volume.saturating_add(self.max_datagram.saturating_mul(2)),
             _ => volume,
         }
     }
@@ -195,7 +196,7 @@ impl Bbr {
 
     /// `BBR.MinPipeCwnd`, section 5.6.4.3.
     pub(super) fn min_pipe_window(&self) -> u64 {
-        MIN_PIPE_DATAGRAMS * self.max_datagram
+        MIN_PIPE_DATAGRAMS.saturating_mul(self.max_datagram)
     }
 
     /// `SaveCwnd`, section 5.6.4.4.

@@ -76,9 +76,9 @@ impl Bbr {
         }
         self.probe.up_acked = self.probe.up_acked.saturating_add(newly_acked);
         let per_datagram = self.probe.up_acked_per_datagram.max(1);
-        if self.probe.up_acked >= per_datagram {
-            let increments = self.probe.up_acked / per_datagram;
-            self.probe.up_acked %= per_datagram;
+        let increments = self.probe.up_acked.checked_div(per_datagram).unwrap_or(0);
+        if increments > 0 {
+            self.probe.up_acked = self.probe.up_acked.checked_rem(per_datagram).unwrap_or(0);
             let growth = increments.saturating_mul(self.max_datagram);
             // One below the mark for "no bound".
             self.inflight_longterm = self.inflight_longterm.saturating_add(growth).min(UNBOUNDED - 1);
@@ -90,8 +90,9 @@ impl Bbr {
 
     /// `RaiseInflightLongtermSlope`: the bound grows twice as fast each round.
     pub(super) fn raise_longterm_slope(&mut self) {
-        let growth_this_round = 1_u64 << self.probe.up_rounds.min(MAX_UP_ROUNDS);
-        self.probe.up_rounds = (self.probe.up_rounds + 1).min(MAX_UP_ROUNDS);
-        self.probe.up_acked_per_datagram = (self.control.window / growth_this_round).max(self.max_datagram);
+        let rounds = self.probe.up_rounds.min(MAX_UP_ROUNDS);
+        self.probe.up_rounds = rounds.saturating_add(1).min(MAX_UP_ROUNDS);
+        let share = self.control.window.checked_shr(rounds.into()).unwrap_or(0);
+        self.probe.up_acked_per_datagram = share.max(self.max_datagram);
     }
 }

@@ -111,7 +111,7 @@ impl LossJudge {
     /// path was seen without a queue in it.
     pub(super) fn end_round(&mut self, max_datagram: u64, pressure: Pressure, queue_free: bool) -> Verdict {
         let window = self.window;
-        if window.total < MIN_DATAGRAMS * max_datagram {
+        if window.total < MIN_DATAGRAMS.saturating_mul(max_datagram) {
             return Verdict::Pending;
         }
         self.restart();
@@ -122,7 +122,7 @@ impl LossJudge {
         };
         let teaches = pressure == Pressure::None && window.lost <= window.total / HEAVY_DIVISOR;
         if teaches || self.is_far_below_background(window, max_datagram) {
-            let decay = |old: u64, new: u64| (old - old / BACKGROUND_WINDOWS).saturating_add(new);
+            let decay = |old: u64, new: u64| old.saturating_sub(old / BACKGROUND_WINDOWS).saturating_add(new);
             self.background.lost = decay(self.background.lost, window.lost);
             self.background.total = decay(self.background.total, window.total);
         }
@@ -133,7 +133,7 @@ impl LossJudge {
     /// half, where that is no accident.
     fn is_far_below_background(&self, window: Tally, max_datagram: u64) -> bool {
         let expected = (window.total / 1000).saturating_mul(self.background_permille());
-        expected >= TELLING_DATAGRAMS * max_datagram && window.lost < expected / 2
+        expected >= TELLING_DATAGRAMS.saturating_mul(max_datagram) && window.lost < expected / 2
     }
 
     /// Whether `lost` out of `volume` bytes is more than the path's own loss explains (`IsInflightTooHigh`, section
@@ -148,28 +148,29 @@ impl LossJudge {
         let before = in_flight.saturating_sub(size);
         let slack = self.allowance(before, max_datagram).saturating_sub(lost.saturating_sub(size));
         // The draft's prefix of the packet: slack / (1 - threshold), within the packet.
-        let prefix = slack.saturating_mul(1000) / (1000 - self.threshold().min(999));
+        let rest = 1000_u64.saturating_sub(self.threshold()).max(1);
+        let prefix = slack.saturating_mul(1000).checked_div(rest).unwrap_or(u64::MAX);
         before.saturating_add(prefix.min(size))
     }
 
     /// How many of `volume` bytes may be lost.
     fn allowance(&self, volume: u64, max_datagram: u64) -> u64 {
-        let max_datagram = max_datagram.max(1);
         let expected = (volume / 1000).saturating_mul(self.threshold());
-        let scatter = SCATTER_DATAGRAMS + (expected / max_datagram).isqrt();
+        let datagrams = expected.checked_div(max_datagram).unwrap_or(expected);
+        let scatter = SCATTER_DATAGRAMS.saturating_add(datagrams.isqrt());
         expected.saturating_add(scatter.saturating_mul(max_datagram))
     }
 
     /// The tolerated share of loss, in thousandths.
     fn threshold(&self) -> u64 {
-        TOLERATED + BACKGROUND_FACTOR * self.background_permille()
+        TOLERATED.saturating_add(BACKGROUND_FACTOR.saturating_mul(self.background_permille()))
     }
 
     /// How fast to send for `rate` to be delivered: as much more as the path loses on its way, unless there is a queue
     /// to do without.
     pub(super) fn made_up_for(&self, rate: Bandwidth) -> Bandwidth {
         match self.queue_free {
-            true => rate.fraction(1000, 1000 - self.background_permille().min(999)),
+            true => rate.fraction(1000, 1000_u64.saturating_sub(self.background_permille()).max(1)),
             false => rate,
         }
     }

@@ -5,7 +5,7 @@
 //! path, could show no more. Flows that share a standing queue see no such sample and probe as the draft has it.
 
 use super::params::{LEAST_QUEUE, MIN_RTT_WINDOW, NEAR_DIVISOR, PROBE_RTT_INTERVAL, QUEUED_DIVISOR};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, part};
 
 /// An RTT sample and when it was taken.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl MinRtt {
         }
         let Some(probe) = self.probe else { return };
         if let (Some(rtt), Some(model)) = (sample, &mut self.model)
-            && rtt <= model.rtt + model.rtt / NEAR_DIVISOR
+            && is_near(rtt, model.rtt)
         {
             model.at = now;
             self.expired = false;
@@ -66,12 +66,12 @@ impl MinRtt {
 
     /// Whether `rtt` is as good as without a queue.
     pub(super) fn is_near(&self, rtt: Option<Duration>) -> bool {
-        self.compare(rtt, |rtt, min| rtt <= min + min / NEAR_DIVISOR)
+        self.compare(rtt, is_near)
     }
 
     /// Whether `rtt` is so long as if there was a queue.
     pub(super) fn is_queued(&self, rtt: Option<Duration>) -> bool {
-        self.compare(rtt, |rtt, min| rtt > min + (min / QUEUED_DIVISOR).max(LEAST_QUEUE))
+        self.compare(rtt, |rtt, min| rtt.saturating_sub(min) > part(min, QUEUED_DIVISOR).max(LEAST_QUEUE))
     }
 
     fn compare(&self, rtt: Option<Duration>, is: impl Fn(Duration, Duration) -> bool) -> bool {
@@ -82,6 +82,11 @@ impl MinRtt {
     pub(super) fn is_probe_due(&self) -> bool {
         self.expired
     }
+}
+
+/// Whether `rtt` is as good as `min`, the one without a queue.
+fn is_near(rtt: Duration, min: Duration) -> bool {
+    rtt <= min.saturating_add(part(min, NEAR_DIVISOR))
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ impl Bbr {
         self.short_term.reset_signals();
         // PickProbeWait, section 5.3.3.8.
         self.probe.rounds_since_up = u64::from(self.random.below(2));
-        self.probe.wait = PROBE_WAIT + Duration::from_nanos(u64::from(self.random.below(WAIT_SPREAD_NANOS)));
+        let spread = Duration::from_nanos(u64::from(self.random.below(WAIT_SPREAD_NANOS)));
+        self.probe.wait = PROBE_WAIT.saturating_add(spread);
         self.probe.up_acked_per_datagram = UNBOUNDED;
         self.probe.cycle_start = now;
         self.probe.feedback = Feedback::Stopping;
@@ -156,7 +157,7 @@ impl Bbr {
     /// `IsTimeToProbeBW`, section 5.3.3.8: after 2 to 3 seconds, or as often as Reno would.
     fn is_time_to_probe(&self, now: Instant) -> bool {
         let most = if self.fall.is_unprobed() { FALL_PROBE_ROUNDS } else { RENO_ROUNDS };
-        let reno_rounds = (self.target_inflight() / self.max_datagram.max(1)).min(most);
+        let reno_rounds = self.target_inflight().checked_div(self.max_datagram).unwrap_or(most).min(most);
         now > self.probe.cycle_start + self.probe.wait || self.probe.rounds_since_up >= reno_rounds
     }
 

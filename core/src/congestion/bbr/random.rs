@@ -18,7 +18,7 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
         // The upper half of a 32-bit number times the bound.
-        (((z >> 32) * u64::from(bound)) >> 32) as u32
+        ((z >> 32).wrapping_mul(u64::from(bound)) >> 32) as u32
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::budget::room;
 use crate::id::StreamId;
 
 /// An acknowledgement: it repeats what the packet said.
@@ -67,7 +68,7 @@ impl Acks {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.waiting.capacity() * size_of::<Owed>()
+        room::<Owed>(self.waiting.capacity())
     }
 
     pub(super) fn is_roomy(&self) -> bool {

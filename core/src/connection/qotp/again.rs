@@ -27,7 +27,8 @@ impl Again {
     pub(super) fn take_due(&mut self, now: Instant) -> bool {
         match self.next {
             Some((at, times)) if at <= now => {
-                self.next = (times < TIMES).then(|| (now + AGAIN * (1 << times), times + 1));
+                let wait = AGAIN.saturating_mul(1_u32.wrapping_shl(times));
+                self.next = (times < TIMES).then(|| (now + wait, times.saturating_add(1)));
                 true
             }
             _ => false,

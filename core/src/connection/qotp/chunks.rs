@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::budget::{room, total};
 use crate::hash::KeyedState;
 use crate::id::StreamId;
 use crate::recovery::sent::Item;
@@ -104,7 +105,7 @@ impl Chunks {
         if flight.fin && flight.pings > 0 {
             // It may be the PING that arrived: the end of the stream goes again until there are more acknowledgements
             // than there were PINGs.
-            flight.pings -= 1;
+            flight.pings = flight.pings.saturating_sub(1);
             self.requeue(name);
             return Some(credit);
         }
@@ -166,7 +167,7 @@ impl Chunks {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.flights.allocation_size() + self.lost.capacity() * size_of::<Name>()
+        total([self.flights.allocation_size(), room::<Name>(self.lost.capacity())])
     }
 
     pub(super) fn is_roomy(&self) -> bool {

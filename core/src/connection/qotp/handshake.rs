@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::budget::total;
 use crate::connection::Connection;
 use crate::connection::state::{Copies, State};
 use crate::crypto::backend::SecretKey;
@@ -20,7 +21,7 @@ use crate::path::validate::Validation;
 use crate::recovery::received::Received;
 use crate::recovery::sent::{Item, SentPackets};
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::streams::Streams;
 use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::{Header, PacketType};
@@ -81,7 +82,7 @@ impl Dial {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.flight.as_ref().map_or(0, |flight| flight.datagram.len())
+        total([size_of::<Self>(), self.flight.as_ref().map_or(0, |flight| flight.datagram.len())])
     }
 
     /// When the next copy or the end is due.
@@ -96,7 +97,7 @@ impl Dial {
     /// A copy of the Init, if one is due.
     pub(super) fn copy_due(&mut self, now: Instant) -> Option<&[u8]> {
         let flight = self.flight.as_mut().filter(|flight| flight.next <= now)?;
-        flight.copies += 1;
+        flight.copies = flight.copies.saturating_add(1);
         flight.next = now + flight.wait;
         flight.wait = flight.wait.saturating_mul(2);
         Some(&flight.datagram)
@@ -121,7 +122,7 @@ impl Dial {
             self.tries = 0;
             self.tries_since = now;
         }
-        self.tries += 1;
+        self.tries = self.tries.saturating_add(1);
         self.tries <= MAX_TRIES
     }
 }
@@ -140,20 +141,30 @@ impl fmt::Debug for Attempt {
     }
 }
 
+/// The key that an Init claims to be of; `None` if it names none that could be one.
+pub(crate) fn claimed(init: &Header) -> Option<QotpPublicKey> {
+    match init {
+        Header::InitSnd { identity, .. } | Header::InitCryptoSnd { identity, .. } => {
+            QotpPublicKey::from_bytes(*identity).ok()
+        }
+        Header::InitRcv { .. } | Header::InitCryptoRcv { .. } | Header::Data { .. } => None,
+    }
+}
+
 impl Attempt {
     /// Reads an InitSnd or InitCryptoSnd datagram.
     pub(crate) fn read(cx: &mut Shared, header: &Header, datagram: &mut [u8]) -> Result<Self, DropReason> {
-        let (identity, payload) = match header {
+        let payload = match header {
             // There is no key to be had from such a point, and the application need not hear of it.
             Header::InitSnd { ephemeral, .. } if QotpPublicKey::from_bytes(*ephemeral).is_err() => {
                 return Err(DropReason::BadHandshake);
             }
-            Header::InitSnd { identity, .. } => (identity, Box::default()),
-            Header::InitCryptoSnd { ephemeral, identity } => {
-                cx.stats.x25519_operations += 1;
+            Header::InitSnd { .. } => Box::default(),
+            Header::InitCryptoSnd { ephemeral, .. } => {
+                count(&mut cx.stats.x25519_operations, 1);
                 let key = PacketKey::agree(cx.qotp_identity.key(), ephemeral);
                 let key = key.ok_or(DropReason::BadHandshake)?;
-                cx.stats.aead_operations += 1;
+                count(&mut cx.stats.aead_operations, 1);
                 let clear = header.ty().clear_len();
                 let (_, range) = open(&key, Role::Initiator, Epochs::HANDSHAKE, clear, datagram)
                     .map_err(|_| DropReason::BadHandshake)?;
@@ -161,13 +172,13 @@ impl Attempt {
                 let payload = strip_filler(datagram.get(range).unwrap_or_default())
                     .map_err(|_| DropReason::BadHandshake)?;
                 Payload::decode(payload).map_err(|_| DropReason::BadHandshake)?;
-                (identity, payload.into())
+                payload.into()
             }
             Header::InitRcv { .. } | Header::InitCryptoRcv { .. } | Header::Data { .. } => {
                 return Err(DropReason::Unexpected);
             }
         };
-        Ok(Self { init: *header, claimed: QotpPublicKey::from_bytes(*identity).ok(), payload })
+        Ok(Self { init: *header, claimed: claimed(header), payload })
     }
 
     /// The key that the initiator claims to have; `None` if it names none that could be one.
@@ -230,7 +241,7 @@ impl Connection {
         else {
             return Err(AcceptError::Gone);
         };
-        cx.stats.x25519_operations += 1;
+        count(&mut cx.stats.x25519_operations, 1);
         let key = PacketKey::agree(own, peer).ok_or(AcceptError::Gone)?;
         cx.key_log.qotp(id, QotpPackets::Rest, &key);
         let (ephemeral, identity) = (*own.public(), *cx.qotp_identity.public().as_bytes());
@@ -321,19 +332,19 @@ impl Connection {
             let header = Header::InitCryptoSnd { ephemeral, identity };
             let clear = header.ty().clear_len();
             header.put(&mut datagram);
-            datagram.resize(clear + NUMBER_LEN, 0);
+            datagram.resize(clear.saturating_add(NUMBER_LEN), 0);
             let room = header.ty().max_payload(size);
             let chunk = self.streams.take_chunk(|offset| room.saturating_sub(header_len(None, Some(offset))));
             let (name, fin) = chunk.and_then(Name::of).unwrap_or((Name::PING, false));
-            let payload = header_len(None, Some(name.offset)) + usize::from(name.len);
+            let payload = header_len(None, Some(name.offset)).saturating_add(usize::from(name.len));
             put_filler(&mut datagram, filler_len(size, payload).unwrap_or_default());
             put_header(&mut datagram, None, Some((name.number(), name.offset)), fin);
             self.streams.append_chunk(&name.item(fin), &mut datagram);
             datagram.resize(size, 0);
             qotp.chunks.on_sent(name, fin, INIT_NUMBER);
             early = Some(name);
-            cx.stats.x25519_operations += 1;
-            cx.stats.aead_operations += 1;
+            count(&mut cx.stats.x25519_operations, 1);
+            count(&mut cx.stats.aead_operations, 1);
             let sealed = PacketKey::agree(&dial.ephemeral, key.as_bytes()).and_then(|key| {
                 cx.key_log.qotp(self.local_id, QotpPackets::Init, &key);
                 seal(&key, Role::Initiator, Sequence::FIRST, clear, &mut datagram).ok()
@@ -374,7 +385,7 @@ impl Connection {
             }
             Phase::Dialling(_) | Phase::Keyed(_) => return Disposition::Dropped(DropReason::Unexpected),
         };
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.aead_operations, 1);
         match opened {
             Ok((sequence, range)) => self.on_qotp_opened(cx, now, arrival, sequence, datagram, range),
             Err(_) => self.on_qotp_forged(),
@@ -398,8 +409,8 @@ impl Connection {
         if !dial.may_try(now) {
             return Disposition::Dropped(DropReason::BadHandshake);
         }
-        cx.stats.x25519_operations += 1;
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.x25519_operations, 1);
+        count(&mut cx.stats.aead_operations, 1);
         let ty = header.ty();
         let opened = PacketKey::agree(&dial.ephemeral, ephemeral).and_then(|key| {
             let opened = open(&key, Role::Responder, Epochs::HANDSHAKE, ty.clear_len(), datagram);

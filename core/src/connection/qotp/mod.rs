@@ -13,6 +13,7 @@ mod window;
 use alloc::boxed::Box;
 use core::fmt;
 
+use crate::budget::total;
 use crate::crypto::QotpPublicKey;
 use crate::crypto::qotp::packet::{Epochs, PacketKey};
 use crate::hash::KeyedState;
@@ -25,7 +26,7 @@ use acks::Acks;
 use again::Again;
 use chunks::{Chunks, Name};
 use handshake::Answering;
-pub(crate) use handshake::{Attempt, Dial};
+pub(crate) use handshake::{Attempt, Dial, claimed};
 use window::Told;
 
 /// Silence that ends a connection, counted from the last packet received (QOTP v0.2.19).
@@ -146,7 +147,7 @@ impl Qotp {
             Phase::Dialling(dial) => dial.heap_bytes(),
             Phase::Keyed(_) => size_of::<Keyed>(),
         };
-        size_of::<Self>() + phase + self.acks.heap_bytes() + self.chunks.heap_bytes()
+        total([size_of::<Self>(), phase, self.acks.heap_bytes(), self.chunks.heap_bytes()])
     }
 
     /// Whether a busier time has left room that a resting connection should give back.

@@ -11,7 +11,7 @@ use crate::path::slots::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::sent::Acked;
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::{Duration, Instant};
 use crate::wire::qotp::header::{Header, PacketType};
 use crate::wire::qotp::payload::{Ack, Payload, StreamPart};
@@ -41,7 +41,7 @@ impl Connection {
         let Phase::Keyed(keyed) = &mut qotp.phase else {
             return Disposition::Dropped(DropReason::Unexpected);
         };
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.aead_operations, 1);
         let clear = PacketType::Data.clear_len();
         let Ok((sequence, range)) = open(&keyed.key, sender, keyed.epochs.candidates(), clear, datagram)
         else {
@@ -66,7 +66,7 @@ impl Connection {
     }
 
     pub(super) fn on_qotp_forged(&mut self) -> Disposition {
-        self.stats.forged_packets += 1;
+        count(&mut self.stats.forged_packets, 1);
         Disposition::Dropped(DropReason::Unauthentic)
     }
 
@@ -85,8 +85,8 @@ impl Connection {
             return Disposition::Dropped(reason);
         }
         self.paths[FIRST].received.mark(number);
-        self.stats.packets_received += 1;
-        self.stats.bytes_received += datagram.len() as u64;
+        count(&mut self.stats.packets_received, 1);
+        count(&mut self.stats.bytes_received, datagram.len() as u64);
         self.paths[FIRST].counts.on_received(datagram.len());
         let missed = self.is_peer_missed(FIRST, now);
         self.idle.on_received(now);
@@ -136,7 +136,8 @@ impl Connection {
         now: Instant,
         payload: &Payload<'_>,
     ) -> Result<(), Withheld> {
-        cx.stats.frames += u64::from(payload.ack.is_some()) + u64::from(payload.stream.is_some());
+        count(&mut cx.stats.frames, u64::from(payload.ack.is_some()));
+        count(&mut cx.stats.frames, u64::from(payload.stream.is_some()));
         if let Some(ack) = &payload.ack {
             self.on_qotp_ack(cx, now, ack);
         }
@@ -173,7 +174,7 @@ impl Connection {
         self.paths[FIRST].bbr.begin_ack(now);
         let Some(acked) = self.paths[FIRST].sent.ack(credit.packet) else { return };
         let largest = self.paths[FIRST].loss.largest_acked().map_or(0, PacketNumber::get).max(credit.packet);
-        self.credit_packet(FIRST, now, largest - credit.packet, &acked);
+        self.credit_packet(FIRST, now, largest.saturating_sub(credit.packet), &acked);
         let sample = match acked {
             Acked::InFlight(packet) | Acked::Spurious(packet) if credit.clean => Some(now - packet.sent),
             _ => None,

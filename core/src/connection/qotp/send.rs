@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::total;
 use crate::connection::Connection;
 use crate::connection::plan::{Held, MIN_RECORDS};
 use crate::connection::send::Built;
@@ -14,6 +15,7 @@ use crate::limiter::Gate;
 use crate::path::addr::{LocalAddr, TrainLimit, TransportAddr};
 use crate::path::slots::FIRST;
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::time::Instant;
 use crate::wire::header::TAG;
 use crate::wire::qotp::header::Header;
@@ -65,10 +67,14 @@ impl Connection {
             let State::Qotp(qotp) = &mut self.state else { return None };
             let Phase::Dialling(dial) = &mut qotp.phase else { return None };
             out.extend_from_slice(dial.copy_due(now)?);
-            return Some((self.paths[FIRST].local, self.paths[FIRST].remote, out.len() - start));
+            return Some((
+                self.paths[FIRST].local,
+                self.paths[FIRST].remote,
+                out.len().saturating_sub(start),
+            ));
         }
         let train = self.poll_qotp_train(cx, now, limit, out)?;
-        self.paths[FIRST].counts.on_sent(out.len() - start, train.2);
+        self.paths[FIRST].counts.on_sent(out.len().saturating_sub(start), train.2);
         Some(train)
     }
 
@@ -89,11 +95,11 @@ impl Connection {
         self.paths[FIRST].starved = false;
         self.book(FIRST, now, Gate::Socket);
         let room = self.room_to_send(FIRST, cx);
-        for count in 0..limit.segments.max(1) {
-            if count > 0 && out.len() - start + segment_size > most {
+        for place in 0..limit.segments.max(1) {
+            if place > 0 && out.len().saturating_sub(start).saturating_add(segment_size) > most {
                 break;
             }
-            cx.stats.packets_planned += 1;
+            count(&mut cx.stats.packets_planned, 1);
             let plan = match self.plan_qotp(cx, now, budget, room) {
                 Ok(plan) => plan,
                 Err(held) => {
@@ -102,7 +108,7 @@ impl Connection {
                 }
             };
             // A train of acknowledgements ends where data could go: a packet of their size would cut it to pieces.
-            if count > 0 && segment_size < full && plan == Plan::Data {
+            if place > 0 && segment_size < full && plan == Plan::Data {
                 break;
             }
             let Some(built) = self.put_qotp(cx, now, plan, segment_size, out) else {
@@ -110,10 +116,10 @@ impl Connection {
                 break;
             };
             if built.in_flight {
-                paced += built.len as u64;
+                count(&mut paced, built.len as u64);
                 budget = budget.saturating_sub(built.len as u64);
             }
-            if count == 0 {
+            if place == 0 {
                 segment_size = built.len;
             }
             if built.len < segment_size || (built.len < full && plan == Plan::Data) {
@@ -149,7 +155,7 @@ impl Connection {
             Held::Idle
         } else if path.sent.growth() > room.max(MIN_RECORDS) {
             Held::Memory
-        } else if path.in_flight + size > path.bbr.window().min(max_in_flight) {
+        } else if path.in_flight.saturating_add(size) > path.bbr.window().min(max_in_flight) {
             Held::Window
         } else if budget < size {
             Held::Pacer
@@ -175,7 +181,7 @@ impl Connection {
         let qotp = self.state.qotp_mut()?;
         let header = qotp.header(self.local_id)?;
         let clear = header.ty().clear_len();
-        let room = size.min(allowance).checked_sub(clear + NUMBER_LEN + TAG)?;
+        let room = size.min(allowance).checked_sub(total([clear, NUMBER_LEN, TAG]))?;
         let ack = qotp.acks.first();
         let ack = ack.map(|owed| Ack { stream: owed.stream, offset: owed.offset, len: owed.len, window });
         let content = if plan == Plan::Data { self.choose_content(ack.as_ref(), room) } else { None };
@@ -185,7 +191,7 @@ impl Connection {
             return None;
         }
         header.put(out);
-        out.resize(start + clear + NUMBER_LEN, 0);
+        out.resize(total([start, clear, NUMBER_LEN]), 0);
         let part = content.map(|content| (content.name.number(), content.name.offset));
         let fin = content.is_some_and(|content| content.fin);
         put_header(out, ack.as_ref(), part, fin);
@@ -198,9 +204,9 @@ impl Connection {
             self.state.qotp_mut()?.chunks.forget(content.name);
             return None;
         }
-        out.resize(out.len() + TAG, 0);
+        out.resize(out.len().saturating_add(TAG), 0);
         self.seal_qotp(cx, out, start, clear)?;
-        self.commit_qotp(now, out.len() - start, ack, content)
+        self.commit_qotp(now, out.len().saturating_sub(start), ack, content)
     }
 
     /// Chooses what to send: what was lost, what is new, or a PING if one is owed. `None`: nothing of that, or the next
@@ -226,7 +232,7 @@ impl Connection {
 
     fn seal_qotp(&mut self, cx: &mut Shared, out: &mut Vec<u8>, start: usize, clear: usize) -> Option<()> {
         let PacketNumber(number) = self.paths[FIRST].sent.next();
-        cx.stats.aead_operations += 1;
+        count(&mut cx.stats.aead_operations, 1);
         let role = self.role;
         let key = self.state.qotp_mut()?.key()?;
         let packet = out.get_mut(start..)?;
@@ -258,7 +264,7 @@ impl Connection {
             self.paths[FIRST].sent.push_item(name.item(fin));
             self.paths[FIRST].ping_owed = false;
             if again {
-                self.stats.bytes_retransmitted += u64::from(name.len);
+                count(&mut self.stats.bytes_retransmitted, u64::from(name.len));
             }
         }
         let built = Built { len, in_flight: content.is_some() };
@@ -282,7 +288,7 @@ impl Connection {
 impl Content {
     /// Whether it fits into `room` bytes of payload, beside `ack`.
     fn fits(&self, ack: Option<&Ack>, room: usize) -> bool {
-        header_len(ack, Some(self.name.offset)) + usize::from(self.name.len) <= room
+        header_len(ack, Some(self.name.offset)).saturating_add(usize::from(self.name.len)) <= room
     }
 }
 
@@ -310,10 +316,10 @@ impl Qotp {
     ) -> Option<()> {
         let (start, header, key) = (out.len(), self.header(id)?, self.key()?);
         header.put(out);
-        let clear = out.len() - start;
-        out.resize(out.len() + NUMBER_LEN, 0);
+        let clear = out.len().saturating_sub(start);
+        out.resize(out.len().saturating_add(NUMBER_LEN), 0);
         out.extend_from_slice(payload);
-        out.resize(out.len() + TAG, 0);
+        out.resize(out.len().saturating_add(TAG), 0);
         let sequence = Sequence::of(number.0);
         let packet = out.get_mut(start..)?;
         if sequence.is_none_or(|sequence| seal(key, role, sequence, clear, packet).is_err()) {

@@ -64,7 +64,7 @@ impl Connection {
         let due = loss
             .deadline(self.pto(FIRST), self.paths[FIRST].sent.outstanding())
             .is_some_and(|due| due <= now);
-        due && !loss.waits_for_loss() && unheard + 1 >= MAX_SENDINGS
+        due && !loss.waits_for_loss() && unheard >= MAX_SENDINGS - 1
     }
 
     /// Tells the peer of room that the reader has made, if that is news.

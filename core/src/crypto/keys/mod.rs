@@ -111,7 +111,7 @@ impl KeyLimits {
         Self {
             rotate_after,
             rotate_every: ROTATE_EVERY.as_millis() as u32,
-            seal: rotate_after * 2,
+            seal: rotate_after.saturating_mul(2),
             least_phase: pace::LEAST_PHASE,
             failed_opens: 1 << 36,
         }

@@ -1,11 +1,17 @@
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::*;
-use crate::crypto::hex;
 use crate::crypto::identity::Identity;
 use crate::crypto::packet::{self, HEADER_LEN, OVERHEAD, PAYLOAD_START};
+use crate::hex::Hex;
 
 const SUITES: [Suite; 2] = [Suite::ChaCha20Poly1305, Suite::Aes256Gcm];
+/// Bytes as digits.
+fn text(bytes: &[u8]) -> String {
+    Hex(bytes).to_string()
+}
+
 const SMALL: KeyLimits = KeyLimits {
     rotate_after: 10,
     rotate_every: 60_000,
@@ -99,9 +105,9 @@ fn the_schedule_is_the_documented_one() {
     ];
     for (suite, (key_0, iv_0, key_1, iv_1)) in SUITES.into_iter().zip(expected) {
         let first = Generation::derive(direction(suite, &chain).0);
-        assert_eq!((hex(&*first.key), hex(&*first.iv)), (key_0.into(), iv_0.into()));
+        assert_eq!((text(&*first.key), text(&*first.iv)), (key_0.into(), iv_0.into()));
         let second = Generation::derive(first.successor);
-        assert_eq!((hex(&*second.key), hex(&*second.iv)), (key_1.into(), iv_1.into()));
+        assert_eq!((text(&*second.key), text(&*second.iv)), (key_1.into(), iv_1.into()));
     }
 }
 
@@ -119,7 +125,7 @@ fn finished() -> Finished {
 fn exported_secrets_depend_on_label_and_context() {
     let exporter = Exporter::new(&finished());
     let expected = "68ae96ed7843970cc93d0f4cffb84dab444de051c110e1c77f6d7f7fa87c7b13";
-    assert_eq!(hex(&*exporter.export(b"label", b"context").unwrap()), expected);
+    assert_eq!(text(&*exporter.export(b"label", b"context").unwrap()), expected);
     assert_ne!(exporter.export(b"labelc", b"ontext"), exporter.export(b"label", b"context"));
     assert!(exporter.export(&[b'x'; MAX_LABEL_LEN], b"").is_ok());
     assert_eq!(exporter.export(&[b'x'; MAX_LABEL_LEN + 1], b""), Err(LabelTooLong));

@@ -39,7 +39,6 @@ impl KnownStatic {
     }
 
     /// The initiator's static key. Not proved: who holds our secret can claim any, and the message may be a replay.
-    #[cfg(test)]
     pub(crate) const fn remote_static(&self) -> &PublicKey {
         &self.remote_static
     }

@@ -81,9 +81,9 @@ impl SequenceField {
         let expected = highest.map_or(0, |highest| highest.next().get());
         let window = HALF_WINDOW * 2;
         let candidate = expected & !(window - 1) | u64::from(self.low);
-        let number = if candidate < expected && expected - candidate >= HALF_WINDOW {
+        let number = if expected.checked_sub(candidate).is_some_and(|behind| behind >= HALF_WINDOW) {
             candidate.checked_add(window)
-        } else if candidate > expected && candidate - expected > HALF_WINDOW {
+        } else if candidate.checked_sub(expected).is_some_and(|ahead| ahead > HALF_WINDOW) {
             candidate.checked_sub(window)
         } else {
             None

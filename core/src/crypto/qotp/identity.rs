@@ -8,8 +8,9 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypto::Secret;
 use crate::crypto::backend::SecretKey;
-use crate::crypto::identity::{Identity, LOW_ORDER, hex};
+use crate::crypto::identity::{Identity, LOW_ORDER};
 use crate::crypto::kdf::kdf;
+use crate::hex::{self, Hex};
 
 /// What tells the QOTP key apart from every other use of an identity's secret (docs/PROTOCOL.md, "QOTP").
 const LABEL: &[u8] = b"dunlin qotp v0";
@@ -80,7 +81,7 @@ fn canonical(mut bytes: [u8; 32]) -> [u8; 32] {
 
 impl fmt::Display for QotpPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -88,7 +89,7 @@ impl fmt::Debug for QotpPublicKey {
     /// The first 4 bytes, enough to tell keys apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
-        write!(f, "QotpPublicKey({}…)", hex(&[a, b, c, d]))
+        write!(f, "QotpPublicKey({}…)", Hex(&[a, b, c, d]))
     }
 }
 
@@ -103,25 +104,9 @@ impl FromStr for QotpPublicKey {
 
 /// The 32 bytes that `text` writes in hexadecimal.
 fn unhex(text: &str) -> Result<Secret, QotpKeyError> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return Err(QotpKeyError::Text);
-    };
-    let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| QotpKeyError::Text)?;
     let mut bytes = Zeroizing::new([0; 32]);
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
+    hex::read(text, &mut *bytes).ok_or(QotpKeyError::Text)?;
     Ok(Secret::new(*bytes))
-}
-
-/// The value of a hexadecimal digit.
-fn digit(character: u8) -> Result<u8, QotpKeyError> {
-    match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        b'A'..=b'F' => Ok(character - b'A' + 10),
-        _ => Err(QotpKeyError::Text),
-    }
 }
 
 /// An endpoint's key pair for QOTP. Peers that know the public half can encrypt their first packet to it; it proves
@@ -270,7 +255,7 @@ mod tests {
     fn qotp_identities_come_from_bytes_text_and_hex() {
         let hashed = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let identity = QotpIdentity::from_seed_text("abc");
-        assert_eq!(hex(&*identity.secret), hashed, "FIPS 180-4's example");
+        assert_eq!(Hex(&*identity.secret).to_string(), hashed, "FIPS 180-4's example");
         assert_eq!(QotpIdentity::from_hex(hashed).unwrap().public(), identity.public());
         assert_eq!(QotpIdentity::from_seed(*identity.secret).public(), identity.public());
         assert_eq!(identity.clone().public(), identity.public());
@@ -282,7 +267,10 @@ mod tests {
     fn the_qotp_key_of_an_identity_is_derived_and_another_one() {
         let identity = Identity::from_secret([7; 32]);
         let qotp = identity.qotp();
-        assert_eq!(hex(&*qotp.secret), "296ac98e4f7b71e394e02d7c0bc8dae946f682fc1a80c414148f98d2682e6355");
+        assert_eq!(
+            Hex(&*qotp.secret).to_string(),
+            "296ac98e4f7b71e394e02d7c0bc8dae946f682fc1a80c414148f98d2682e6355"
+        );
         assert_ne!(qotp.public().as_bytes(), identity.public().as_bytes());
     }
 

@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::PacketNumber;
+use crate::budget::room;
 
 /// Numbers that a window covers at least, the highest included (docs/PROTOCOL.md, "Paths, numbers, replay").
 pub(crate) const WINDOW: u64 = 4096;
@@ -72,7 +73,7 @@ impl ReplayWindow {
         match self.highest {
             Some(highest) if number <= highest => {
                 let (word, bit) = self.position(number);
-                if highest - number >= self.size() {
+                if highest.saturating_sub(number) >= self.size() {
                     Freshness::TooOld
                 } else if self.seen.get(word).is_some_and(|word| word & bit != 0) {
                     Freshness::Duplicate
@@ -90,7 +91,7 @@ impl ReplayWindow {
         let number = number.get();
         match self.highest {
             Some(highest) if number <= highest => {
-                if highest - number >= self.size() {
+                if highest.saturating_sub(number) >= self.size() {
                     return;
                 }
             }
@@ -119,7 +120,7 @@ impl ReplayWindow {
             return;
         }
         let mut wide = Self { highest: Some(highest), seen: vec![u64::MAX; (size / WORD) as usize] };
-        for number in highest.saturating_sub(self.size() - 1)..=highest {
+        for number in highest.saturating_sub(self.size().saturating_sub(1))..=highest {
             if self.check(PacketNumber(number)) == Freshness::New {
                 let (word, bit) = wide.position(number);
                 if let Some(word) = wide.seen.get_mut(word) {
@@ -132,14 +133,14 @@ impl ReplayWindow {
 
     /// Numbers covered.
     const fn size(&self) -> u64 {
-        let mapped = self.seen.len() as u64 * WORD;
+        let mapped = WORD.saturating_mul(self.seen.len() as u64);
         if mapped > WINDOW { mapped } else { WINDOW }
     }
 
     /// The word and the bit of `number`.
     const fn position(&self, number: u64) -> (usize, u64) {
-        // The size is a power of two.
-        ((number & (self.size() - 1)) as usize / WORD as usize, 1 << (number % WORD))
+        // The size is a power of two; a shift goes round at the size of a word.
+        (((number & self.size().saturating_sub(1)) / WORD) as usize, 1_u64.wrapping_shl(number as u32))
     }
 
     /// Makes room for `number`, the highest or one below it.
@@ -147,29 +148,29 @@ impl ReplayWindow {
         let needed = usize::try_from(number / WORD).unwrap_or(WORDS).saturating_add(1).min(WORDS);
         if needed > self.seen.len() {
             let words = needed.next_power_of_two().max(FIRST_WORDS);
-            self.seen.reserve_exact(words - self.seen.len());
+            self.seen.reserve_exact(words.saturating_sub(self.seen.len()));
             self.seen.resize(words, 0);
         }
     }
 
     /// Heap held, in bytes.
     pub(crate) const fn heap_bytes(&self) -> usize {
-        self.seen.capacity() * size_of::<u64>()
+        room::<u64>(self.seen.capacity())
     }
 
     /// Clears the bits of `first..=last`, which still speak of numbers a window's size below: a word at a time.
     fn forget(&mut self, first: u64, last: u64) {
-        if last - first >= self.size() {
+        if last.saturating_sub(first) >= self.size() {
             self.seen.fill(0);
             return;
         }
         let mut next = first;
         while next <= last {
-            let run = (WORD - next % WORD).min(last - next + 1);
-            let bits = (u64::MAX >> (WORD - run)) << (next % WORD);
+            let run = WORD.saturating_sub(next % WORD).min(last.saturating_sub(next).saturating_add(1));
+            let seen = u64::MAX.wrapping_shr(WORD.saturating_sub(run) as u32).wrapping_shl(next as u32);
             let (word, _) = self.position(next);
             if let Some(word) = self.seen.get_mut(word) {
-                *word &= !bits;
+                *word &= !seen;
             }
             let Some(after) = next.checked_add(run) else { return };
             next = after;

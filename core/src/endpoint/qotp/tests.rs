@@ -13,6 +13,7 @@ use super::*;
 use crate::connection::qotp::Dial;
 use crate::crypto::Secret;
 use crate::crypto::qotp::packet::PacketKey;
+use crate::event::Event;
 use crate::path::addr::{TrainLimit, TransportAddr};
 use crate::time::Duration;
 use crate::{Config, Identity, QotpIdentity, QotpPublicKey};

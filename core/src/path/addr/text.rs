@@ -7,6 +7,7 @@ use core::str::FromStr;
 use thiserror::Error;
 
 use super::{CustomAddr, TransportAddr, TransportId};
+use crate::hex::{self, Hex};
 
 const CUSTOM: &str = "custom:";
 const RELAY: &str = "relay:";
@@ -24,7 +25,7 @@ impl fmt::Display for TransportAddr {
 /// Two hexadecimal digits for each byte.
 impl fmt::Display for CustomAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(self.as_bytes()).fmt(f)
     }
 }
 
@@ -61,21 +62,9 @@ impl FromStr for CustomAddr {
     type Err = ParseAddrError;
 
     fn from_str(text: &str) -> Result<Self, ParseAddrError> {
-        let (digits, odd) = text.as_bytes().as_chunks::<2>();
         let mut bytes = [0; Self::MAX_LEN];
-        let bytes = bytes.get_mut(..digits.len()).filter(|_| odd.is_empty()).ok_or(ParseAddrError::Syntax)?;
-        for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
-            *byte = (value(*high)? << 4) | value(*low)?;
-        }
+        let bytes = bytes.get_mut(..text.len() / 2).ok_or(ParseAddrError::Syntax)?;
+        hex::read(text, bytes).ok_or(ParseAddrError::Syntax)?;
         Self::new(bytes).map_err(|_| ParseAddrError::Syntax)
-    }
-}
-
-fn value(digit: u8) -> Result<u8, ParseAddrError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(ParseAddrError::Syntax),
     }
 }

@@ -171,7 +171,7 @@ impl PathView {
     /// The round-trip time with the bias, in nanoseconds; it may be below zero.
     pub(crate) const fn biased_rtt(&self) -> i128 {
         // No `Duration` has more than 2^94 ns.
-        self.rtt.as_nanos() as i128 + self.bias.0 as i128
+        (self.rtt.as_nanos() as i128).saturating_add(self.bias.0 as i128)
     }
 }
 
@@ -205,7 +205,7 @@ impl Bias {
     /// The path counts as faster by so much. Saturates at 292 years.
     #[must_use]
     pub const fn bonus(by: Duration) -> Self {
-        Self(-Self::penalty(by).0)
+        Self(Self::penalty(by).0.saturating_neg())
     }
 
     /// The path counts as slower by so much. Saturates at 292 years.

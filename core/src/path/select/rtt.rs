@@ -27,7 +27,8 @@ pub(super) fn select<'a>(
     paths: impl Iterator<Item = &'a PathView> + Clone,
 ) -> Choice {
     let key = |path: &PathView| (path.rank(), path.biased_rtt());
-    let is_worth_it = |own: (Rank, i128), best: (Rank, i128)| own.0 != best.0 || best.1 + WORTH_IT <= own.1;
+    let is_worth_it =
+        |own: (Rank, i128), best: (Rank, i128)| own.0 != best.0 || best.1.saturating_add(WORTH_IT) <= own.1;
     choose(current, paths, key, is_worth_it)
 }
 

@@ -73,7 +73,7 @@ impl Steady {
         self.setbacks = match (self.is_rested(now), failed) {
             (true, true) => 0,
             (true, false) => self.setbacks.saturating_sub(1),
-            (false, true) => (self.setbacks + 1).min(MAX_SETBACKS),
+            (false, true) => self.setbacks.saturating_add(1).min(MAX_SETBACKS),
             (false, false) => self.setbacks,
         };
         (self.wish, self.changed) = (None, Some(now));
@@ -88,7 +88,7 @@ impl Steady {
     fn patience(&self) -> Duration {
         match self.setbacks {
             0 => Duration::ZERO,
-            setbacks => (LASTING * (1 << setbacks)).min(REST),
+            setbacks => LASTING.saturating_mul(1_u32.wrapping_shl(setbacks.into())).min(REST),
         }
     }
 }

@@ -8,6 +8,7 @@ use dunlin_sim::ALPN;
 
 use super::duo::{Duo, Flight, Side};
 use super::verbs::Verb;
+use crate::frames;
 
 /// What happens next. A `usize` is a side, 0 or 1; other numbers pick among what there is, modulo its count.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub enum Action {
     Garbage(usize, Vec<u8>),
     /// A packet of a side's connection that opens, with anything inside.
     Sealed(usize, u8, Vec<u8>),
+    /// A side's connection changes its keys, allowed or not.
+    RotateKeys(usize, u8),
+    /// A side's connection abandons all its paths, and is not heard any more.
+    AbandonAll(usize, u8),
     /// Time passes.
     Time(Jump),
     /// `handle_timeout`, due or not.
@@ -140,19 +145,25 @@ impl Action {
             Self::Network(which, fate) => fate.apply(duo, which.into()),
             Self::Garbage(to, bytes) => {
                 let from = duo.sides[1 - to].addr;
-                duo.deliver(Flight { to, from, bytes });
+                duo.deliver(Flight { to, socket: 0, from, bytes });
             }
-            Self::Sealed(side, which, frames) => on_connection(duo, side, which, |duo, handle| {
+            Self::Sealed(side, which, payload) => on_connection(duo, side, which, |duo, handle| {
                 duo.on_forged();
                 let mut bytes = Vec::new();
                 let from = duo.sides[side].addr;
                 let connection = duo.sides[side].endpoint.connection(handle);
                 if connection
-                    .is_some_and(|mut connection| fuzzing::seal(&mut connection, &frames, &mut bytes))
+                    .is_some_and(|mut connection| fuzzing::seal(&mut connection, &payload, &mut bytes))
                 {
-                    duo.deliver(Flight { to: 1 - side, from, bytes });
+                    duo.deliver(Flight { to: 1 - side, socket: 0, from, bytes });
                 }
             }),
+            Self::RotateKeys(side, which) => on_connection(duo, side, which, |duo, handle| {
+                duo.sides[side].endpoint.connection(handle).as_mut().map(fuzzing::rotate_keys);
+            }),
+            Self::AbandonAll(side, which) => {
+                on_connection(duo, side, which, |duo, handle| abandon_all(duo, side, handle))
+            }
             Self::Time(jump) => jump.apply(duo),
             Self::Fire(side) => duo.fire(side),
             Self::Drain(side, limit) => duo.drain(side, limit),
@@ -192,6 +203,25 @@ impl Action {
                 });
             }
         }
+    }
+}
+
+/// What the peer of a connection can be asked when it has no path left, until it gives up.
+fn abandon_all(duo: &mut Duo, side: usize, handle: ConnectionHandle) {
+    let Some(mut connection) = duo.sides[side].endpoint.connection(handle) else { return };
+    let paths =
+        connection.paths().map(|path| frames::path_abandon(path.id.get().into(), path.generation.into(), 0));
+    let (said, mut bytes) = (paths.collect::<Vec<_>>().concat(), Vec::new());
+    if !fuzzing::seal(&mut connection, &said, &mut bytes) {
+        return;
+    }
+    let (to, from) = (1 - side, duo.sides[side].addr);
+    duo.deliver(Flight { to, socket: 0, from, bytes });
+    for _ in 0..4 {
+        for handle in duo.sides[to].handles.clone() {
+            Verb::Look.apply(duo, to, handle);
+        }
+        duo.run(Duration::from_secs(1), Duration::from_millis(5), || true);
     }
 }
 

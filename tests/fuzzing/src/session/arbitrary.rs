@@ -43,7 +43,9 @@ impl Action {
                 let wait = [None, Some(Duration::ZERO), Some(Duration::from_secs(3600))];
                 Self::Poll(side(input)?, wait[usize::from(input.arbitrary::<u8>()? % 3)])
             }
-            204..=211 => Self::Events(side(input)?),
+            204..=208 => Self::Events(side(input)?),
+            209..=210 => Self::RotateKeys(side(input)?, input.arbitrary()?),
+            211 => Self::AbandonAll(side(input)?, input.arbitrary()?),
             212..=215 => Self::NetworkChanged(side(input)?),
             216..=219 => Self::Addresses(side(input)?, input.arbitrary()?),
             220..=223 => Self::Sockets(side(input)?, input.arbitrary()?),
@@ -128,8 +130,12 @@ impl Verb {
             172..=183 => Self::ReadChunk(input.arbitrary()?, input::number(input)? as usize),
             184..=191 => Self::Priority(input.arbitrary()?, input.arbitrary()?),
             192..=207 => Self::SendDatagram(input.arbitrary()?),
-            208..=215 => Self::ReadDatagram,
-            216..=223 => Self::Trust,
+            208..=211 => Self::ReadDatagram,
+            212..=214 => Self::OpenPath(input.arbitrary()?),
+            215 => Self::ClosePath(input.arbitrary()?),
+            216..=219 => Self::Trust,
+            220..=221 => Self::PathStatus(input.arbitrary()?, input.arbitrary()?),
+            222..=223 => Self::SelectPath(input.arbitrary()?),
             224..=239 => Self::Look,
             240..=243 => Self::Close,
             244..=247 => {

@@ -16,6 +16,9 @@ const MAX_CALLS: usize = 20_000;
 /// Connections whose timers one call of `handle_timeout` serves at least.
 pub const TIMERS_PER_CALL: usize = 64;
 
+/// Sockets of a side; their ports follow one another.
+pub(super) const SOCKETS: u8 = 4;
+
 /// What a connection may hold beyond the limits, in bytes, so that it can go on: the records of some packets, and the
 /// blocks of one packet (the largest has 65,000 bytes) of readable data.
 const SLACK: u64 = 130 << 10;
@@ -25,6 +28,8 @@ const SLACK: u64 = 130 << 10;
 pub struct Flight {
     /// The side that it goes to.
     pub to: usize,
+    /// The socket that it comes in at there.
+    pub socket: u16,
     /// The address that it says it comes from.
     pub from: SocketAddr,
     /// Its content.
@@ -61,6 +66,12 @@ impl Side {
             latest: Instant::ZERO,
             accepts: true,
         }
+    }
+
+    /// The number of the socket that has this address.
+    fn socket_at(&self, addr: SocketAddr) -> Option<u16> {
+        let number = addr.port().checked_sub(self.addr.port())?;
+        (addr.ip() == self.addr.ip() && number < SOCKETS.into()).then_some(number)
     }
 
     /// Checks that what is gone stays gone, and notices what has gone.
@@ -167,10 +178,13 @@ impl Duo {
 
     fn send(&mut self, side: usize, transmit: &Transmit, train: &[u8]) {
         let TransportAddr::Ip(remote) = transmit.remote else { panic!("no such address was ever used") };
-        let Some(to) = self.sides.iter().position(|other| other.addr == remote) else { return };
-        let from = self.sides[side].addr;
-        let flights =
-            train.chunks(transmit.segment_size).map(|bytes| Flight { to, from, bytes: bytes.to_vec() });
+        let found =
+            self.sides.iter().enumerate().find_map(|(to, other)| Some((to, other.socket_at(remote)?)));
+        let Some((to, socket)) = found else { return };
+        let mut from = self.sides[side].addr;
+        from.set_port(from.port() + transmit.local.socket % u16::from(SOCKETS));
+        let flights = train.chunks(transmit.segment_size);
+        let flights = flights.map(|bytes| Flight { to, socket, from, bytes: bytes.to_vec() });
         self.wire.extend(flights);
     }
 
@@ -216,7 +230,7 @@ impl Duo {
         let side = flight.to;
         let told = self.tell_time(side);
         let mut bytes = flight.bytes;
-        let local = LocalAddr { socket: 0, ip: Some(self.sides[flight.to].addr.ip()) };
+        let local = LocalAddr { socket: flight.socket, ip: Some(self.sides[flight.to].addr.ip()) };
         let arrival = Arrival { local, ..Arrival::from_remote(flight.from) };
         let disposition = self.sides[side].endpoint.handle_datagram(told, arrival, &mut bytes);
         self.note(&disposition);

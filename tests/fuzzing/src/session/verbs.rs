@@ -1,9 +1,14 @@
 //! What an application does with a connection.
 
-use dunlin_core::{Connection, ConnectionHandle, Direction, Duration, ErrorCode, Role, StreamId};
+use core::net::SocketAddr;
+
+use dunlin_core::{
+    Connection, ConnectionHandle, Direction, Duration, ErrorCode, LocalAddr, PathId, PathStatus, Role,
+    StreamId,
+};
 
 use super::actions::pick;
-use super::duo::Duo;
+use super::duo::{Duo, SOCKETS};
 
 /// What an application does with a connection. A `u8` picks a stream.
 #[derive(Clone, Debug)]
@@ -34,6 +39,14 @@ pub enum Verb {
     SendDatagram(u16),
     /// Takes a datagram.
     ReadDatagram,
+    /// Opens a path between two of a few sockets, and listens to what becomes of paths. Path ids are small numbers.
+    OpenPath(u8),
+    /// Abandons a path.
+    ClosePath(u8),
+    /// Makes a path a backup, or available again.
+    PathStatus(u8, bool),
+    /// Wants data on a path.
+    SelectPath(u8),
     /// Trusts the peer's key.
     Trust,
     /// Closes at once.
@@ -50,6 +63,7 @@ impl Verb {
     pub(super) fn apply(self, duo: &mut Duo, side: usize, handle: ConnectionHandle) {
         let now = duo.now;
         let Duo { sides, journal, .. } = duo;
+        let peer = sides[1 - side].addr;
         let known = &mut sides[side];
         let Some(mut connection) = known.endpoint.connection(handle) else { return };
         let id = |which: u8| stream_id(&known.streams, which);
@@ -84,6 +98,18 @@ impl Verb {
                 let mut out = Vec::new();
                 format!("{:?} {out:?}", connection.read_datagram(&mut out))
             }
+            Self::OpenPath(which) => {
+                let remote = SocketAddr::new(peer.ip(), peer.port() + u16::from(which / SOCKETS % SOCKETS));
+                let local = LocalAddr { socket: u16::from(which % SOCKETS), ip: None };
+                let _ = connection.subscribe_paths();
+                format!("{:?}", connection.open_path(remote, Some(local)))
+            }
+            Self::ClosePath(which) => format!("{:?}", connection.close_path(path_id(which))),
+            Self::PathStatus(which, backup) => {
+                let status = if backup { PathStatus::Backup } else { PathStatus::Available };
+                format!("{:?}", connection.set_path_status(path_id(which), status))
+            }
+            Self::SelectPath(which) => format!("{:?}", connection.select_path(path_id(which))),
             Self::Trust => format!("{:?}", connection.trust()),
             Self::Close => format!("{:?}", connection.close(5u32.into(), &[7; 600])),
             Self::CloseGraceful(span) => {
@@ -120,13 +146,21 @@ fn stream_id(known: &[StreamId], which: u8) -> StreamId {
     }
 }
 
+/// One that may be open, or the one after.
+fn path_id(which: u8) -> PathId {
+    PathId::new(which % 9).unwrap_or(PathId::ZERO)
+}
+
 /// Everything that can be asked.
 fn look(connection: &Connection<'_>) -> String {
     let claimed = (connection.wire(), connection.qotp_claimed_key());
     let identity =
         (claimed, connection.peer_identity(), connection.alpn(), connection.suite(), connection.role());
     let state = (connection.state(), connection.max_datagram(), connection.undelivered());
-    let secrets =
-        (connection.handshake_hash(), connection.export(b"label", b""), connection.export(&[0; 256], b""));
-    format!("{identity:?} {state:?} {secrets:?} {:?} {:?}", connection.stats(), connection.path())
+    // A secret does not show itself.
+    let exported = connection.export(b"label", b"").map(|secret| secret.map(|secret| *secret));
+    let secrets = (connection.handshake_hash(), exported, connection.export(&[0; 256], b"").is_err());
+    let paths = (connection.path(), connection.paths().collect::<Vec<_>>(), connection.path_log());
+    let counts = (connection.stats(), connection.limiter(), connection.is_closing());
+    format!("{identity:?} {state:?} {secrets:?} {counts:?} {paths:?}")
 }

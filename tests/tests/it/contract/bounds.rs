@@ -228,7 +228,8 @@ fn datagrams_of_any_length_are_taken_or_counted() {
         for len in (0..100).chain([1199, 1200, 1201, 1500, 9000, 65_507, 65_535]) {
             let mut bytes = vec![0x55; len];
             bytes.first_mut().into_iter().for_each(|first| *first = ty << 5 | 16);
-            taken += u64::from(duo.deliver(Flight { to: 1, from, bytes }) == Disposition::Accepted);
+            taken +=
+                u64::from(duo.deliver(Flight { to: 1, socket: 0, from, bytes }) == Disposition::Accepted);
         }
     }
     let after = duo.sides[1].endpoint.stats();

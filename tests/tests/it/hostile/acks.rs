@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use dunlin_core::{Connection, Duration, Instant, StreamId};
+use dunlin_core::{Connection, Disposition, Duration, Instant, PathId, StreamId, fuzzing};
 use dunlin_sim::{Evil, config};
 
 use crate::common::{ms, quick};
@@ -75,6 +75,47 @@ fn ac_31_credit_beyond_measure_buys_no_memory() {
     let written = evil.as_victim(|connection| fill(connection, id));
     let limits = config().limits;
     assert!(written <= limits.send_buffer, "{written} bytes");
+    evil.finish();
+}
+
+/// The peer lets us record twenty thousand packets, then acknowledges every second one, in one packet. That is work for each
+/// range, and none for those that are there already. Filled in from the low end later, each range goes before all others.
+#[test]
+fn acknowledgements_with_thousands_of_ranges_are_read_in_their_stride() {
+    const PACKETS: u64 = 20_000;
+    let mut evil = Evil::new(1, quick(), config());
+    for _ in 0..PACKETS {
+        // Answered at once, as one that was before it has not come.
+        evil.as_dialler(|dialler| fuzzing::skip_numbers(dialler, PathId::ZERO, 1));
+        evil.strike(&ping());
+        evil.run(Duration::ZERO);
+    }
+    // The first ones are not, so that no record is forgotten.
+    let heard: BTreeSet<u64> = evil.hear().iter().skip(500).map(|heard| heard.number).collect();
+    let all = spans(&heard.iter().copied().filter(|number| number % 2 == 0).collect());
+    assert!(all.len() > 5_000, "{} ranges", all.len());
+    let frames = acknowledgement_of(&all);
+    evil.work();
+    assert_eq!(evil.strike(&frames), Disposition::Accepted);
+    let work = evil.work();
+    println!("{work} for {} ranges of {} packets", all.len(), heard.len());
+    assert!(work <= 3 * PACKETS, "work of {work} for {} ranges", all.len());
+    for numbers in heard.iter().copied().filter(|number| number % 2 == 1).collect::<Vec<_>>().chunks(500) {
+        let frames = acknowledgement_of(&spans(&numbers.iter().copied().collect()));
+        evil.work();
+        evil.strike(&frames);
+        let work = evil.work();
+        assert!(work <= 3 * PACKETS, "work of {work} for {} ranges later", numbers.len());
+    }
+    // All of it over and over, in a few long ranges: each packet is passed once more, then all at once.
+    let frames = acknowledgement_of(&spans(&heard));
+    evil.work();
+    for _ in 0..100 {
+        evil.strike(&frames);
+    }
+    let (work, bytes) = (evil.work(), 100 * frames.len() as u64);
+    assert!(work <= PACKETS + 2 * bytes, "work of {work} for {bytes} bytes, again and again");
+    assert_eq!(evil.end(), None);
     evil.finish();
 }
 
@@ -159,22 +200,26 @@ impl Line {
             self.queue.pop_front();
         }
         if self.arrived.len() > before {
-            evil.strike(&acknowledgement(&self.arrived));
+            let spans = spans(&self.arrived);
+            evil.strike(&acknowledgement_of(&spans[..spans.len().min(32)]));
         }
     }
 }
 
-/// The highest of the numbers, in at most 32 ranges.
-fn acknowledgement(numbers: &BTreeSet<u64>) -> Vec<u8> {
+/// The numbers as ranges, highest first.
+fn spans(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for &number in numbers.iter().rev() {
-        let full = spans.len() == 32;
         match spans.last_mut() {
             Some((low, _)) if *low == number + 1 => *low = number,
-            _ if full => break,
             _ => spans.push((number, number)),
         }
     }
+    spans
+}
+
+/// Acknowledges these ranges.
+fn acknowledgement_of(spans: &[(u64, u64)]) -> Vec<u8> {
     let gaps: Vec<_> = spans.windows(2).map(|two| (two[0].0 - two[1].1 - 2, two[1].1 - two[1].0)).collect();
     spans.first().map_or_else(Vec::new, |(low, high)| ack(0, *high, high - low, &gaps))
 }

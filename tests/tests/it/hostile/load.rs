@@ -172,7 +172,7 @@ fn where_every_address_is_to_be_shown_a_flood_from_invented_ones_costs_no_x25519
 }
 
 #[test]
-fn one_network_that_shows_its_addresses_gets_an_eighth_under_load() {
+fn one_network_that_shows_its_addresses_gets_a_quarter_of_what_is_left() {
     let mut answerer = config();
     answerer.limits.dh_per_second = 1_000;
     answerer.limits.half_open = 1 << 20;
@@ -181,8 +181,9 @@ fn one_network_that_shows_its_addresses_gets_an_eighth_under_load() {
     let dials: Vec<_> = (0..300).map(|_| pair.dial()).collect();
     pair.world.run_for(ms(110));
     let stats = pair.server().endpoint.stats();
-    // Half of the operations are for whoever comes: a hundred attempts of five. Of the rest a network gets an eighth.
-    assert_eq!(stats.half_open, 100 + 1000 / 8 / 5);
+    // Half of the operations are for whoever comes: a hundred attempts of five. Of the other hundred a network gets about a
+    // fifth, which is a quarter of what it leaves.
+    assert!((118..=126).contains(&stats.half_open), "{}", stats.half_open);
     assert!(pair.server().dropped(DropReason::RateLimited) > 0);
     drop(dials);
     pair.world.run_for(Duration::from_secs(11));

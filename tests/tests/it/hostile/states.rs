@@ -139,7 +139,7 @@ fn any_bytes_in_any_state(retry: RetryPolicy) {
                 let before = duo.sides[VICTIM].endpoint.stats();
                 let was = state(&mut duo.sides[VICTIM].endpoint, handle);
                 let (len, first) = (bytes.len(), bytes.first().copied());
-                let disposition = duo.deliver(Flight { to: VICTIM, from, bytes });
+                let disposition = duo.deliver(Flight { to: VICTIM, socket: 0, from, bytes });
                 let after = duo.sides[VICTIM].endpoint.stats();
                 let work = work_between(&before, &after);
                 // An Init is one, whoever made it up; QOTP's has no key to open with.

@@ -1,9 +1,12 @@
 //! What the counters of work count: the bounds that other tests assert stand on them.
 
-use dunlin_core::{Disposition, EndpointStats};
+use dunlin_core::{Disposition, DropReason, EndpointStats, PathId};
+use dunlin_sim::{Evil, Pair, config};
 
 use super::frames::{UNI, connected, strike};
+use crate::common::{inject, ms, quick};
 use crate::frames::{ack, ping, stream};
+use crate::puppet::{Init, hello, offer};
 
 /// How much more work the answerer has done after a packet with these frames.
 fn work(frames: &[Vec<u8>]) -> EndpointStats {
@@ -46,5 +49,28 @@ fn a_handshake_costs_one_digest_and_three_generations_of_keys() {
     let [client, server] = [pair.client(), pair.server()].map(|host| host.endpoint.stats());
     assert_eq!([client.digests, server.digests], [0, 1]);
     assert_eq!([client.derivations, server.derivations], [3, 3]);
+    pair.finish();
+}
+
+/// Frames are looked at before it is known whether they will be applied: in a packet that may open a path, in first packets.
+#[test]
+fn frames_that_are_never_applied_are_counted() {
+    let mut evil = Evil::new(1, quick(), config());
+    let (before, from) = (evil.stats().frames, evil.pair.client_addr);
+    let path = PathId::new(2).expect("a path id");
+    let dropped = evil.strike_from(from, path, &ping().repeat(5_000));
+    assert_eq!(dropped, Disposition::Dropped(DropReason::UnknownPath));
+    assert_eq!(evil.stats().frames - before, 5_000);
+    evil.finish();
+
+    let mut pair = Pair::new(1, quick());
+    let (key, from) = (pair.server_key(), pair.client_addr);
+    // The last of them may not be said there.
+    let payload = [hello(&offer()), ping().repeat(1_300), vec![0x10, 9]].concat();
+    let init = Init::new(Some(&key), &payload, b"", 1_200);
+    inject(&mut pair, from, &init.datagram);
+    pair.world.run_for(ms(5));
+    let stats = pair.server().endpoint.stats();
+    assert_eq!((stats.frames, stats.dropped(DropReason::BadHandshake)), (1_302, 1));
     pair.finish();
 }

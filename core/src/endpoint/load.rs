@@ -2,13 +2,16 @@
 //! cost and what others have cost in the last second (docs/DESIGN.md, "Under load").
 
 use crate::config::RetryPolicy;
+use crate::connection::BASE_COST;
 use crate::hash::KeyedState;
 use crate::path::addr::TransportAddr;
 use crate::stats::DropReason;
 use crate::time::Instant;
 
 use super::Endpoint;
-use super::rates::{Bucket, Prefixes};
+use super::half_open::{NETWORK_PART, SITE_PART};
+use super::prefixes::Prefixes;
+use super::rates::Bucket;
 
 /// X25519 operations of an attempt by IK: `es` and `ss` to read it, the making of our ephemeral key, `ee` and `se`.
 pub(super) const IK_COST: u32 = 5;
@@ -19,8 +22,6 @@ pub(super) const IX_COST: u32 = 4;
 const RETRIES: u32 = 4;
 /// Attempts that have not confirmed hold so much of the endpoint's memory at most: one part of so many.
 const MEMORY_PART: u64 = 4;
-/// What one network that has shown its addresses gets under load: one part in so many of the attempts of a second.
-const NETWORK_PART: u32 = 8;
 
 /// A second is counted in so many parts, and one that has just begun.
 const PARTS: usize = 9;
@@ -93,7 +94,7 @@ pub(super) enum Proof {
 
 /// What is done with an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(super) enum Ruling {
     Enter,
     /// It shall show its address first.
     Retry,
@@ -102,16 +103,33 @@ pub(super) enum Verdict {
 
 /// What attempts have taken.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Taken {
     spending: Spending,
     retries: Bucket,
-    networks: Prefixes,
+    /// Of attempts that have shown their addresses, while others had taken half of everything.
+    networks: Prefixes<Bucket>,
 }
 
-impl Admission {
+impl Taken {
     pub(super) fn new(hasher: KeyedState) -> Self {
         let (spending, networks) = (Spending::default(), Prefixes::new(hasher));
         Self { spending, retries: Bucket::NEW, networks }
+    }
+
+    /// Whether the network and the site of `from` have done less than their parts of `left` attempts in a second. If so one
+    /// more counts as done.
+    fn take_part(&mut self, now: Instant, from: &TransportAddr, left: u32) -> bool {
+        let network = self.networks.network(from);
+        let site = self.networks.site(from);
+        let parts = [(Some(network), NETWORK_PART), (site, SITE_PART)];
+        let mut all = |each: fn(&mut Bucket, Instant, u32) -> bool| {
+            parts.iter().all(|(place, part)| {
+                let Some(place) = place else { return true };
+                let bucket = self.networks.at(*place, Bucket::NEW);
+                bucket.is_some_and(|bucket| each(bucket, now, (left / part).max(1)))
+            })
+        };
+        all(|bucket, now, rate| bucket.allows(now, rate)) && all(Bucket::take)
     }
 
     /// So many X25519 operations were done for an attempt, or are promised to it.
@@ -127,28 +145,28 @@ impl Admission {
 
 impl Endpoint {
     /// Judges an attempt from `from` that costs so many X25519 operations if it is answered.
-    pub(super) fn judge(&mut self, now: Instant, from: &TransportAddr, proof: Proof, cost: u32) -> Verdict {
-        let dh = self.shared.config.limits.dh_per_second;
+    pub(super) fn judge(&mut self, now: Instant, from: &TransportAddr, proof: Proof, cost: u32) -> Ruling {
         let load = self.load(now, cost);
         let policy = self.shared.config.retry;
         match (load, proof, policy) {
-            (Load::Full(reason), ..) => Verdict::Drop(reason),
+            (Load::Full(reason), ..) => Ruling::Drop(reason),
             (_, Proof::None, RetryPolicy::Always) | (Load::Busy, Proof::None, RetryPolicy::UnderLoad) => {
-                Verdict::Retry
+                Ruling::Retry
             }
             (Load::Busy, Proof::Token, _) => {
-                let attempts = (dh / NETWORK_PART / cost.max(1)).max(1);
-                let may = self.admission.networks.take(now, from, attempts);
-                if may { Verdict::Enter } else { Verdict::Drop(DropReason::RateLimited) }
+                let (places, operations) = (self.places_left(), self.operations_left());
+                let may = self.shared.half_open.has_part_left(from, places)
+                    && self.taken.take_part(now, from, operations / cost.max(1));
+                if may { Ruling::Enter } else { Ruling::Drop(DropReason::RateLimited) }
             }
-            (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Verdict::Enter,
-            (Load::Busy, Proof::Never, _) => Verdict::Drop(DropReason::RateLimited),
+            (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Ruling::Enter,
+            (Load::Busy, Proof::Never, _) => Ruling::Drop(DropReason::RateLimited),
         }
     }
 
     /// The most pressing of what attempts take: places, memory, X25519 operations.
     fn load(&mut self, now: Instant, cost: u32) -> Load {
-        self.admission.spending.advance(now);
+        self.taken.spending.advance(now);
         let limits = &self.shared.config.limits;
         let connections = self.slots.len() as u64;
         let room = if connections < limits.connections.into() {
@@ -156,16 +174,31 @@ impl Endpoint {
         } else {
             Load::Full(DropReason::NotAccepting)
         };
-        let places =
-            Load::of(self.shared.half_open.into(), limits.half_open.into(), DropReason::NotAccepting);
-        let bytes = self.shared.half_open_bytes as u64;
+        let seats = self.shared.half_open.seats().into();
+        let places = Load::of(seats, limits.half_open.into(), DropReason::NotAccepting);
+        let bytes = self.shared.half_open.bytes();
         let memory = Load::of(bytes, limits.per_endpoint / MEMORY_PART, DropReason::OverBudget);
-        let spent = self.admission.spending.spent().saturating_add(cost.saturating_sub(1).into());
+        let spent = self.taken.spending.spent().saturating_add(cost.saturating_sub(1).into());
         let work = Load::of(spent, limits.dh_per_second.into(), DropReason::RateLimited);
         let all = [room, places, memory, work];
         let pressing = |load: &Load| matches!(load, Load::Full(_));
         let busy = |load: &Load| *load == Load::Busy;
         all.into_iter().find(pressing).or_else(|| all.into_iter().find(busy)).unwrap_or(Load::Calm)
+    }
+
+    /// Attempts for which there are places, and memory once they are accepted.
+    fn places_left(&self) -> u32 {
+        let (limits, taken) = (&self.shared.config.limits, &self.shared.half_open);
+        let memory = (limits.per_endpoint / MEMORY_PART).saturating_sub(taken.bytes());
+        let accepted = limits.granted_window().saturating_add(BASE_COST as u64);
+        let fit = u32::try_from(memory / accepted).unwrap_or(u32::MAX);
+        limits.half_open.saturating_sub(taken.seats()).min(fit)
+    }
+
+    /// X25519 operations that may be done now.
+    fn operations_left(&self) -> u32 {
+        let spent = u32::try_from(self.taken.spending.spent()).unwrap_or(u32::MAX);
+        self.shared.config.limits.dh_per_second.saturating_sub(spent)
     }
 }
 
