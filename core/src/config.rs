@@ -340,12 +340,12 @@ pub enum EarlyData {
     #[default]
     Hold,
     /// Hands it over at once, a round trip sooner, where the dialler shows a token from an earlier connection
-    /// ([`ConnectOptions::early`](crate::ConnectOptions::early)), for the first time; else holds it back. Tokens are given out on
-    /// every connection.
+    /// ([`ConnectOptions::early`](crate::ConnectOptions::early)), for the first time; else holds it back, and also where a policy
+    /// accepts without asking ([`Verdict::Accept`](crate::admission::Verdict::Accept)). Tokens are given out on every connection.
     ///
-    /// **Until [`Event::Connected`](crate::Event::Connected) what was read may be a copy of what the dialler once sent** (each is
-    /// handed over once by one endpoint, but the dialler sends the same again if it hears nothing), has no forward secrecy, and
-    /// may have been written by whoever has our secret key. So act on it only if it makes no difference whether that is done once
+    /// **Until [`Event::Connected`](crate::Event::Connected) what was read may be a copy of what the dialler sent** up to 10 minutes
+    /// ago (an endpoint hands each over once, but a dialler that hears nothing may send the same again), has no forward secrecy,
+    /// and may have been written by whoever has our secret key. So act on it only if it makes no difference whether that is done once
     /// or twice (RFC 8446 section 8, RFC 9001 section 9.2).
     Apply,
 }

@@ -18,7 +18,8 @@ use crate::table::{Handshake, Settled};
 ///
 /// A dial begins when this is first polled, or when a stream of it waits for something. Until then what is written to
 /// its streams is collected, and goes with the first packet as far as it fits ("early data") if the peer's key is known.
-/// The peer holds early data back until the handshake is done; see docs/PROTOCOL.md, "Packet 0 and early data".
+/// The peer holds early data back until the handshake is done, unless both ends want it sooner (below); see docs/PROTOCOL.md,
+/// "Packet 0 and early data".
 ///
 /// An endpoint with [`EarlyData::Apply`](dunlin_core::EarlyData::Apply) reads early data *at once* where the dialler shows a token
 /// ([`ConnectOptions::early`](dunlin_core::ConnectOptions::early)): then [`Connecting::is_early`] is true, what comes from

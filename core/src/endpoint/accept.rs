@@ -138,6 +138,12 @@ impl Endpoint {
 
     /// An attempt for which there is no memory stays unanswered, as if the application could not accept it.
     fn accept_unasked(&mut self, now: Instant, handle: ConnectionHandle) {
+        // The first word of what it accepts is `Connected`: so early data waits for that.
+        if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle)
+            && let Decision::Waiting(Candidate::Native(attempt)) = &mut pending.decision
+        {
+            attempt.early_token = None;
+        }
         if self.accept(now, handle).is_ok()
             && let Some(Entry::Connection(connection)) = self.slots.get_mut(handle)
         {

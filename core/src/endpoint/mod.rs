@@ -1,7 +1,6 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
-
 mod connect;
 mod early;
 mod events;

@@ -137,6 +137,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tokens_are_told_in_words() {
+        let mut out = String::new();
+        describe(&[0x07, 2, 0xab, 0x01, 0x01], &mut out);
+        assert_eq!(out, "NEW_TOKEN ab01, PING");
+    }
+
+    #[test]
     fn path_frames_are_told_in_words() {
         let mut out = String::new();
         describe(&[0x21, 0, 0, 1, 0x22, 3, 1, 5, 0x23, 63, 2, 0x40, 0xff], &mut out);
