@@ -15,6 +15,11 @@ impl KeyedState {
     pub(crate) const fn new(keys: [u64; 2]) -> Self {
         Self { keys }
     }
+
+    /// Another one, for another table: what is known of the order in one says nothing of the other.
+    pub(crate) fn other(&self, number: u64) -> Self {
+        Self { keys: [self.hash_one([number, 0]), self.hash_one([number, 1])] }
+    }
 }
 
 impl BuildHasher for KeyedState {
@@ -104,6 +109,8 @@ mod tests {
         let (a, b) = (KeyedState::new([1, 2]), KeyedState::new([1, 3]));
         assert_eq!(a.hash_one(7), a.hash_one(7));
         assert_ne!(a.hash_one(7), b.hash_one(7));
+        assert_ne!(a.hash_one(7), a.other(0).hash_one(7));
+        assert_ne!(a.other(0).hash_one(7), a.other(1).hash_one(7));
         let (a, b) = (NumberState::new([1, 2]), NumberState::new([1, 5]));
         assert_eq!(a.hash_one(7_u64), a.hash_one(7_u64));
         assert_ne!(a.hash_one(7_u64), b.hash_one(7_u64));

@@ -6,6 +6,7 @@ use core::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use crate::crypto::token::Tag;
+use crate::endpoint::fit;
 use crate::hash::KeyedState;
 
 /// Connections that may be known by one token. Honest peers never give one twice; with this many, the search stays short for
@@ -72,6 +73,9 @@ impl Resets {
         let hash = self.hash(token);
         if let Ok(entry) = self.slots.find_entry(hash, |entry| *entry == (hash, slot)) {
             entry.remove();
+        }
+        if let Some(fits) = fit(self.slots.len(), self.slots.capacity()) {
+            self.slots.shrink_to(fits, |(hash, _)| *hash);
         }
     }
 

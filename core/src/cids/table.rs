@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use crate::endpoint::fit;
 use crate::hash::NumberState;
 use crate::id::ConnectionId;
 use crate::rng::Rng;
@@ -44,5 +45,8 @@ impl Ids {
     /// Nobody is reached under `id` any more.
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         self.slots.remove(&id);
+        if let Some(fits) = fit(self.slots.len(), self.slots.capacity()) {
+            self.slots.shrink_to(fits);
+        }
     }
 }

@@ -140,11 +140,14 @@ impl Connection {
         let owed = self.owed.as_deref().into_iter().flat_map(OwedResponses::iter);
         let answer = owed
             .filter(|owed| owed.at == at && (path.is_opening() || !owed.to.matches(&here)))
-            .map(|owed| (owed.to, owed.data, allowed(&owed.to, owed.allowance())))
+            // A challenge buys three times its bytes and no more, wherever it came from.
+            .map(|owed| (owed.to, owed.data, allowed(&owed.to, owed.allowance()).min(owed.allowance())))
             .find(|(.., allowance)| *allowance >= SMALLEST_ERRAND);
         match (answer, challenge) {
             (Some((to, response, allowance)), challenge) => {
-                let challenge = challenge.filter(|(asked, ..)| asked.matches(&to)).map(|(_, data, _)| data);
+                let challenge = challenge.filter(|(asked, ..)| asked.matches(&to));
+                let allowance = challenge.map_or(allowance, |(.., own)| own.max(allowance));
+                let challenge = challenge.map(|(_, data, _)| data);
                 Some(Errand { to, response: Some(response), challenge, allowance })
             }
             (None, Some((to, data, allowance))) => {

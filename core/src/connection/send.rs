@@ -414,7 +414,10 @@ impl Connection {
     ) -> Option<()> {
         let State::Closing(closing) = &mut self.state else { return None };
         let start = out.len();
-        let allowance = usize::try_from(self.paths[at].validation.allowance()).unwrap_or(usize::MAX);
+        // Whoever has not confirmed has not shown that he is there either.
+        let unproved = closing.reply.as_ref().map_or(u64::MAX, |reply| reply.copies.allowance());
+        let allowance = self.paths[at].validation.allowance().min(unproved);
+        let allowance = usize::try_from(allowance).unwrap_or(usize::MAX);
         let size = usize::from(self.paths[at].mtu().base()).min(allowance);
         put_header(self.paths[at].remote_id, out);
         let room = size.saturating_sub(DATA_HEADER + TAG);
@@ -434,6 +437,9 @@ impl Connection {
         if sealed.is_err() {
             out.truncate(start);
             return None;
+        }
+        if let Some(reply) = &mut closing.reply {
+            reply.copies.on_sent(len);
         }
         self.paths[at].sent.record(now, len as u16, SentInfo::default(), phase, false);
         self.paths[at].validation.on_sent(len);

@@ -126,6 +126,17 @@ impl Copies {
         }
     }
 
+    /// Bytes that may still be sent to the first address, beside the replies that it is owed: three times what came from there
+    /// (RFC 9000 section 8.1), and all if it was shown.
+    pub(crate) const fn allowance(&self) -> u64 {
+        if self.validated { u64::MAX } else { self.received.saturating_mul(3).saturating_sub(self.sent) }
+    }
+
+    /// So many were sent there beside the replies.
+    pub(crate) const fn on_sent(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(bytes as u64);
+    }
+
     /// Whom to send a reply of `bytes` to now.
     pub(crate) fn pay(&mut self, now: Instant, bytes: usize) -> Option<(LocalAddr, TransportAddr)> {
         let (local, remote) = self.owed.iter_mut().find_map(Option::take)?;

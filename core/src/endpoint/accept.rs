@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use crate::admission::Verdict;
 use crate::connection::state::Copies;
 use crate::connection::{Answering, Connection};
-use crate::crypto::digest::digest;
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
@@ -22,6 +21,7 @@ use crate::wire::params::EarlyOutcome;
 
 use super::early::NoConnection;
 use super::incoming::{Candidate, Decision, Init, Pending};
+use super::inits::{Found, InitName};
 use super::load::{IK_COST, IX_COST, Proof, Ruling};
 use super::{ConnectionHandle, Endpoint, Entry};
 
@@ -58,9 +58,10 @@ impl Endpoint {
         header: Header,
         datagram: &mut [u8],
     ) -> Disposition {
-        if let Some(slot) = self.inits.find(datagram, &mut self.shared.stats.digests) {
-            return self.handle_copy(slot, arrival, datagram.len());
-        }
+        let name = match self.inits.find(datagram, &mut self.shared.stats.digests) {
+            Found::Copy(slot) => return self.handle_copy(slot, arrival, datagram.len()),
+            Found::Unknown(name) => name,
+        };
         if self.shared.config.alpns.is_empty() {
             return Disposition::Dropped(DropReason::NotAccepting);
         }
@@ -72,11 +73,11 @@ impl Endpoint {
         let price = price(header.ty);
         match self.judge(now, &arrival.remote, proof, price) {
             Ruling::Enter => {}
-            Ruling::Retry => return self.ask_for_address(now, arrival, header.routing, datagram),
+            Ruling::Retry => return self.ask_for_address(now, arrival, header.routing, datagram, name),
             Ruling::Drop(reason) => return Disposition::Dropped(reason),
         }
         let before = self.shared.stats.x25519_operations;
-        self.let_in(now, arrival, header, validated, datagram).unwrap_or_else(|reason| {
+        self.let_in(now, arrival, header, validated, datagram, name).unwrap_or_else(|reason| {
             let spent = self.shared.stats.x25519_operations.saturating_sub(before);
             self.taken.spend(u32::try_from(spent).unwrap_or(price));
             Disposition::Dropped(reason)
@@ -91,6 +92,7 @@ impl Endpoint {
         header: Header,
         validated: bool,
         datagram: &mut [u8],
+        mut name: InitName,
     ) -> Result<Disposition, DropReason> {
         let opening = Opening::read(header.ty, header.routing, datagram, &mut self.shared.party())?;
         let verdict = self.shared.judge(arrival.remote, validated, opening.identity());
@@ -98,12 +100,12 @@ impl Endpoint {
             Verdict::Ignore => return Err(DropReason::Unwanted),
             Verdict::Retry if !validated => {
                 self.taken.spend(opening.spent());
-                return Ok(self.ask_for_address(now, arrival, header.routing, datagram));
+                return Ok(self.ask_for_address(now, arrival, header.routing, datagram, name));
             }
             Verdict::Ask | Verdict::Accept | Verdict::Refuse(_) | Verdict::Retry => {}
         }
         // Reading the rest scrambles it.
-        let (len, id) = (datagram.len(), self.inits.id(datagram, &mut self.shared.stats.digests));
+        let (len, id) = (datagram.len(), name.id(datagram, &mut self.shared.stats.digests));
         let mut frames = 0;
         let read = opening.finish(datagram, &mut self.shared.party(), &mut frames);
         count(&mut self.shared.stats.frames, frames);
@@ -158,12 +160,13 @@ impl Endpoint {
         arrival: &Arrival,
         routing: ConnectionId,
         datagram: &[u8],
+        mut name: InitName,
     ) -> Disposition {
         if !self.taken.may_retry(now, self.shared.config.limits.dh_per_second) {
             return Disposition::Dropped(DropReason::RateLimited);
         }
-        self.shared.stats.digests += 1;
-        if self.send_retry(now, &arrival.tuple(), routing, &digest(&[datagram])) {
+        let digest = name.digest(datagram, &mut self.shared.stats.digests);
+        if self.send_retry(now, &arrival.tuple(), routing, &digest) {
             Disposition::Accepted
         } else {
             Disposition::Dropped(DropReason::RateLimited)

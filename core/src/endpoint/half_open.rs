@@ -3,7 +3,7 @@
 use crate::hash::KeyedState;
 use crate::path::addr::TransportAddr;
 
-use super::prefixes::{Place, Prefixes};
+use super::prefixes::{Places, Prefixes};
 
 /// What one network that has shown its addresses may take of what is left: one part in so many. The more networks take part, the
 /// less is left, so that there is always something for one more ("dynamic thresholds": Choudhury and Hahne, Dynamic queue
@@ -19,8 +19,8 @@ pub(crate) struct Seat {
     /// Bytes of the budget that it holds.
     bytes: u32,
     /// Where it is counted, if it has shown its address.
-    network: Option<Place>,
-    site: Option<Place>,
+    network: Option<Places>,
+    site: Option<Places>,
 }
 
 /// The attempts that are not confirmed.
@@ -49,15 +49,16 @@ impl HalfOpen {
 
     /// Whether the network and the site of `addr` have less than their parts of what is left, if that is enough for `left` more
     /// attempts. Who has nothing always has less than its part.
-    pub(super) fn has_part_left(&mut self, addr: &TransportAddr, left: u32) -> bool {
+    pub(super) fn has_part_left(&self, addr: &TransportAddr, left: u32) -> bool {
         let network = self.prefixes.network(addr);
         let site = self.prefixes.site(addr);
         self.count(network) < (left / NETWORK_PART).max(1)
             && site.is_none_or(|site| self.count(site) < (left / SITE_PART).max(1))
     }
 
-    fn count(&mut self, place: Place) -> u32 {
-        self.prefixes.at(place, 0).map_or(0, |count| *count)
+    fn count(&self, places: Places) -> u32 {
+        let [one, other] = self.prefixes.get(places, 0);
+        one.min(other)
     }
 
     /// An attempt begins that holds so many bytes, from `shown` if it has shown that it is there.
@@ -65,10 +66,8 @@ impl HalfOpen {
     pub(super) fn enter(&mut self, bytes: usize, shown: Option<&TransportAddr>) -> Seat {
         let network = shown.map(|addr| self.prefixes.network(addr));
         let site = shown.and_then(|addr| self.prefixes.site(addr));
-        for place in network.into_iter().chain(site) {
-            if let Some(count) = self.prefixes.at(place, 0) {
-                *count = count.saturating_add(1);
-            }
+        for places in network.into_iter().chain(site) {
+            self.prefixes.update(places, 0, |count| *count = count.saturating_add(1));
         }
         self.seats = self.seats.saturating_add(1);
         let mut seat = Seat { bytes: 0, network, site };
@@ -84,10 +83,8 @@ impl HalfOpen {
 
     /// It is confirmed, or over.
     pub(crate) fn leave(&mut self, seat: Seat) {
-        for place in seat.network.into_iter().chain(seat.site) {
-            if let Some(count) = self.prefixes.at(place, 0) {
-                *count = count.saturating_sub(1);
-            }
+        for places in seat.network.into_iter().chain(seat.site) {
+            self.prefixes.update(places, 0, |count| *count = count.saturating_sub(1));
         }
         self.seats = self.seats.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(seat.bytes.into());

@@ -121,15 +121,17 @@ impl Taken {
     fn take_part(&mut self, now: Instant, from: &TransportAddr, left: u32) -> bool {
         let network = self.networks.network(from);
         let site = self.networks.site(from);
-        let parts = [(Some(network), NETWORK_PART), (site, SITE_PART)];
-        let mut all = |each: fn(&mut Bucket, Instant, u32) -> bool| {
-            parts.iter().all(|(place, part)| {
-                let Some(place) = place else { return true };
-                let bucket = self.networks.at(*place, Bucket::NEW);
-                bucket.is_some_and(|bucket| each(bucket, now, (left / part).max(1)))
-            })
-        };
-        all(|bucket, now, rate| bucket.allows(now, rate)) && all(Bucket::take)
+        let parts = [(Some(network), left / NETWORK_PART), (site, left / SITE_PART)];
+        let parts = parts.map(|(places, part)| (places, part.max(1)));
+        let may = parts.iter().all(|(places, part)| {
+            let Some(places) = places else { return true };
+            self.networks.get(*places, Bucket::NEW).iter().any(|bucket| bucket.allows(now, *part))
+        });
+        for (places, part) in parts.into_iter().filter(|_| may) {
+            let Some(places) = places else { continue };
+            self.networks.update(places, Bucket::NEW, |bucket| _ = bucket.take(now, part));
+        }
+        may
     }
 
     /// So many X25519 operations were done for an attempt, or are promised to it.

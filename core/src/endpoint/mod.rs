@@ -67,6 +67,7 @@ use network::Round;
 pub use slots::ConnectionHandle;
 pub(crate) use slots::ReadyQueue;
 use slots::Slots;
+pub(crate) use slots::fit;
 pub use sockets::LocalSocket;
 pub(crate) use sockets::Sockets;
 use stateless::Stateless;
@@ -114,7 +115,7 @@ impl Endpoint {
         let config = config.clamped();
         let mut rng = Rng::new(identity.secret(), &seed);
         seed.zeroize();
-        let (ids, inits, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
+        let (ids, hasher, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
         let drawn = Secret::new(rng.bytes());
         let early_secret = config.early_secret.clone().map(EarlySecret::new);
         let early_secret = early_secret.unwrap_or_else(|| EarlySecret::derived(&drawn));
@@ -122,11 +123,11 @@ impl Endpoint {
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
             key_log: KeyLog::new(config.key_log),
-            remotes: RemoteMap::new(inits),
+            remotes: RemoteMap::new(hasher),
             rations: Rations::default(),
             sockets: Sockets::default(),
             ids: Ids::new(ids, config.shard),
-            resets: Resets::new(inits),
+            resets: Resets::new(hasher.other(1)),
             reset_key: reset_key(
                 config.reset_key.as_deref().unwrap_or_else(|| identity.secret()),
                 config.shard,
@@ -142,18 +143,18 @@ impl Endpoint {
             starving: VecDeque::new(),
             group_secret,
             early_secret,
-            half_open: HalfOpen::new(inits),
+            half_open: HalfOpen::new(hasher.other(2)),
             now: Instant::ZERO,
         };
         Self {
             shared,
             slots: Slots::new(),
             ready: ReadyQueue::default(),
-            inits: Inits::new(inits),
-            qotp_ids: HashMap::with_hasher(inits),
-            taken: Taken::new(inits),
+            inits: Inits::new(hasher.other(3)),
+            qotp_ids: HashMap::with_hasher(hasher.other(4)),
+            taken: Taken::new(hasher.other(5)),
             used_tokens: UsedTokens::default(),
-            stateless: Stateless::new(inits),
+            stateless: Stateless::new(hasher.other(6)),
             timers: TimerQueue::default(),
             round: Round::default(),
         }
@@ -311,6 +312,7 @@ impl Endpoint {
             }
             self.settle(now, slot, &mut fires);
         }
+        self.ready.give_back(self.slots.places());
         self.feed_starving();
         self.send_stateless(out)
     }
@@ -468,6 +470,17 @@ impl Endpoint {
                 self.shared.half_open.leave(pending.seat);
             }
             None => {}
+        }
+        self.give_back();
+    }
+
+    /// Tables do not stay as large as they once had to be.
+    fn give_back(&mut self) {
+        let places = self.slots.places();
+        self.timers.give_back(places);
+        self.ready.give_back(places);
+        if let Some(fits) = fit(self.qotp_ids.len(), self.qotp_ids.capacity()) {
+            self.qotp_ids.shrink_to(fits);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The table of everything that has a handle, and the queue of those with something to do.
 
-use alloc::collections::VecDeque;
+use core::cmp::Reverse;
+
+use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 
 /// Names a connection, or an attempt at one, of one endpoint. It stays invalid for ever once its connection is
@@ -22,21 +24,35 @@ struct Slot<T> {
     entry: Option<T>,
 }
 
-/// Slots with generations.
+/// Below so much nobody minds what a table holds.
+const FEW: usize = 64;
+
+/// What a table gives its room back to where less than a quarter of it is used: twice of that, so that it has as many changes
+/// behind it as it takes steps to move what is left.
+pub(crate) fn fit(len: usize, capacity: usize) -> Option<usize> {
+    let fits = len.saturating_mul(2).max(FEW);
+    (len < capacity / 4 && fits < capacity).then_some(fits)
+}
+
+/// Slots with generations. The lowest that is free is taken first, and those at the end are given back when they are free.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    /// What is free among them, and at times what is not among them any more.
+    free: BinaryHeap<Reverse<u32>>,
+    occupied: usize,
+    /// The generation of slots that are new, later than those of all that were given back.
+    fresh: u32,
 }
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: BinaryHeap::new(), occupied: 0, fresh: 0 }
     }
 
     /// Occupied slots.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.occupied
     }
 
     /// Slots, occupied or not.
@@ -46,16 +62,24 @@ impl<T> Slots<T> {
 
     /// The handle that the next [`Slots::insert`] will return.
     pub(crate) fn vacant(&self) -> ConnectionHandle {
-        let free = self.free.last().and_then(|slot| self.handle_at(*slot));
-        free.unwrap_or(ConnectionHandle { slot: self.slots.len() as u32, generation: 0 })
+        // What is free has no lower one behind it: if this was given back, all of them were.
+        let free = self.free.peek().and_then(|Reverse(slot)| self.handle_at(*slot));
+        free.unwrap_or(ConnectionHandle { slot: self.slots.len() as u32, generation: self.fresh })
     }
 
     pub(crate) fn insert(&mut self, entry: T) -> ConnectionHandle {
         let handle = self.vacant();
-        match self.free.pop().and_then(|slot| self.slots.get_mut(slot as usize)) {
-            Some(place) => place.entry = Some(entry),
-            None => self.slots.push(Slot { generation: 0, entry: Some(entry) }),
+        match self.slots.get_mut(handle.slot as usize) {
+            Some(place) => {
+                self.free.pop();
+                place.entry = Some(entry);
+            }
+            None => {
+                self.free.clear();
+                self.slots.push(Slot { generation: handle.generation, entry: Some(entry) });
+            }
         }
+        self.occupied = self.occupied.saturating_add(1);
         handle
     }
 
@@ -64,8 +88,23 @@ impl<T> Slots<T> {
         let place = self.slots.get_mut(slot as usize)?;
         let entry = place.entry.take()?;
         place.generation = place.generation.wrapping_add(1);
-        self.free.push(slot);
+        self.free.push(Reverse(slot));
+        self.occupied = self.occupied.saturating_sub(1);
+        self.give_back();
         Some(entry)
+    }
+
+    /// Gives the slots at the end back if they are free, and their room if it has become much.
+    fn give_back(&mut self) {
+        while let Some(last) = self.slots.pop_if(|last| last.entry.is_none()) {
+            self.fresh = self.fresh.max(last.generation);
+        }
+        if let Some(fits) = fit(self.slots.len(), self.slots.capacity()) {
+            let places = self.places();
+            self.slots.shrink_to(fits);
+            self.free.retain(|Reverse(slot)| *slot < places);
+            self.free.shrink_to(fits);
+        }
     }
 
     pub(crate) fn get(&self, handle: ConnectionHandle) -> Option<&T> {
@@ -130,6 +169,15 @@ impl ReadyQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+
+    /// There are no more than so many slots now.
+    pub(crate) fn give_back(&mut self, places: u32) {
+        if let Some(fits) = fit(places as usize, self.waiting.capacity()).filter(|_| self.queue.is_empty()) {
+            self.waiting.truncate(places as usize);
+            self.waiting.shrink_to(fits);
+            self.queue.shrink_to(fits);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +195,53 @@ mod tests {
         assert_eq!(slots.get(second), Some(&'b'));
         assert_eq!(slots.len(), 1);
         assert!(slots.handles().eq([second]));
+    }
+
+    #[test]
+    fn room_is_given_back_and_stale_handles_stay_stale() {
+        let (mut slots, mut old) = (Slots::new(), Vec::new());
+        for round in 0..3 {
+            let handles: Vec<_> = (0..10_000).map(|n| slots.insert(n)).collect();
+            assert!(old.iter().all(|handle| slots.get(*handle).is_none()), "round {round}");
+            assert!(handles.iter().zip(0..).all(|(handle, n)| slots.get(*handle) == Some(&n)));
+            // The first half goes first, so that holes come before the end.
+            for handle in &handles {
+                slots.remove(handle.slot);
+            }
+            assert_eq!((slots.len(), slots.places()), (0, 0));
+            assert!(slots.slots.capacity() <= 2 * FEW && slots.free.capacity() <= 2 * FEW);
+            old.extend(handles);
+        }
+    }
+
+    #[test]
+    fn the_lowest_slot_is_taken_first() {
+        let mut slots = Slots::new();
+        let handles: Vec<_> = (0..1_000).map(|n| slots.insert(n)).collect();
+        for handle in &handles[..999] {
+            slots.remove(handle.slot);
+        }
+        // The last one holds all the others.
+        assert_eq!((slots.len(), slots.places()), (1, 1_000));
+        let next = slots.insert(7);
+        assert_eq!((next.slot, next.generation), (0, 1));
+        slots.remove(999);
+        assert_eq!(slots.places(), 1);
+        let names: Vec<_> = (0..10).map(|n| slots.insert(n).slot).collect();
+        assert_eq!(names, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(slots.get(handles[5]).is_none() && slots.get(next) == Some(&7));
+    }
+
+    #[test]
+    fn the_ready_queue_gives_its_room_back() {
+        let mut ready = ReadyQueue::default();
+        (0..10_000).for_each(|slot| ready.push(slot));
+        ready.give_back(0);
+        assert_eq!(core::iter::from_fn(|| ready.pop()).count(), 10_000);
+        ready.give_back(10);
+        assert!(ready.waiting.capacity() <= 2 * FEW && ready.queue.capacity() <= 2 * FEW);
+        ready.push(5_000);
+        assert_eq!(ready.pop(), Some(5_000));
     }
 
     #[test]

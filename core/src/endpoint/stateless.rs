@@ -55,10 +55,14 @@ impl Stateless {
             return false;
         }
         let network = self.networks.network(from);
-        let bucket = self.networks.at(network, Bucket::NEW);
+        let part = rate.div_ceil(NETWORK_PART);
+        let may = self.networks.get(network, Bucket::NEW).iter().any(|bucket| bucket.allows(now, part));
         // Whoever has taken all that there is takes nothing from the others' parts.
-        bucket.is_some_and(|bucket| bucket.take(now, rate.div_ceil(NETWORK_PART)))
-            && self.rate.take(now, rate)
+        if may {
+            self.networks.update(network, Bucket::NEW, |bucket| _ = bucket.take(now, part));
+            self.rate.take(now, rate);
+        }
+        may
     }
 
     /// Answers a datagram with so many bytes, [`MAX_LEN`] at most. Says whether there is room for that.

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 
 use crate::time::Instant;
 
+use super::slots::fit;
+
 /// Deadlines of slots, the earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct TimerQueue {
@@ -37,6 +39,17 @@ impl TimerQueue {
                 }
             }
             (Some(place), None) => self.remove(place),
+        }
+    }
+
+    /// There are no more than so many slots now.
+    pub(crate) fn give_back(&mut self, places: u32) {
+        if let Some(fits) = fit(places as usize, self.places.capacity()) {
+            self.places.truncate(places as usize);
+            self.places.shrink_to(fits);
+        }
+        if let Some(fits) = fit(self.heap.len(), self.heap.capacity()) {
+            self.heap.shrink_to(fits);
         }
     }
 
@@ -112,6 +125,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn room_is_given_back() {
+        let mut queue = TimerQueue::default();
+        (0..10_000).for_each(|slot| queue.set(slot, Some(Instant::from_nanos(slot.into()))));
+        (1..10_000).for_each(|slot| queue.set(slot, None));
+        queue.give_back(1);
+        assert!(queue.heap.capacity() <= 128 && queue.places.capacity() <= 128);
+        assert_eq!(queue.next(), Some((Instant::ZERO, 0)));
+        queue.set(9_999, Some(Instant::from_nanos(1)));
+        queue.set(0, None);
+        assert_eq!(queue.next(), Some((Instant::from_nanos(1), 9_999)));
+    }
 
     proptest! {
         #[test]

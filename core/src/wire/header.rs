@@ -94,9 +94,9 @@ impl Header {
         }
         let (ty, shortest, longest) = match first >> 5 {
             0 => (PacketType::Init, MIN_INIT, MAX_INIT),
-            1 => (PacketType::InitReply, CLEAR_HEADER, usize::MAX),
+            1 => (PacketType::InitReply, CLEAR_HEADER, MIN_INIT),
             2 => (PacketType::InitKnown, MIN_INIT, MAX_INIT),
-            3 => (PacketType::InitKnownReply, CLEAR_HEADER, usize::MAX),
+            3 => (PacketType::InitKnownReply, CLEAR_HEADER, MIN_INIT),
             4 => (PacketType::Data, MIN_DATA, usize::MAX),
             5 => (PacketType::Retry, CLEAR_HEADER, usize::MAX),
             7 => (PacketType::VersionList, CLEAR_HEADER, usize::MAX),

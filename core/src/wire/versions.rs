@@ -21,11 +21,13 @@ impl VersionList {
     /// First byte of the packet.
     pub(crate) const FIRST_BYTE: u8 = PacketType::VersionList.first_byte();
 
-    /// Reads the versions of a packet, behind its routing id. `None` unless there is one, and none more than there can be.
+    /// Reads the versions of a packet, behind its routing id: at least one, and at most as many as there can be. Numbers that
+    /// no version has count for nothing.
     pub(crate) fn read(versions: &[u8]) -> Option<Self> {
         let good = (1..=usize::from(MAX) + 1).contains(&versions.len());
         let known = versions.iter().filter(|version| **version <= MAX);
-        good.then(|| Self(known.fold(0, |list, version| list | 1 << version)))
+        let list = known.fold(0, |list, version| list | 1 << version);
+        (good && list != 0).then_some(Self(list))
     }
 
     /// The versions for who asked for `asked`: ours, and one that does not exist, in any order, so that no reader of such lists
@@ -86,6 +88,8 @@ mod tests {
         assert_eq!(list.to_string(), "0, 16, 25");
         assert!(list.contains(16) && !list.contains(17) && !list.contains(77) && !list.contains(255));
         assert_eq!(VersionList::read(&[]), None);
+        assert_eq!(VersionList::read(&[77]), None);
+        assert_eq!(VersionList::read(&[32, 255]), None);
         assert!(VersionList::read(&[31; 32]).is_some());
         assert_eq!(VersionList::read(&[31; 33]), None);
     }

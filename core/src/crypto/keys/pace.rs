@@ -2,7 +2,8 @@
 
 use crate::{Duration, Instant};
 
-/// Changes that may come at once: who was asleep finds several phases in its socket's buffer.
+/// Changes that may come at once. An honest peer waits for an acknowledgement between two, so whoever was asleep finds one; the
+/// rest is for senders that are less patient.
 const AT_ONCE: u8 = 8;
 /// The least that three probe timeouts, for which a phase lasts, can be: three times the granularity of timers (RFC 9002
 /// section 6.1.2). In microseconds.

@@ -199,7 +199,7 @@ fn a_sender_rotates_after_an_hour_with_traffic() {
     assert_eq!(limits.rotate_every(Duration::MAX), limits);
 }
 
-/// Eight phases at once, as who was asleep finds them, and one more for each 3 ms.
+/// Eight phases at once, and one more for each 3 ms.
 #[test]
 fn a_receiver_does_not_follow_a_sender_that_hurries() {
     let mut link = Link::new(Suite::ChaCha20Poly1305, SMALL);

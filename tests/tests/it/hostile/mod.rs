@@ -25,6 +25,7 @@ mod resets;
 mod retry;
 mod secrets;
 mod states;
+mod strangers;
 mod twice;
 mod unproved;
 mod versions;
