@@ -7,9 +7,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use dunlin_core::admission::Admission;
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard, TransportId};
 use dunlin_udp::{
     BindOptions, Clock, CustomTransport, SocketGroup, SocketGroups, Transports, UdpSocket, engine,
+    settings_of_a_port,
 };
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
@@ -65,6 +67,28 @@ impl Builder {
     /// [`Config::shard`] and [`Config::key_log`] are set by what is said here.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Has this policy decide on incoming attempts: [`Known`](dunlin_core::admission::Known) lets in those with one of some keys
+    /// and nobody else. What it accepts comes out of [`Endpoint::accept`] when its key is proved.
+    ///
+    /// ```
+    /// use dunlin_tokio::admission::Known;
+    /// use dunlin_tokio::{Config, Endpoint, Identity, PublicKey};
+    ///
+    /// async fn serve(config: Config, identity: Identity, peers: Vec<PublicKey>) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let server = Endpoint::builder().config(config).admission(Known::new(peers));
+    ///     let server = server.bind("[::]:4433".parse()?, identity)?;
+    ///     while let Some(incoming) = server.accept().await {
+    ///         let connection = incoming.accept()?.await?;
+    ///         println!("{:?} is here", connection.peer_identity());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn admission(mut self, policy: impl Admission + 'static) -> Self {
+        self.config.admission = Some(Arc::new(policy));
         self
     }
 
@@ -171,6 +195,7 @@ impl Builder {
         let (local, public) = (sockets.local_addrs(), *identity.public());
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
         let transports = Transports::among(sockets.shards(), mem::take(&mut self.transports))?;
+        self.config = settings_of_a_port(self.config).map_err(BindError::Random)?;
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
             let engine = self.engine(shard, &identity, &transports[0])?;

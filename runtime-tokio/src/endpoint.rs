@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dunlin_core::admission::Admission;
 use dunlin_core::{
     AddressError, AddressSource, Config, ConnectOptions, EndpointStats, ErrorCode, Identity, LocalAddr,
     NetworkChange, Peer, PublicKey, QotpIdentity, QotpPublicKey, RemoteInfo, TransportAddr, Tuple,
@@ -180,6 +181,13 @@ impl Endpoint {
                 return None;
             }
             notified.await;
+        }
+    }
+
+    /// Sets what becomes of incoming attempts from now on; without a policy each comes out of [`Endpoint::accept`].
+    pub fn set_admission(&self, policy: Option<Arc<dyn Admission>>) {
+        for shared in &*self.inner.shards {
+            shared.lock().engine.set_admission(policy.clone());
         }
     }
 

@@ -10,12 +10,16 @@ use dunlin_core::{
 use crate::connecting::Connecting;
 use crate::link::Link;
 use crate::state::{Locked, Phase, Shared};
+use crate::table::Handshake;
 
 /// An attempt of somebody to connect, which waits for [`Incoming::accept`], [`Incoming::refuse`],
 /// [`Incoming::retry`] or [`Incoming::ignore`]. It expires when it is not decided on in time ([`dunlin_core::Limits::half_open_lifetime`]).
 ///
 /// Where [`Config::accept_qotp`](dunlin_core::Config::accept_qotp) is on, ask [`Incoming::wire`] first: QOTP's diallers
 /// prove nothing, now or later.
+///
+/// What a policy has let in ([`Builder::admission`](crate::Builder::admission)) is a connection already when it comes here:
+/// [`Incoming::accept`] gives it, everything else closes it.
 ///
 /// Dropping it refuses the attempt with code 0.
 #[must_use = "the attempt is refused when this is dropped"]
@@ -25,8 +29,10 @@ pub struct Incoming {
     remote: TransportAddr,
     validated: bool,
     identity: IncomingIdentity,
-    alpns: Vec<Vec<u8>>,
+    alpns: Box<[Vec<u8>]>,
     decided: bool,
+    /// The connection, if the policy has accepted it.
+    accepted: Option<Arc<Link>>,
 }
 
 impl fmt::Debug for Incoming {
@@ -43,6 +49,9 @@ impl Incoming {
     pub(crate) fn next(shared: &Arc<Shared>, locked: &mut Locked<'_>) -> Option<Self> {
         loop {
             let handle = locked.next_incoming()?;
+            if let Some(accepted) = Self::accepted(shared, locked, handle) {
+                return Some(accepted);
+            }
             let Some(attempt) = locked.engine.incoming(handle) else { continue };
             let (Some(remote), Some(identity)) = (attempt.remote(), attempt.identity()) else { continue };
             let validated = attempt.is_validated();
@@ -55,8 +64,39 @@ impl Incoming {
                 identity,
                 alpns,
                 decided: false,
+                accepted: None,
             });
         }
+    }
+
+    /// A connection that the policy has accepted.
+    fn accepted(shared: &Arc<Shared>, locked: &mut Locked<'_>, handle: ConnectionHandle) -> Option<Self> {
+        let (connection, entry, _) = locked.connection(handle);
+        let path = connection?.path();
+        let (identity, alpns) = match &entry?.handshake {
+            Handshake::Done(settled) => settled.as_incoming(),
+            Handshake::Pending | Handshake::PeerKey(_) => return None,
+        };
+        // Last: to drop it here would take the lock again.
+        let link = Link::adopt(shared, locked, handle)?;
+        Some(Self {
+            shared: Arc::clone(shared),
+            handle,
+            remote: path.remote,
+            // It has shown its key in answer to what was sent there.
+            validated: true,
+            identity,
+            alpns: alpns.into(),
+            decided: false,
+            accepted: Some(link),
+        })
+    }
+
+    /// Whether the policy has accepted it ([`Builder::admission`](crate::Builder::admission)): then it is a connection, and its
+    /// key is proved, but for QOTP's.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        self.accepted.is_some()
     }
 
     /// What the dialler speaks. QOTP comes only where [`Config::accept_qotp`](dunlin_core::Config::accept_qotp) is on.
@@ -93,11 +133,15 @@ impl Incoming {
     }
 
     /// Answers. The connection stands when the dialler has proved its key; on QOTP's wire, where it never does, at once.
+    /// [`Connecting::is_early`] says whether there is something to read before.
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.
     pub fn accept(mut self) -> Result<Connecting, AcceptError> {
         self.decided = true;
+        if let Some(link) = self.accepted.take() {
+            return Ok(Connecting::new(link));
+        }
         let mut locked = self.shared.lock();
         if locked.phase != Phase::Open {
             return Err(AcceptError::Gone);
@@ -105,8 +149,10 @@ impl Incoming {
         let now = self.shared.clock.now();
         let attempt = locked.engine.incoming(self.handle).ok_or(AcceptError::Gone)?;
         let handle = attempt.accept(now)?;
-        let link = Link::new(&self.shared, &mut locked, handle, false);
-        locked.nudge();
+        // The answer to early data goes with the reply, which waits for it as a dial waits for what is written.
+        let early = locked.engine.connection(handle).is_some_and(|connection| connection.is_early());
+        let link = Link::new(&self.shared, &mut locked, handle, early);
+        link.nudge(&mut locked);
         Ok(Connecting::new(link))
     }
 
@@ -122,6 +168,9 @@ impl Incoming {
     /// # Errors
     /// See [`RetryError`]. An attempt that cannot be asked still waits, and comes back for that.
     pub fn retry(mut self) -> Result<(), (RetryError, Self)> {
+        if self.accepted.is_some() {
+            return Err((RetryError::Validated, self));
+        }
         let mut locked = self.shared.lock();
         let now = self.shared.clock.now();
         let asked = match locked.engine.incoming(self.handle) {
@@ -148,6 +197,9 @@ impl Incoming {
     }
 
     fn refuse_with(&self, code: ErrorCode) {
+        if let Some(link) = &self.accepted {
+            return link.close(code, b"");
+        }
         let mut locked = self.shared.lock();
         let now = self.shared.clock.now();
         if let Some(attempt) = locked.engine.incoming(self.handle) {

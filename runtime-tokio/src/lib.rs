@@ -145,6 +145,7 @@
 //! | `watch` (on) | an endpoint hears by itself when the system's addresses change ([`Builder::watch_network`]) |
 #![deny(unsafe_code)]
 
+mod backlog;
 mod builder;
 mod connecting;
 mod connection;
@@ -176,15 +177,16 @@ pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 
 pub use bytes::Bytes;
+pub use dunlin_core::admission;
 pub use dunlin_core::{
     self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
     AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
-    ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
-    Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState, PathStats, PathStatus, Peer,
-    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, RetryError, RetryPolicy,
-    Secret, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
-    Undelivered, VersionList, WhyNot, WireVersion,
+    ConnectionStats, CustomAddr, DatagramConfig, EarlyData, EarlyToken, EcnCounts, EcnFailure, EcnState,
+    EcnStats, EndpointStats, ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits,
+    LocalAddr, MtuDiscovery, Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState,
+    PathStats, PathStatus, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey,
+    RemoteInfo, RetryError, RetryPolicy, Secret, StreamId, Suite, TransportAddr, TransportError, TransportId,
+    TransportProfile, Tuple, Undelivered, VersionList, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

@@ -15,7 +15,8 @@ pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: ConnectionHandle,
     signals: Arc<Signals>,
-    /// A dial that was not looked at yet: its first packet waits for what is written meanwhile.
+    /// A dial, or an accepted attempt with early data, that was not looked at yet: its first packet waits for what is written
+    /// meanwhile.
     corked: AtomicBool,
 }
 
@@ -30,6 +31,16 @@ impl Link {
         let signals = Arc::new(Signals::default());
         locked.insert(handle, Entry::new(Arc::clone(&signals)));
         Arc::new(Self { shared: Arc::clone(shared), handle, signals, corked: AtomicBool::new(corked) })
+    }
+
+    /// Ties a connection to the handles that are about to be made which the policy has accepted, before there were any.
+    pub(crate) fn adopt(
+        shared: &Arc<Shared>,
+        locked: &Locked<'_>,
+        handle: ConnectionHandle,
+    ) -> Option<Arc<Self>> {
+        let signals = Arc::clone(&locked.entry(handle)?.signals);
+        Some(Arc::new(Self { shared: Arc::clone(shared), handle, signals, corked: AtomicBool::new(false) }))
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dunlin_core::{CloseReason, Connection, ConnectionHandle, Endpoint, ErrorCode, Event, Instant};
 use dunlin_udp::{Clock, SHUTDOWN_LIMIT, SocketStats, TransportStats, Transports, UdpSocket};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map};
 use tokio::sync::Notify;
 use tracing::debug;
 
+use crate::backlog::Backlog;
 use crate::table::Entry;
 use crate::wake::Wakes;
 
@@ -45,8 +46,8 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// Boxed, for a table has room for twice what is in it.
     entries: HashMap<ConnectionHandle, Box<Entry>>,
-    /// Attempts that the application has not asked for yet, oldest first.
-    incoming: VecDeque<ConnectionHandle>,
+    /// Attempts, and connections that a policy has accepted, that the application has not asked for yet.
+    incoming: Backlog,
     /// Connections that have not ended.
     open: usize,
     /// Ended by us: the engine still sees to it that the peer hears of it. Oldest first.
@@ -69,7 +70,7 @@ impl Shared {
             engine,
             phase: Phase::Open,
             entries: HashMap::new(),
-            incoming: VecDeque::new(),
+            incoming: Backlog::default(),
             open: 0,
             closing: VecDeque::new(),
             driver: None,
@@ -189,8 +190,7 @@ impl Locked<'_> {
                     continue;
                 }
                 Event::Incoming => {
-                    drop_expired(incoming, engine);
-                    incoming.push_back(handle);
+                    incoming.push(handle, |handle| is_alive(engine, entries, handle));
                     self.wakes.one_of(&self.shared.incoming);
                     continue;
                 }
@@ -201,7 +201,21 @@ impl Locked<'_> {
                         closing.push_back(handle);
                     }
                 }
-                Event::Connected => debug!(?handle, "connected"),
+                Event::Connected => {
+                    debug!(?handle, "connected");
+                    // Accepted by the policy: nobody has asked for it.
+                    if let hash_map::Entry::Vacant(vacant) = entries.entry(handle) {
+                        vacant.insert(Box::new(Entry::new(Arc::default())));
+                        *open += 1;
+                        if let (Phase::Closing { code, .. }, Some(mut connection)) =
+                            (*phase, engine.connection(handle))
+                        {
+                            connection.close(code, b"");
+                        }
+                        incoming.push(handle, |handle| is_alive(engine, entries, handle));
+                        self.wakes.one_of(&self.shared.incoming);
+                    }
+                }
                 _ => {}
             }
             if let Some(entry) = entries.get_mut(&handle) {
@@ -226,7 +240,7 @@ impl Locked<'_> {
 
     fn end_all(&mut self, code: ErrorCode, reason: &[u8]) {
         let State { engine, entries, incoming, .. } = &mut *self.state;
-        for handle in incoming.drain(..) {
+        while let Some(handle) = incoming.pop() {
             if let Some(attempt) = engine.incoming(handle) {
                 attempt.ignore();
             }
@@ -278,10 +292,15 @@ impl State {
         self.entries.remove(&handle)
     }
 
-    /// The oldest attempt that still waits for an answer.
+    /// The oldest of what waits for the application, if it is there still.
     pub(crate) fn next_incoming(&mut self) -> Option<ConnectionHandle> {
-        drop_expired(&mut self.incoming, &mut self.engine);
-        self.incoming.pop_front()
+        let Self { engine, entries, incoming, .. } = self;
+        core::iter::from_fn(|| incoming.pop()).find(|handle| is_alive(engine, entries, *handle))
+    }
+
+    /// What there is of a connection.
+    pub(crate) fn entry(&self, handle: ConnectionHandle) -> Option<&Entry> {
+        self.entries.get(&handle).map(|entry| &**entry)
     }
 
     /// Whether another socket waits for the driver.
@@ -328,12 +347,15 @@ impl State {
     }
 }
 
-/// Drops the attempts that expired unanswered, so that the queue is never longer than the engine's limit of half-open
-/// attempts.
-fn drop_expired(incoming: &mut VecDeque<ConnectionHandle>, engine: &mut Endpoint) {
-    while let Some(handle) = incoming.front()
-        && engine.incoming(*handle).is_none()
-    {
-        incoming.pop_front();
+/// Whether what waits for the application is there still. The entry of a connection that is not is removed: nobody has a handle.
+fn is_alive(
+    engine: &mut Endpoint,
+    entries: &mut HashMap<ConnectionHandle, Box<Entry>>,
+    handle: ConnectionHandle,
+) -> bool {
+    let alive = engine.incoming(handle).is_some() || engine.connection(handle).is_some();
+    if !alive {
+        entries.remove(&handle);
     }
+    alive
 }

@@ -4,8 +4,9 @@ use core::task::Waker;
 use std::sync::Arc;
 
 use dunlin_core::{
-    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, LimiterStats, PathLog, PathStats,
-    PeerIdentity, PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion, WriteError,
+    CloseReason, Connection, ConnectionStats, Direction, ErrorCode, Event, IncomingIdentity, LimiterStats,
+    PathLog, PathStats, PeerIdentity, PublicKey, QotpPublicKey, StreamId, Suite, Undelivered, WireVersion,
+    WriteError,
 };
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -44,6 +45,14 @@ impl Settled {
             _ => Wire::Native(Native::of(connection)?),
         };
         Some(Arc::new(Self { suite: connection.suite()?, wire }))
+    }
+
+    /// Whose it is, and the application protocol, as an attempt of somebody else shows them.
+    pub(crate) fn as_incoming(&self) -> (IncomingIdentity, Vec<Vec<u8>>) {
+        match &self.wire {
+            Wire::Native(native) => (IncomingIdentity::Unconfirmed(native.peer), vec![native.alpn.to_vec()]),
+            Wire::Qotp { claimed } => (IncomingIdentity::Qotp(*claimed), Vec::new()),
+        }
     }
 
     pub(crate) fn native(&self) -> Option<&Native> {

@@ -185,8 +185,9 @@ impl Pair {
     }
 }
 
-/// Longer than anything that an endpoint does by itself after a close: data that was received stays readable for 90 s.
-const AFTERMATH: Duration = Duration::from_secs(300);
+/// Longer than anything that an endpoint does by itself after a close: data that was received stays readable for 90 s, tokens
+/// that were used are remembered for 10 minutes.
+const AFTERMATH: Duration = Duration::from_secs(700);
 
 /// Closes what is open, gives all endpoints of a world time to forget, and asserts that they hold nothing any more:
 /// no connection, no memory, no timer. And that none was of use to flood somebody else: in whosever name something came who was

@@ -73,6 +73,7 @@ fn write_frame(frame: &Frame<'_>, out: &mut String) -> fmt::Result {
         }
         Frame::Close(close) => write_close(close, out),
         Frame::Hello(values) => write_hello(values, out),
+        Frame::NewToken(token) => write!(out, "NEW_TOKEN {}", Hex(token)),
         Frame::Datagram(data) => write!(out, "DATAGRAM length {}", data.len()),
         Frame::Reserved => out.write_str("a frame of a reserved type"),
     }
@@ -118,6 +119,7 @@ fn write_hello(values: &[u8], out: &mut String) -> fmt::Result {
         EarlyOutcome::None => {}
         EarlyOutcome::Held => out.write_str("; early data held")?,
         EarlyOutcome::Refused => out.write_str("; early data refused")?,
+        EarlyOutcome::Applied => out.write_str("; early data applied")?,
     }
     let params = &hello.params;
     write!(

@@ -2,8 +2,10 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::sync::Arc;
 use std::time::Instant;
 
+use dunlin_tokio::admission::{Everyone, Known};
 use dunlin_tokio::{
     CloseReason, ConnectError, ConnectOptions, ConnectionError, Endpoint, ErrorCode, Identity, Peer,
     PublicKey, RetryError, TransportError, dunlin_core,
@@ -277,4 +279,60 @@ async fn one_socket_speaks_both_families() {
         let (dialled, _accepted) = soon(async { tokio::join!(dial, accept) }).await;
         dialled.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_policy_lets_in_who_is_known_and_nobody_else_is_heard_of() {
+    let server = Endpoint::builder().config(config()).admission(Known::new([key(1)]));
+    let server = server.bind("127.0.0.1:0".parse().unwrap(), Identity::from_secret([2; 32])).unwrap();
+    let (friend, stranger) = (bind(1, config()), bind(3, config()));
+    let refused = stranger.connect_with(Peer::Key(key(2)), brief(server.local_addr())).unwrap();
+    assert_eq!(soon(refused).await.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
+
+    let dialled =
+        soon(friend.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap()).await.unwrap();
+    // What it does before anybody asks for it is not lost.
+    let mut stream = dialled.open_uni().await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.finish().unwrap();
+    let incoming = soon(server.accept()).await.unwrap();
+    assert!(incoming.is_accepted() && incoming.identity().key() == Some(&key(1)));
+    assert_eq!((incoming.remote(), incoming.alpns()), (friend.local_addr().into(), &[b"test".to_vec()][..]));
+    let (error, incoming) = incoming.retry().unwrap_err();
+    assert_eq!(error, RetryError::Validated);
+    let accepted = soon(incoming.accept().unwrap()).await.unwrap();
+    assert_eq!(accepted.peer_identity(), Some(&key(1)));
+    let mut stream = soon(accepted.accept_uni()).await.unwrap();
+    assert_eq!(soon(stream.read_to_end(100)).await.unwrap(), b"hello");
+
+    // Known no longer.
+    server.set_admission(Some(Arc::new(Known::default())));
+    let again = bind(1, config());
+    let refused = again.connect_with(Peer::Key(key(2)), brief(server.local_addr())).unwrap();
+    assert_eq!(soon(refused).await.unwrap_err(), ConnectionError::Closed(CloseReason::NoAnswer));
+}
+
+#[tokio::test]
+async fn what_a_policy_has_let_in_can_be_turned_out_unseen() {
+    let server = Endpoint::builder().config(config()).admission(Everyone);
+    let server = server.bind("127.0.0.1:0".parse().unwrap(), Identity::from_secret([2; 32])).unwrap();
+    let client = bind(1, config());
+    for code in [7, 0] {
+        let dialled =
+            soon(client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap()).await.unwrap();
+        let incoming = soon(server.accept()).await.unwrap();
+        if code == 0 {
+            incoming.ignore()
+        } else {
+            incoming.refuse(ErrorCode::from(code))
+        }
+        let reason = soon(dialled.closed()).await;
+        assert!(matches!(reason, CloseReason::Peer { code: told, .. } if told == ErrorCode::from(code)));
+    }
+    // Nobody asks for this one, and closing ends it all the same.
+    let dialled =
+        soon(client.connect(server.local_addr(), Peer::Key(key(2)), b"test").unwrap()).await.unwrap();
+    server.close(ErrorCode::from(9), b"");
+    soon(server.wait_idle()).await;
+    assert!(matches!(soon(dialled.closed()).await, CloseReason::Peer { .. }));
 }

@@ -306,7 +306,7 @@ impl Duo {
                 }
             }
         }
-        self.run(Duration::from_secs(400), Duration::from_millis(10), || false);
+        self.run(Duration::from_secs(1_000), Duration::from_millis(10), || false);
         for side in 0..2 {
             let endpoint = &mut self.sides[side].endpoint;
             let stats = endpoint.stats();

@@ -7,7 +7,7 @@ mod journal;
 mod verbs;
 
 use ::arbitrary::Unstructured;
-use dunlin_core::{Config, Direction, Duration, Overflow, TrainLimit};
+use dunlin_core::{Config, Direction, Duration, EarlyData, Overflow, TrainLimit};
 use dunlin_sim::config;
 
 use crate::input::choice;
@@ -43,6 +43,7 @@ pub fn tight() -> Config {
     config.rotate_keys_after = Some(20);
     config.keep_alive = Some(Duration::from_secs(3));
     config.packet_size = 1350;
+    config.early_data = EarlyData::Apply;
     config
 }
 
