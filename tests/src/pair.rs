@@ -190,10 +190,11 @@ impl Pair {
 const AFTERMATH: Duration = Duration::from_secs(700);
 
 /// Closes what is open, gives all endpoints of a world time to forget, and asserts that they hold nothing any more:
-/// no connection, no memory, no timer.
+/// no connection, no memory, no timer. And that none was of use to flood somebody else: in whosever name something came who was
+/// not there, no more than three times as much has gone to him (RFC 9000 section 8).
 ///
 /// # Panics
-/// If one of them does.
+/// If one of them does, or was.
 pub fn wind_down(world: &mut World<Host>) {
     let ids: Vec<NodeId> = world.nodes().map(|(id, _)| id).collect();
     for &id in &ids {
@@ -201,6 +202,14 @@ pub fn wind_down(world: &mut World<Host>) {
     }
     world.run_for(AFTERMATH);
     for id in ids {
+        let host = world.node(id);
+        for (address, (came, went)) in &host.traffic {
+            let made_up = world.is_made_up(*address) && !host.dialled.contains(address);
+            assert!(
+                !made_up || *went <= 3 * came,
+                "{id:?} has sent {went} bytes to {address} for {came} that came in its name"
+            );
+        }
         world.node_mut(id).assert_forgotten(&format!("{id:?}"));
     }
 }

@@ -17,7 +17,7 @@ const MAX_CALLS: usize = 20_000;
 pub const TIMERS_PER_CALL: usize = 64;
 
 /// Sockets of a side; their ports follow one another.
-pub(super) const SOCKETS: u8 = 4;
+pub const SOCKETS: u8 = 4;
 
 /// What a connection may hold beyond the limits, in bytes, so that it can go on: the records of some packets, and the
 /// blocks of one packet (the largest has 65,000 bytes) of readable data.

@@ -13,7 +13,7 @@ use dunlin_sim::config;
 use crate::input::choice;
 
 pub use actions::{Action, Decision, Dial, Fate, Jump};
-pub use duo::{Duo, Flight, Side, TIMERS_PER_CALL};
+pub use duo::{Duo, Flight, SOCKETS, Side, TIMERS_PER_CALL};
 pub use verbs::Verb;
 
 /// Actions that one input has at most: enough for anything, and no input takes long.

@@ -15,7 +15,7 @@ const THEIR_UNI: u64 = 3;
 type Credit = fn(u64) -> u64;
 
 /// Acknowledges all that has come.
-fn acknowledge(evil: &mut Evil) {
+pub(super) fn acknowledge(evil: &mut Evil) {
     let newest = evil.hear().iter().map(|heard| heard.number).max();
     if let Some(newest) = newest {
         evil.strike(&ack(0, newest, 0, &[]));

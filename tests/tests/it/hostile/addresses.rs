@@ -8,6 +8,7 @@ use dunlin_core::{Disposition, Duration, Event, LocalAddr, PathId, Tuple};
 use dunlin_sim::{AcceptAll, Evil, Injection, Pair, Receiver, Sender, Verdict, config};
 
 use super::paths::{elsewhere, open_second};
+use super::speaking;
 use crate::common::{INIT_KNOWN_REPLY, hand_in, kind, line, ms, quick};
 use crate::frames::{path_challenge, ping, stream};
 use crate::puppet::{Init, hello, offer};
@@ -101,12 +102,7 @@ fn ac_62_no_stranger_gets_more_than_three_times_what_came_in_his_name() {
 /// Packets of a connection that seem to come from elsewhere: asked whether somebody is there, with no more than came.
 #[test]
 fn ac_62_a_connection_that_seems_to_move_sends_no_flood_after_it() {
-    let mut evil = Evil::new(1, quick(), config());
-    evil.as_victim(|connection| {
-        let id = connection.open_uni().expect("a stream");
-        connection.write(id, &[7; 60_000]).expect("room");
-    });
-    evil.run(ms(100));
+    let mut evil = speaking(60_000, ms(100));
     let mut ledger = Ledger::default();
     let mut strike = |evil: &mut Evil, from, path: u8, frames: &[u8]| {
         evil.strike_from(from, PathId::new(path).expect("a path"), frames);

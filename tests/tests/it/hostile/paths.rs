@@ -18,6 +18,8 @@ pub(super) fn elsewhere() -> SocketAddr {
 
 /// Opens a second path, of which the liar's own engine knows nothing: the liar challenges, and answers the victim's challenge.
 pub(super) fn open_second(evil: &mut Evil) {
+    let liar = evil.pair.client;
+    evil.pair.world.add_address(liar, elsewhere());
     assert_eq!(evil.strike_from(elsewhere(), SECOND, &path_challenge([1; 8])), Disposition::Accepted);
     evil.run(ms(1));
     let asked = evil.overhear().into_iter().filter(|(to, _)| *to == elsewhere());
