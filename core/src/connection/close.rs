@@ -118,7 +118,8 @@ impl Connection {
         }
     }
 
-    fn shed(&mut self, cx: &mut Shared) {
+    /// Gives up all data, in either direction.
+    pub(super) fn shed(&mut self, cx: &mut Shared) {
         self.streams.discard(&mut cx.memory(&mut self.account));
         self.datagrams.discard_sending();
         self.forget_early();

@@ -266,9 +266,10 @@ impl Connection {
         self.account.used()
     }
 
-    /// Was let in by a policy: of its end nobody hears unless it was confirmed.
-    pub(crate) const fn be_quiet(&mut self) {
-        self.quiet = self.is_half_open();
+    /// Was let in by a policy: of its end nobody hears unless it was confirmed, or something was told of it before (early
+    /// data; and QOTP's are connected at once).
+    pub(crate) fn be_quiet(&mut self) {
+        self.quiet = matches!(self.state, State::Confirming(_)) && !self.is_early();
     }
 
     /// Whether this is an attempt that is not confirmed yet.

@@ -1,6 +1,7 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
+
 mod connect;
 mod early;
 mod events;
@@ -90,8 +91,8 @@ pub struct Endpoint {
     inits: Inits,
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
-    used_tokens: UsedTokens,
     taken: Taken,
+    used_tokens: UsedTokens,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -151,8 +152,8 @@ impl Endpoint {
             ready: ReadyQueue::default(),
             inits: Inits::new(inits),
             qotp_ids: HashMap::with_hasher(inits),
-            used_tokens: UsedTokens::default(),
             taken: Taken::new(inits),
+            used_tokens: UsedTokens::default(),
             stateless: Stateless::new(inits),
             timers: TimerQueue::default(),
             round: Round::default(),

@@ -119,12 +119,13 @@ fn acknowledgements_with_thousands_of_ranges_are_read_in_their_stride() {
     evil.finish();
 }
 
-/// Unreliable data and small talk for an hour, of which the peer acknowledges nothing. Every packet has a record until an older
-/// one is acknowledged or given up, and records count as memory.
+/// Unreliable data and small talk for an hour, of which the peer acknowledges nothing. What was never acknowledged is given up
+/// where it only keeps records of our acknowledgements.
 #[test]
-fn ac_18_an_hour_without_acknowledgements_costs_a_record_for_each_packet() {
+fn ac_18_an_hour_without_acknowledgements_costs_a_thousand_records() {
     /// Bytes of a record, whose tables double.
     const RECORD: u64 = 240;
+    const RECORDS: u64 = 1_100;
     let mut evil = Evil::new(1, quick(), config());
     let before = evil.stats();
     for _ in 0..36_000 {
@@ -141,8 +142,8 @@ fn ac_18_an_hour_without_acknowledgements_costs_a_record_for_each_packet() {
     let (sent, grown) =
         (after.datagrams_sent - before.datagrams_sent, after.memory_used.saturating_sub(before.memory_used));
     let queue = u64::from(config().datagrams.send_buffer);
-    assert!(grown <= RECORD * sent + queue, "{grown} bytes for {sent} packets");
-    assert!(grown <= config().limits.per_connection);
+    assert!(sent > 30_000, "{sent} packets");
+    assert!(grown <= RECORD * RECORDS + queue, "{grown} bytes for {sent} packets");
     // Once the newest are acknowledged the others are lost, and when nothing is under way any more all records are gone.
     for _ in 0..10 {
         let heard = evil.hear();
