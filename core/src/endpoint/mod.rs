@@ -1,6 +1,7 @@
 //! The endpoint: every connection behind one identity, and the five verbs.
 
 mod accept;
+
 mod connect;
 mod early;
 mod events;

@@ -81,7 +81,6 @@ impl Opening {
         party: &mut Party<'_>,
         looked_at: &mut u64,
     ) -> Result<Attempt, DropReason> {
-        let early_token = early_token(InitHeader::tokens(datagram).unwrap_or_default());
         let message = datagram.get_mut(self.message_at..).ok_or(DropReason::TooShort)?;
         let (noise, range, kind) = match self.stage {
             Stage::Sealed(known) => {

@@ -1,7 +1,9 @@
 //! Early data that is acted on at once, and those who would have it acted on once more (docs/PROTOCOL.md, "Early data at once").
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 
+use dunlin_core::admission::Known;
 use dunlin_core::{
     Arrival, CloseReason, Config, ConnectOptions, ConnectionHandle, ConnectionState, Direction, Duration,
     EarlyData, EarlyToken, Endpoint, Event, Instant, Peer, Secret, Shard, TrainLimit, TransportError,
@@ -298,6 +300,19 @@ fn ac_50_tokens_that_are_not_the_diallers_or_too_old_or_out_of_place_have_early_
     answerer.handle_datagram(now, Arrival::from_remote(DIALLER), &mut clear.datagram.clone());
     serve(now, &mut answerer);
     assert_eq!(answerer.stats().early_applied, 0);
+}
+
+#[test]
+fn early_data_of_those_whom_a_policy_lets_in_unasked_waits_for_their_proof() {
+    let (mut now, mut dialler) = (at(1000), endpoint(config(), 1, 1));
+    let mut settings = applying();
+    settings.admission = Some(Arc::new(Known::new([*dialler.public_key()])));
+    let mut answerer = endpoint(settings, 2, 1);
+    let token = granted(&mut now, &mut dialler, &mut answerer);
+    let init = first_packet(now, &mut dialler, &answerer, &token);
+    let (read, reply) = hand(now, &mut answerer, &init);
+    assert_eq!((read, reply.is_some(), answerer.stats().early_applied), (0, true, 0));
+    assert!(answerer.poll_event().is_none(), "the first word is that it is proved");
 }
 
 #[test]
