@@ -214,11 +214,12 @@ impl Endpoint {
         self.engine.remove_address(peer, remote)
     }
 
-    /// Answers an attempt that [`Event::Incoming`](dunlin_core::Event::Incoming) told. Where the peers are known there is a
-    /// policy for that ([`Config::admission`](dunlin_core::Config::admission), with
-    /// [`admission::Known`](dunlin_core::admission::Known)): those that it accepts come as
-    /// [`Event::Connected`](dunlin_core::Event::Connected), and nothing need be called. To look at it first, to refuse or to
+    /// Answers an attempt that [`Event::Incoming`](dunlin_core::Event::Incoming) told. To look at it first, to refuse or to
     /// ignore it, ask the [`engine_mut`](Self::engine_mut) for [`incoming`](dunlin_core::Endpoint::incoming).
+    ///
+    /// Where the peers are known there is a policy for that ([`Config::admission`](dunlin_core::Config::admission), with
+    /// [`admission::Known`](dunlin_core::admission::Known)): those that it accepts come as
+    /// [`Event::Connected`](dunlin_core::Event::Connected), and nothing need be called.
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.

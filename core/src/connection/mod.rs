@@ -266,10 +266,9 @@ impl Connection {
         self.account.used()
     }
 
-    /// Was let in by a policy: of its end nobody hears unless it was confirmed, or something was told of it before (early
-    /// data; and QOTP's are connected at once).
-    pub(crate) fn be_quiet(&mut self) {
-        self.quiet = matches!(self.state, State::Confirming(_)) && !self.is_early();
+    /// Was let in by a policy: nobody hears of its end unless it was confirmed. QOTP's are told of at once, and confirm nothing.
+    pub(crate) const fn be_quiet(&mut self) {
+        self.quiet = matches!(self.state, State::Confirming(_));
     }
 
     /// Whether this is an attempt that is not confirmed yet.

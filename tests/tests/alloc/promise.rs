@@ -11,14 +11,14 @@ const FIXED: i64 = 64 << 10;
 const PART: i64 = 32;
 /// The most that this part is.
 const MOST_OF_PART: i64 = 3 << 20;
-/// Tables do not shrink: what a connection or an attempt that was there once leaves in them.
+/// What a connection or an attempt that was there leaves in tables as long as there are others.
 const PLACE: i64 = 200;
 
 /// The promise for one endpoint.
 #[derive(Debug)]
 pub(crate) struct Promise {
     limit: i64,
-    /// The most connections and attempts that there ever were at once.
+    /// The most connections and attempts that there were at once since there were none.
     places: i64,
     /// What may be held, as things were after the last call.
     allowed: i64,
@@ -36,7 +36,7 @@ impl Promise {
 
     /// After a call: what the endpoint says of itself, and the most that was held within the call.
     pub(crate) fn on_call(&mut self, stats: &EndpointStats, peak: i64) {
-        self.places = self.places.max(stats.connections as i64);
+        self.places = if stats.connections == 0 { 0 } else { self.places.max(stats.connections as i64) };
         self.charged = self.charged.max(stats.memory_used as i64);
         let full = stats.memory_used as i64 + PER_CONNECTION >= self.limit;
         // Attempts have no streams and no records.

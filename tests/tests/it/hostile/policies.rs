@@ -127,6 +127,9 @@ fn qotp_is_for_everyone_or_for_nobody() {
         pair.dial_qotp(known);
         pair.world.run_for(ms(100));
         assert_eq!(pair.server().events.first().map(|(_, _, event)| event), Some(&Event::Connected));
+        pair.world.run_for(Duration::from_secs(120));
+        let (_, _, last) = pair.server().events.last().unwrap();
+        assert_eq!(*last, Event::Closed(CloseReason::IdleTimeout), "what was told of has an end");
         pair.finish();
 
         let mut pair = with(Known::new([dialler()]), qotp);
