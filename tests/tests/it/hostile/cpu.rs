@@ -5,7 +5,7 @@ use dunlin_fuzzing::session::{Action, Dial, Duo, SOCKETS, Verb, opening, roomy};
 use dunlin_sim::{Evil, config};
 
 use super::speaking;
-use crate::common::{DATA, hand_in, kind, ms};
+use crate::common::{DATA, hand_in, kind, ms, quick};
 use crate::frames::{
     ack, ack_ecn, datagram, max_data, max_stream_data, max_streams, new_connection_id, path_abandon,
     path_challenge, path_response, path_status, ping, reset_stream, retire_connection_id, stop_sending,
