@@ -144,6 +144,9 @@ pub(crate) struct RecvArgs {
     /// Let in only who has this public key; may be given several times. Without it everybody may send
     #[arg(long, value_name = "PUBKEY", num_args = 1.., value_parser = public_key)]
     pub(crate) allow: Vec<PublicKey>,
+    /// Replace files whose names others of another content come with; without it they stay, and the sender is told
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// End after one transfer
     #[arg(long)]
     pub(crate) once: bool,

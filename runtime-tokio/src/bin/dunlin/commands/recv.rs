@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::args::{Aead, RecvArgs, Wire};
 use crate::failure::{Failure, Reported};
-use crate::folder::Folder;
+use crate::folder::Existing;
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
@@ -20,7 +20,7 @@ use crate::progress::Show;
 use crate::qotp::Speaks;
 use crate::report::{Link, Report, Way};
 use crate::signal;
-use crate::transfer::{self, Counters, Summary, TransferError};
+use crate::transfer::{self, Counters, Destination, Summary, TransferError};
 
 use super::send::{close_failed, explain};
 use super::streams::{self, Accepted};
@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// What every connection of this receiver is served with.
 struct Receiver {
-    root: Folder,
+    to: Destination,
     allow: Vec<PublicKey>,
     places: Semaphore,
     show: Show,
@@ -56,7 +56,8 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
             "in QOTP a sender only claims to have a key, which is no reason to let it in: leave --allow or --wire qotp out",
         ));
     }
-    let root = open_folder(&args.out)?;
+    let existing = if args.replace { Existing::Replace } else { Existing::Keep };
+    let to = open_folder(&args.out, existing)?;
     let config = speaks.config(transfer::ALPN, None, Aead::Auto)?;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
     let endpoint = net::bind(args.listen, net::ONE_SHARD, config, identity, keylog)?;
@@ -65,7 +66,7 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     announce(endpoint.local_addr(), &key, &args, &show);
     let places = if args.once { 1 } else { MAX_TRANSFERS };
     let receiver = Arc::new(Receiver {
-        root,
+        to,
         allow: args.allow,
         places: Semaphore::new(places),
         show,
@@ -86,18 +87,12 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     result
 }
 
-/// Opens the folder for what arrives, and finds out now whether it can be written.
-fn open_folder(path: &Path) -> Result<Folder, Failure> {
-    let cannot = |error: std::io::Error| {
+/// Opens the folder for what arrives.
+fn open_folder(path: &Path, existing: Existing) -> Result<Destination, Failure> {
+    Destination::open(path, existing).map_err(|error| {
         let path = path.display();
         Failure::failed(format!("cannot write to the folder {path} ({error}): choose another with --out"))
-    };
-    std::fs::create_dir_all(path).map_err(cannot)?;
-    let folder = Folder::open(path).map_err(cannot)?;
-    let probe = format!(".dunlin-{}-probe", std::process::id());
-    folder.write(probe.as_bytes()).map_err(cannot)?;
-    folder.remove(probe.as_bytes()).map_err(cannot)?;
-    Ok(folder)
+    })
 }
 
 fn announce(address: SocketAddr, key: &str, args: &RecvArgs, show: &Show) {
@@ -193,7 +188,7 @@ async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Re
     };
     let counters = Arc::new(Counters::default());
     let begun = Instant::now();
-    let work = transfer::receive(&receiver.root, incoming, control, data, Arc::clone(&counters));
+    let work = transfer::receive(&receiver.to, incoming, control, data, Arc::clone(&counters));
     let outcome = receiver.show.during(&counters, &connection, work).await;
     let report = report(&connection, address.to_string(), begun, outcome);
     receiver.print(&report);

@@ -7,16 +7,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
 
-use crate::folder::Folder;
-
 use super::check::Check;
 use super::counters::{Counters, Summary};
-use super::entry::List;
+use super::entry::{Entry, List};
 use super::fault::{Fault, FaultKind, TransferError};
 use super::send::joined;
 use super::store::{Store, Stored};
-use super::tree::Tree;
-use super::wire::{self, Finish, Message, MessageReader};
+use super::tree::Destination;
+use super::wire::{self, Message, MessageReader};
 use super::{PATIENCE, explained, pump, tell};
 
 /// Files that the looking thread may be ahead of the writing one: as many small files can be under way at once.
@@ -25,12 +23,12 @@ const AHEAD: usize = 4096;
 /// Answers that are written at once, at most.
 const ANSWERS: usize = 512;
 
-/// Receives into `root`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
+/// Receives to `to`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
 ///
 /// # Errors
 /// [`TransferError`]. A fault of this side was told to the peer; what arrived is kept.
 pub(crate) async fn receive<R, W, D>(
-    root: &Folder,
+    to: &Destination,
     incoming: R,
     mut control: W,
     mut data: D,
@@ -42,7 +40,7 @@ where
     D: AsyncRead + Unpin,
 {
     let mut messages = MessageReader::new(incoming);
-    match converse(root, &mut messages, &mut control, &mut data, counters).await {
+    match converse(to, &mut messages, &mut control, &mut data, counters).await {
         Ok(summary) => Ok(summary),
         Err(TransferError::Here(fault)) => {
             tell(&fault, &mut messages, &mut control).await;
@@ -53,7 +51,7 @@ where
 }
 
 async fn converse<R, W, D>(
-    root: &Folder,
+    to: &Destination,
     messages: &mut MessageReader<R>,
     control: &mut W,
     data: &mut D,
@@ -68,10 +66,12 @@ where
     counters.begin(list.files(), list.bytes());
     let (fill, intake) = pump::inlet();
     let (answers, answered) = mpsc::channel(ANSWERS);
-    let mut crew = Crew::start(root, list, intake, answers, counters)?;
+    let entries = Arc::new(list.into_entries());
+    let mut crew = Crew::start(to, &entries, intake, answers, counters)?;
     let outcome = tokio::select! {
-        stored = crew.finish() => stored,
-        error = carry(fill, data, answered, control) => Err(error),
+        // The last answers may be on their way when the threads have ended.
+        done = async { tokio::try_join!(crew.finish(), answer(answered, control)) } => done.map(|(stored, ())| stored),
+        error = carry(fill, data) => Err(error),
         error = watch(messages) => Err(error),
     };
     // The select has dropped its futures and with them the channels: whoever is left of the crew ends, having written
@@ -85,7 +85,7 @@ where
             });
         }
     };
-    finish(stored, messages, control).await
+    finish(stored, &entries, messages, control).await
 }
 
 async fn read_list<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> Result<List, TransferError> {
@@ -118,20 +118,18 @@ struct Crew {
 
 impl Crew {
     fn start(
-        root: &Folder,
-        list: List,
+        to: &Destination,
+        entries: &Arc<Vec<Entry>>,
         intake: pump::Intake,
         messages: mpsc::Sender<Message>,
         counters: Arc<Counters>,
     ) -> Result<Self, TransferError> {
-        let tree = || {
-            let root = root.try_clone().map_err(|error| Fault::system("open", "the folder", &error))?;
-            Ok::<_, Fault>(Tree::new(root))
-        };
-        let entries = Arc::new(list.into_entries());
         let (planned, plans) = mpsc::channel(AHEAD);
-        let check = Check { tree: tree()?, entries: Arc::clone(&entries), plans: planned, messages };
-        let store = Store { tree: tree()?, entries, plans, intake, counters };
+        let (made, known) = std::sync::mpsc::channel();
+        let (tree, others) = (to.tree()?, Arc::clone(entries));
+        let check = Check { tree, entries: others, plans: planned, messages: messages.clone(), made };
+        let (tree, entries) = (to.tree()?, Arc::clone(entries));
+        let store = Store { tree, entries, plans, made: known, intake, messages, counters };
         Ok(Self {
             check: Some(task::spawn_blocking(|| check.run())),
             store: Some(task::spawn_blocking(|| store.run())),
@@ -157,33 +155,29 @@ impl Crew {
     }
 }
 
-/// Carries data to the writing thread and answers to the sender; returns if that fails.
-async fn carry<W, D>(
-    fill: pump::Fill,
-    data: &mut D,
-    mut answers: mpsc::Receiver<Message>,
-    control: &mut W,
-) -> TransferError
-where
-    W: AsyncWrite + Unpin,
-    D: AsyncRead + Unpin,
-{
-    let answering = async {
-        let mut some = Vec::with_capacity(ANSWERS);
-        let mut bytes = Vec::new();
-        while answers.recv_many(&mut some, ANSWERS).await > 0 {
-            some.drain(..).for_each(|message| message.encode(&mut bytes));
-            control.write_all(&bytes).await?;
-            control.flush().await?;
-            bytes.clear();
-        }
-        Ok(())
-    };
-    match tokio::try_join!(fill.run(data), answering) {
-        // The threads have all they need.
-        Ok(_) => pending().await,
+/// Carries data to the writing thread; returns if that fails.
+async fn carry<D: AsyncRead + Unpin>(fill: pump::Fill, data: &mut D) -> TransferError {
+    match fill.run(data).await {
+        // The thread has all it needs.
+        Ok(()) => pending().await,
         Err(error) => TransferError::Lost(error),
     }
+}
+
+/// Writes the threads' answers to the sender until both have given their last.
+async fn answer<W: AsyncWrite + Unpin>(
+    mut answers: mpsc::Receiver<Message>,
+    control: &mut W,
+) -> Result<(), TransferError> {
+    let mut some = Vec::with_capacity(ANSWERS);
+    let mut bytes = Vec::new();
+    while answers.recv_many(&mut some, ANSWERS).await > 0 {
+        some.drain(..).for_each(|message| message.encode(&mut bytes));
+        control.write_all(&bytes).await.map_err(TransferError::Lost)?;
+        control.flush().await.map_err(TransferError::Lost)?;
+        bytes.clear();
+    }
+    Ok(())
 }
 
 /// Listens for a sender that gives up.
@@ -199,6 +193,7 @@ async fn watch<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> Transfe
 /// Tells the sender the hash of all, and waits for its last word.
 async fn finish<R, W>(
     stored: Stored,
+    entries: &[Entry],
     messages: &mut MessageReader<R>,
     control: &mut W,
 ) -> Result<Summary, TransferError>
@@ -207,7 +202,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let Stored { tally, kept, failed } = stored;
-    let finish = Finish { files: tally.files(), bytes: tally.bytes(), hash: tally.hash() };
+    let finish = tally.total(entries);
     wire::write_message(control, &Message::Finish(finish)).await.map_err(TransferError::Lost)?;
     control.shutdown().await.map_err(TransferError::Lost)?;
     match tokio::time::timeout(PATIENCE, messages.next()).await {

@@ -1,5 +1,6 @@
 //! The sender's conversation.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::counters::{Counters, Summary};
 use super::fault::{Fault, FaultKind, TransferError};
 use super::offer::{Offer, Sent};
 use super::source::Source;
-use super::wire::{self, Finish, Have, MAX_ENTRY, MAX_MESSAGE, Message, MessageReader};
+use super::wire::{self, Finish, Have, MAX_ENTRY, MAX_MESSAGE, Message, MessageReader, Verdict};
 use super::{explained, pump, tell};
 
 /// Sends `source`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
@@ -60,8 +61,9 @@ where
     D: AsyncWrite + Unpin,
 {
     let (known, haves) = mpsc::unbounded_channel();
+    let (judged, verdicts) = mpsc::unbounded_channel();
     let (feeder, drain) = pump::outlet();
-    let offer = Offer::new(Arc::clone(source), haves, feeder, counters);
+    let offer = Offer::new(Arc::clone(source), haves, verdicts, feeder, counters);
     let worker = task::spawn_blocking(|| offer.run());
 
     let listing = async { write_list(source, control).await.map_err(TransferError::Lost) };
@@ -71,8 +73,9 @@ where
         data.shutdown().await.map_err(TransferError::Lost)?;
         Ok(sent)
     };
-    let ((), sent, finish) = tokio::try_join!(listing, sending, listen(messages, known, source.files))?;
-    compare(sent, finish)
+    let ears = Ears { known, judged, left: source.files };
+    let ((), sent, heard) = tokio::try_join!(listing, sending, ears.listen(messages))?;
+    compare(source, sent, heard)
 }
 
 /// The result of a thread.
@@ -102,41 +105,65 @@ async fn write_list<W: AsyncWrite + Unpin>(source: &Source, control: &mut W) -> 
     wire::write_message(control, &end).await
 }
 
-/// Hears what the receiver has until it has everything. The queue is bounded by the number of files.
-async fn listen<R: AsyncRead + Unpin>(
-    messages: &mut MessageReader<R>,
+/// Hears what the receiver has until it has everything. The queues are bounded by the number of files.
+struct Ears {
     known: mpsc::UnboundedSender<Have>,
-    files: u32,
-) -> Result<Finish, TransferError> {
-    let mut heard = 0;
-    loop {
-        match messages.next().await? {
-            Some(Message::Have(have)) if heard < files => {
-                heard += 1;
-                // If the thread has ended, its result says why.
-                let _ = known.send(have);
+    judged: mpsc::UnboundedSender<(u32, Verdict)>,
+    /// Files that the receiver has not spoken of.
+    left: u32,
+}
+
+/// What was heard in the end.
+struct Heard {
+    finish: Finish,
+    /// Files in whose place the receiver keeps others.
+    taken: BTreeSet<u32>,
+}
+
+impl Ears {
+    async fn listen<R: AsyncRead + Unpin>(
+        mut self,
+        messages: &mut MessageReader<R>,
+    ) -> Result<Heard, TransferError> {
+        let mut judgeable = 2 * u64::from(self.left);
+        let mut taken = BTreeSet::new();
+        loop {
+            match messages.next().await? {
+                Some(Message::Have(have)) if self.left > 0 => {
+                    self.left -= 1;
+                    // If the thread has ended, its result says why.
+                    let _ = self.known.send(have);
+                }
+                // One that is to be sent may find its name taken once more.
+                Some(Message::Verdict { entry, verdict }) if judgeable > 0 => {
+                    judgeable -= 1;
+                    if verdict == Verdict::Kept {
+                        taken.insert(entry);
+                    }
+                    let _ = self.judged.send((entry, verdict));
+                }
+                Some(Message::Finish(finish)) => return Ok(Heard { finish, taken }),
+                Some(Message::Fault(fault)) => return Err(TransferError::There(fault)),
+                Some(_) => return Err(TransferError::protocol("a message that a receiver must not send")),
+                None => return Err(TransferError::lost()),
             }
-            Some(Message::Finish(finish)) => return Ok(finish),
-            Some(Message::Fault(fault)) => return Err(TransferError::There(fault)),
-            Some(_) => return Err(TransferError::protocol("a message that a receiver must not send")),
-            None => return Err(TransferError::lost()),
         }
     }
 }
 
 /// Whether both sides have seen the same bytes.
-fn compare(sent: Sent, finish: Finish) -> Result<Summary, TransferError> {
-    let tally = &sent.tally;
-    let ours = Finish { files: tally.files(), bytes: tally.bytes(), hash: tally.hash() };
-    if ours != finish {
+fn compare(source: &Source, sent: Sent, heard: Heard) -> Result<Summary, TransferError> {
+    let Sent { tally, kept, mut failed } = sent;
+    let ours = tally.without(&heard.taken).total(&source.entries);
+    if ours != heard.finish {
         let text = "the receiver's hash of all files is another than ours: send again";
         return Err(Fault::new(FaultKind::Mismatch, text).into());
     }
-    Ok(Summary {
-        files: ours.files,
-        bytes: ours.bytes,
-        kept: sent.kept,
-        hash: ours.hash,
-        failed: sent.failed,
-    })
+    failed.extend(heard.taken.iter().filter_map(|index| source.entries.get(*index as usize)).map(|entry| {
+        format!(
+            "`{}` was not sent: the receiver has another file of that name and keeps it, unless it runs with --replace",
+            entry.path
+        )
+    }));
+    Ok(Summary { files: ours.files, bytes: ours.bytes, kept, hash: ours.hash, failed })
 }
