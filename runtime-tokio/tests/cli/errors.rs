@@ -4,7 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
 
-use crate::support::{DUNLIN, Ended, Receiver, Scratch, in_time, listing, part_length, recv_args, run};
+use crate::support::{DUNLIN, Receiver, Scratch, in_time, listing, part_length, recv_args, run};
 
 /// A public key that nobody here has.
 const STRANGER: &str = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100";

@@ -147,7 +147,7 @@ pub(crate) struct RecvArgs {
     /// Replace files whose names others of another content come with; without it they stay, and the sender is told
     #[arg(long)]
     pub(crate) replace: bool,
-    /// End after one transfer
+    /// End after the first transfer that is complete
     #[arg(long)]
     pub(crate) once: bool,
     /// Print one JSON object per transfer instead of text

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_tokio::{Connection, Endpoint, Incoming, PublicKey, WireVersion};
-use tokio::sync::{Semaphore, TryAcquireError, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::args::{Aead, RecvArgs, Wire};
@@ -20,13 +20,11 @@ use crate::progress::Show;
 use crate::qotp::Speaks;
 use crate::report::{Link, Report, Way};
 use crate::signal;
-use crate::transfer::{self, Counters, Destination, Summary, TransferError};
+use crate::transfer::{self, Counters, Destination, Fault, FaultKind, Summary, TransferError};
 
+use super::places::Places;
 use super::send::{close_failed, explain};
 use super::streams::{self, Accepted};
-
-/// Transfers at once. With the limit of a list it bounds the memory that senders can take up.
-const MAX_TRANSFERS: usize = 16;
 
 /// How long somebody who has connected may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -38,10 +36,9 @@ const QUIET: Duration = Duration::from_secs(1);
 struct Receiver {
     to: Destination,
     allow: Vec<PublicKey>,
-    places: Semaphore,
+    places: Arc<Places>,
     show: Show,
     json: bool,
-    once: bool,
 }
 
 /// Receives files into a folder.
@@ -64,21 +61,14 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     let key = speaks.equip(&endpoint);
     let show = Show::new(args.json);
     announce(endpoint.local_addr(), &key, &args, &show);
-    let places = if args.once { 1 } else { MAX_TRANSFERS };
-    let receiver = Arc::new(Receiver {
-        to,
-        allow: args.allow,
-        places: Semaphore::new(places),
-        show,
-        json: args.json,
-        once: args.once,
-    });
+    let receiver =
+        Arc::new(Receiver { to, allow: args.allow, places: Arc::default(), show, json: args.json });
     let (done, mut reports) = mpsc::channel(1);
     let result = tokio::select! {
         () = serve(&endpoint, &receiver, done) => Err(Failure::failed("the socket was closed")),
         result = until_enough(&mut reports, args.once) => Ok(result),
         () = signal::stopped() => {
-            let idle = receiver.places.available_permits() == places && !args.once;
+            let idle = receiver.places.are_free() && !args.once;
             net::shut(endpoint, code::STOPPED, "stopped by its user").await;
             return if idle { Ok(Ok(())) } else { Err(Failure::failed("stopped; what arrived is kept")) };
         }
@@ -137,11 +127,11 @@ async fn serve(endpoint: &Endpoint, receiver: &Arc<Receiver>, done: mpsc::Sender
     }
 }
 
-/// Waits for the end of what `--once` asks for.
+/// Waits for what `--once` asks for: one transfer that is complete. Strangers who come in between and fail end nothing.
 async fn until_enough(reports: &mut mpsc::Receiver<Report>, once: bool) -> Reported {
     while let Some(report) = reports.recv().await {
-        if once {
-            return report.result();
+        if once && report.result().is_ok() {
+            break;
         }
     }
     Ok(())
@@ -153,12 +143,11 @@ impl Receiver {
         self.allow.is_empty() || key.is_some_and(|key| self.allow.contains(key))
     }
 
-    /// Prints what became of a transfer. With `--once` its error is the program's, and printed at its end.
+    /// Prints what became of a transfer.
     fn print(&self, report: &Report) {
         match report.result() {
             _ if self.json => self.show.print(&report.json().to_string()),
             Ok(()) => self.show.print(&report.text()),
-            Err(_) if self.once => {}
             Err(failure) => self.show.note(&format!("dunlin: from {}: {failure}", report.peer)),
         }
     }
@@ -179,17 +168,20 @@ async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Re
         return;
     };
     let Accepted { control, incoming, data } = streams;
-    let place = match receiver.places.try_acquire() {
-        Ok(place) => place,
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            net::end(&connection, code::BUSY, b"no more transfers now").await;
-            return;
+    let (counters, begun) = (Arc::new(Counters::default()), Instant::now());
+    let Some(place) = receiver.places.take(&address, &counters, begun) else {
+        net::end(&connection, code::BUSY, b"no more transfers now").await;
+        return;
+    };
+    let work = transfer::receive(&receiver.to, incoming, control, data, Arc::clone(&counters));
+    let outcome = tokio::select! {
+        outcome = receiver.show.during(&counters, &connection, work) => outcome,
+        () = place.lost() => {
+            net::end(&connection, code::BUSY, b"others were waiting").await;
+            let text = "it hardly moved, and others were waiting; what arrived is kept";
+            Err(TransferError::Here(Fault::new(FaultKind::Busy, text)))
         }
     };
-    let counters = Arc::new(Counters::default());
-    let begun = Instant::now();
-    let work = transfer::receive(&receiver.to, incoming, control, data, Arc::clone(&counters));
-    let outcome = receiver.show.during(&counters, &connection, work).await;
     let report = report(&connection, address.to_string(), begun, outcome);
     receiver.print(&report);
     finish(&connection, &report).await;

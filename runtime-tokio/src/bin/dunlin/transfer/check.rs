@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::folder::Existing;
 
+use super::counters::Counters;
 use super::entry::{Entry, Kind};
 use super::fault::{Fault, FaultKind, TransferError};
 use super::hashing;
@@ -85,6 +86,7 @@ pub(crate) struct Check {
     pub(crate) messages: mpsc::Sender<Message>,
     /// For the folders that were made here, by their places in the list.
     pub(crate) made: std::sync::mpsc::Sender<Vec<u32>>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Check {
@@ -93,6 +95,7 @@ impl Check {
         let held = Arc::new(AtomicUsize::new(0));
         let (entries, mut made) = (Arc::clone(&self.entries), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
+            self.counters.pulse.work();
             // For nobody nothing is made.
             if self.messages.is_closed() {
                 return Err(TransferError::lost());
@@ -139,12 +142,14 @@ impl Check {
     }
 
     fn hash(&self, path: &RelPath, file: &mut std::fs::File, length: u64) -> Result<Hasher, TransferError> {
-        hashing::prefix(file, length, || !self.messages.is_closed() && !self.plans.is_closed()).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::Interrupted => TransferError::lost(),
-                _ => Fault::system("read", path, &error).into(),
-            },
-        )
+        let go_on = || {
+            self.counters.pulse.work();
+            !self.messages.is_closed() && !self.plans.is_closed()
+        };
+        hashing::prefix(file, length, go_on).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => TransferError::lost(),
+            _ => Fault::system("read", path, &error).into(),
+        })
     }
 }
 

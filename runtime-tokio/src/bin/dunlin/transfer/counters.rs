@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::collections::BTreeSet;
 
 use super::entry::Entry;
+use super::pulse::Pulse;
 use super::wire::Finish;
 
 /// Counted by the transfer while it runs, read by whoever shows it.
@@ -19,6 +20,8 @@ pub(crate) struct Counters {
     files: AtomicU64,
     /// Files that are done with.
     files_done: AtomicU64,
+    /// Whether anything goes on.
+    pub(crate) pulse: Pulse,
 }
 
 /// The counters at one moment.
@@ -37,12 +40,19 @@ pub(crate) struct Count {
 }
 
 impl Counters {
+    /// For a transfer that ends after so much silence.
+    #[cfg(test)]
+    pub(crate) fn with_silence(silence: core::time::Duration) -> Self {
+        Self { pulse: Pulse::new(silence), ..Self::default() }
+    }
+
     pub(crate) fn begin(&self, files: u32, bytes: u64) {
         self.total.store(bytes, Relaxed);
         self.files.store(files.into(), Relaxed);
     }
 
     pub(crate) fn moved(&self, bytes: u64) {
+        self.pulse.work();
         self.done.fetch_add(bytes, Relaxed);
     }
 

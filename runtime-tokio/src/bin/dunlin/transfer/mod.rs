@@ -28,7 +28,8 @@
 //! | `send`, `offer` | the sender: its conversation, its reading thread |
 //! | `receive`, `check`, `store` | the receiver: its conversation, its thread that looks, its thread that writes |
 //! | `tree` | the receiver's folder |
-//! | `hashing`, `pump`, `counters` | prefixes, buffers between threads and streams, progress |
+//! | `hashing`, `pump` | hashes of files, buffers between threads and streams |
+//! | `counters`, `pulse` | progress, silence |
 
 mod check;
 mod counters;
@@ -37,6 +38,7 @@ mod fault;
 mod hashing;
 mod offer;
 mod path;
+mod pulse;
 mod pump;
 mod reader;
 mod receive;

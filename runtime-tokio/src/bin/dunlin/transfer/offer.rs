@@ -126,7 +126,7 @@ impl Offer {
         let shown = self
             .reader
             .open(index as usize)
-            .and_then(|mut file| hashing::shown(&mut file, size, nonce, || !self.haves.is_closed()));
+            .and_then(|mut file| hashing::shown(&mut file, size, nonce, || self.goes_on()));
         self.begin(index, size)?;
         match shown {
             Ok(shown) => {
@@ -195,13 +195,19 @@ impl Offer {
         let mut file = self.reader.open(index as usize)?;
         if let Some((length, hash)) = have {
             // A prefix that cannot be read here is not the receiver's either.
-            match hashing::prefix(&mut file, length, || !self.haves.is_closed()) {
+            match hashing::prefix(&mut file, length, || self.goes_on()) {
                 Ok(hasher) if hasher.finalize() == hash => return Ok(Opened { file, hasher, start: length }),
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
                 _ => io::Seek::rewind(&mut file)?,
             }
         }
         Ok(Opened { file, hasher: Hasher::new(), start: 0 })
+    }
+
+    /// Asked now and then while this reads.
+    fn goes_on(&self) -> bool {
+        self.counters.pulse.work();
+        !self.haves.is_closed()
     }
 
     /// Puts `left` bytes of `file` on the stream, in pieces.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
+use tokio::time::timeout;
 
 use super::check::Check;
 use super::counters::{Counters, Summary};
 use super::entry::{Entry, List};
 use super::fault::{Fault, FaultKind, TransferError};
+use super::pulse::Pulse;
 use super::send::joined;
 use super::store::{Store, Stored};
 use super::tree::Destination;
@@ -39,7 +41,7 @@ where
     W: AsyncWrite + Unpin,
     D: AsyncRead + Unpin,
 {
-    let mut messages = MessageReader::new(incoming);
+    let mut messages = MessageReader::new(incoming, Arc::clone(&counters));
     match converse(to, &mut messages, &mut control, &mut data, counters).await {
         Ok(summary) => Ok(summary),
         Err(TransferError::Here(fault)) => {
@@ -62,16 +64,20 @@ where
     W: AsyncWrite + Unpin,
     D: AsyncRead + Unpin,
 {
-    let list = read_list(messages).await?;
+    let list = tokio::select! {
+        list = read_list(messages) => list?,
+        silence = counters.pulse.stop() => return Err(silence),
+    };
     counters.begin(list.files(), list.bytes());
     let (fill, intake) = pump::inlet();
     let (answers, answered) = mpsc::channel(ANSWERS);
     let entries = Arc::new(list.into_entries());
-    let mut crew = Crew::start(to, &entries, intake, answers, counters)?;
+    let mut crew = Crew::start(to, &entries, intake, answers, Arc::clone(&counters))?;
     let outcome = tokio::select! {
         // The last answers may be on their way when the threads have ended.
-        done = async { tokio::try_join!(crew.finish(), answer(answered, control)) } => done.map(|(stored, ())| stored),
-        error = carry(fill, data) => Err(error),
+        done = async { tokio::try_join!(crew.finish(), answer(answered, control, &counters.pulse)) } => done.map(|(stored, ())| stored),
+        error = carry(fill, data, &counters.pulse) => Err(error),
+        silence = counters.pulse.stop() => Err(silence),
         error = watch(messages) => Err(error),
     };
     // The select has dropped its futures and with them the channels: whoever is left of the crew ends, having written
@@ -127,7 +133,14 @@ impl Crew {
         let (planned, plans) = mpsc::channel(AHEAD);
         let (made, known) = std::sync::mpsc::channel();
         let (tree, others) = (to.tree()?, Arc::clone(entries));
-        let check = Check { tree, entries: others, plans: planned, messages: messages.clone(), made };
+        let check = Check {
+            tree,
+            entries: others,
+            plans: planned,
+            messages: messages.clone(),
+            made,
+            counters: Arc::clone(&counters),
+        };
         let (tree, entries) = (to.tree()?, Arc::clone(entries));
         let store = Store { tree, entries, plans, made: known, intake, messages, counters };
         Ok(Self {
@@ -156,37 +169,48 @@ impl Crew {
 }
 
 /// Carries data to the writing thread; returns if that fails.
-async fn carry<D: AsyncRead + Unpin>(fill: pump::Fill, data: &mut D) -> TransferError {
-    match fill.run(data).await {
+async fn carry<D: AsyncRead + Unpin>(fill: pump::Fill, data: &mut D, pulse: &Pulse) -> TransferError {
+    match fill.run(data, pulse).await {
         // The thread has all it needs.
         Ok(()) => pending().await,
         Err(error) => TransferError::Lost(error),
     }
 }
 
-/// Writes the threads' answers to the sender until both have given their last.
+/// Writes the threads' answers to the sender until both have given their last, and that they are at work where they have
+/// none for long.
 async fn answer<W: AsyncWrite + Unpin>(
     mut answers: mpsc::Receiver<Message>,
     control: &mut W,
+    pulse: &Pulse,
 ) -> Result<(), TransferError> {
     let mut some = Vec::with_capacity(ANSWERS);
-    let mut bytes = Vec::new();
-    while answers.recv_many(&mut some, ANSWERS).await > 0 {
+    let (mut bytes, mut worked) = (Vec::new(), pulse.worked());
+    loop {
+        match timeout(pulse.between_words(), answers.recv_many(&mut some, ANSWERS)).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(_) if pulse.worked() == worked => continue,
+            Err(_) => some.push(Message::Working),
+        }
+        worked = pulse.worked();
         some.drain(..).for_each(|message| message.encode(&mut bytes));
         control.write_all(&bytes).await.map_err(TransferError::Lost)?;
         control.flush().await.map_err(TransferError::Lost)?;
         bytes.clear();
     }
-    Ok(())
 }
 
 /// Listens for a sender that gives up.
 async fn watch<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> TransferError {
-    match messages.next().await {
-        Ok(Some(Message::Fault(fault))) => TransferError::There(fault),
-        Ok(Some(_)) => TransferError::protocol("a message that a sender must not send"),
-        Ok(None) => TransferError::lost(),
-        Err(error) => error,
+    loop {
+        return match messages.next().await {
+            Ok(Some(Message::Working)) => continue,
+            Ok(Some(Message::Fault(fault))) => TransferError::There(fault),
+            Ok(Some(_)) => TransferError::protocol("a message that a sender must not send"),
+            Ok(None) => TransferError::lost(),
+            Err(error) => error,
+        };
     }
 }
 
@@ -205,7 +229,7 @@ where
     let finish = tally.total(entries);
     wire::write_message(control, &Message::Finish(finish)).await.map_err(TransferError::Lost)?;
     control.shutdown().await.map_err(TransferError::Lost)?;
-    match tokio::time::timeout(PATIENCE, messages.next()).await {
+    match timeout(PATIENCE, last_word(messages)).await {
         Ok(Ok(Some(Message::Fault(fault)))) => Err(TransferError::There(fault)),
         Ok(Ok(Some(_))) => {
             Err(Fault::new(FaultKind::Protocol, "the sender went on after the end of the transfer").into())
@@ -213,6 +237,18 @@ where
         // Every file has been verified by the sender's own hash: a last word that got lost changes nothing.
         Ok(Ok(None) | Err(_)) | Err(_) => {
             Ok(Summary { files: finish.files, bytes: finish.bytes, kept, hash: finish.hash, failed })
+        }
+    }
+}
+
+/// What the sender says in the end, beside that it was at work.
+async fn last_word<R: AsyncRead + Unpin>(
+    messages: &mut MessageReader<R>,
+) -> Result<Option<Message>, TransferError> {
+    loop {
+        match messages.next().await {
+            Ok(Some(Message::Working)) => {}
+            other => return other,
         }
     }
 }

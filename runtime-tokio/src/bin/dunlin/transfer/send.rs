@@ -11,6 +11,7 @@ use tokio::task::{self, JoinError};
 use super::counters::{Counters, Summary};
 use super::fault::{Fault, FaultKind, TransferError};
 use super::offer::{Offer, Sent};
+use super::pulse::Pulse;
 use super::source::Source;
 use super::wire::{self, Finish, Have, MAX_ENTRY, MAX_MESSAGE, Message, MessageReader, Verdict};
 use super::{explained, pump, tell};
@@ -33,7 +34,7 @@ where
 {
     counters.begin(source.files, source.bytes);
     let source = Arc::new(source);
-    let mut messages = MessageReader::new(incoming);
+    let mut messages = MessageReader::new(incoming, Arc::clone(&counters));
     match converse(&source, &mut messages, &mut control, &mut data, counters).await {
         Ok(summary) => {
             // The end of the control stream confirms; a receiver that has gone already knew.
@@ -63,18 +64,27 @@ where
     let (known, haves) = mpsc::unbounded_channel();
     let (judged, verdicts) = mpsc::unbounded_channel();
     let (feeder, drain) = pump::outlet();
-    let offer = Offer::new(Arc::clone(source), haves, verdicts, feeder, counters);
+    let offer = Offer::new(Arc::clone(source), haves, verdicts, feeder, Arc::clone(&counters));
     let worker = task::spawn_blocking(|| offer.run());
 
-    let listing = async { write_list(source, control).await.map_err(TransferError::Lost) };
+    let pulse = &counters.pulse;
+    let listing = async {
+        write_list(source, control, pulse).await.map_err(TransferError::Lost)?;
+        Ok(pulse.tell(control).await)
+    };
     let sending = async {
-        drain.run(data).await.map_err(TransferError::Lost)?;
+        drain.run(data, pulse).await.map_err(TransferError::Lost)?;
         let sent = joined(worker).await?;
         data.shutdown().await.map_err(TransferError::Lost)?;
         Ok(sent)
     };
     let ears = Ears { known, judged, left: source.files };
-    let ((), sent, heard) = tokio::try_join!(listing, sending, ears.listen(messages))?;
+    let both = async { tokio::try_join!(sending, ears.listen(messages)) };
+    let (sent, heard) = tokio::select! {
+        both = both => both?,
+        listed = listing => return Err(listed.unwrap_or_else(|error| error)),
+        silence = pulse.stop() => return Err(silence),
+    };
     compare(source, sent, heard)
 }
 
@@ -88,7 +98,11 @@ where
     })
 }
 
-async fn write_list<W: AsyncWrite + Unpin>(source: &Source, control: &mut W) -> io::Result<()> {
+async fn write_list<W: AsyncWrite + Unpin>(
+    source: &Source,
+    control: &mut W,
+    pulse: &Pulse,
+) -> io::Result<()> {
     let mut rest = &source.entries[..];
     while !rest.is_empty() {
         let mut length = 0;
@@ -99,6 +113,7 @@ async fn write_list<W: AsyncWrite + Unpin>(source: &Source, control: &mut W) -> 
         const { assert!(MAX_ENTRY <= MAX_MESSAGE, "at least one entry fits, so this ends") };
         let (now, later) = rest.split_at(fits.count());
         wire::write_message(control, &Message::Entries(now.to_vec())).await?;
+        pulse.hear();
         rest = later;
     }
     let end = Message::End { entries: source.entries.len() as u32, bytes: source.bytes };
@@ -142,6 +157,7 @@ impl Ears {
                     }
                     let _ = self.judged.send((entry, verdict));
                 }
+                Some(Message::Working) => {}
                 Some(Message::Finish(finish)) => return Ok(Heard { finish, taken }),
                 Some(Message::Fault(fault)) => return Err(TransferError::There(fault)),
                 Some(_) => return Err(TransferError::protocol("a message that a receiver must not send")),

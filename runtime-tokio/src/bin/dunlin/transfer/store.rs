@@ -194,7 +194,11 @@ impl Store {
         if file.metadata().map_err(fail)?.len() != size {
             return Ok(None);
         }
-        match hashing::shown(&mut file, size, nonce, || !self.messages.is_closed()) {
+        let go_on = || {
+            self.counters.pulse.work();
+            !self.messages.is_closed()
+        };
+        match hashing::shown(&mut file, size, nonce, go_on) {
             // The comparison takes the same time wherever they differ.
             Ok(shown) => Ok((shown.proof == proof).then_some(shown.hash)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(TransferError::lost()),
@@ -208,7 +212,11 @@ impl Store {
             return Ok((held.part, *held.hasher));
         }
         let mut part = self.tree.open_part(entry)?;
-        let hasher = hashing::prefix(&mut part.file, beginning.length, || true);
+        let go_on = || {
+            self.counters.pulse.work();
+            !self.messages.is_closed()
+        };
+        let hasher = hashing::prefix(&mut part.file, beginning.length, go_on);
         match hasher {
             Ok(hasher) if part.length == beginning.length && hasher.finalize() == beginning.hash => {
                 Ok((part, hasher))

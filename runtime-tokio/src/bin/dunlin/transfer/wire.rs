@@ -10,6 +10,7 @@
 //! | 4 | FINISH | receiver | files (4), bytes (8), hash of all of it (32) |
 //! | 5 | FAULT | either | kind (1), explanation, UTF-8, cut after 1,024 bytes |
 //! | 6 | VERDICT | receiver | entry (4), what (1): 0 the file there is the same, 1 another one is and stays, 2 send it |
+//! | 7 | WORKING | either | nothing; its end is reading, hashing or writing, and has nothing else to say meanwhile |
 //!
 //! A record of the data stream is a file's entry (4), the offset at which its data starts (8), and pieces: a length (4)
 //! and as many bytes. Length 0 ends the file, followed by the BLAKE3 of the whole file (32); length 2^32 - 1 gives it
@@ -18,9 +19,11 @@
 //! be sent all the same follow after the last HAVE's record, in the same order again.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::counters::Counters;
 use super::entry::{Entry, Kind, Version};
 use super::fault::{Fault, MAX_TEXT, TransferError};
 use super::path::RelPath;
@@ -106,6 +109,8 @@ pub(crate) enum Message {
         /// What becomes of it.
         verdict: Verdict,
     },
+    /// This side is at work.
+    Working,
 }
 
 impl Message {
@@ -143,6 +148,7 @@ impl Message {
                 out.push(fault.kind as u8);
                 out.extend(&fault.text.as_bytes()[..fault.text.len().min(MAX_TEXT)]);
             }
+            Self::Working => {}
             Self::Verdict { entry, verdict } => {
                 out.extend(entry.to_be_bytes());
                 out.push(*verdict as u8);
@@ -160,6 +166,7 @@ impl Message {
             Self::Finish(_) => 4,
             Self::Fault(_) => 5,
             Self::Verdict { .. } => 6,
+            Self::Working => 7,
         }
     }
 
@@ -192,6 +199,7 @@ impl Message {
                 };
                 Some(Self::Verdict { entry, verdict })
             }),
+            7 => rest.end(|_| Some(Self::Working)),
             _ => return Err(TransferError::protocol("a message of an unknown type")),
         };
         message.ok_or_else(|| TransferError::protocol(MALFORMED))
@@ -283,19 +291,21 @@ impl<'a> Fields<'a> {
 #[derive(Debug)]
 pub(crate) struct MessageReader<R> {
     stream: R,
+    counters: Arc<Counters>,
     buffer: Vec<u8>,
     start: usize,
 }
 
 impl<R: AsyncRead + Unpin> MessageReader<R> {
-    pub(crate) const fn new(stream: R) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+    pub(crate) const fn new(stream: R, counters: Arc<Counters>) -> Self {
+        Self { stream, counters, buffer: Vec::new(), start: 0 }
     }
 
     /// The next message; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Message>, TransferError> {
         loop {
             if let Some(message) = self.take()? {
+                self.counters.pulse.hear();
                 return Ok(Some(message));
             }
             self.buffer.drain(..self.start);

@@ -46,7 +46,7 @@ proptest! {
     )) {
         if let Ok(path) = RelPath::new(&bytes) {
             let root = Path::new("/root/of/all");
-            let joined = root.join(crate::folder::path_from_bytes(path.as_bytes()));
+            let joined = root.join(folder::path_from_bytes(path.as_bytes()));
             prop_assert!(joined.starts_with(root));
             prop_assert!(joined.components().all(|part| part != std::path::Component::ParentDir));
             prop_assert!(joined.components().count() > root.components().count());
@@ -89,7 +89,7 @@ async fn a_sender_that_tries_to_escape_is_refused_and_told() {
         });
         let (incoming, mut control) = split(near);
         control.write_all(&raw_entries(path)).await.unwrap();
-        let reply = MessageReader::new(incoming).next().await.unwrap();
+        let reply = MessageReader::new(incoming, Arc::default()).next().await.unwrap();
         assert!(matches!(reply, Some(Message::Fault(_))), "{reply:?}");
         drop(control);
         let received = receiver.await.unwrap();

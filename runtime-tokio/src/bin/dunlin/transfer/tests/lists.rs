@@ -71,7 +71,7 @@ fn a_check_for_nobody_makes_nothing() {
     drop(heard);
     let tree = Destination::open(&to, Existing::Keep).unwrap().tree().unwrap();
     let entries = Arc::new(vec![folder_at("a"), folder_at("b")]);
-    let check = super::check::Check { tree, entries, plans, messages, made };
+    let check = check::Check { tree, entries, plans, messages, made, counters: Arc::default() };
     assert!(matches!(check.run(), Err(TransferError::Lost(_))));
     assert!(listing(&to).is_empty());
 }
@@ -106,6 +106,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         proptest::collection::vec(entry, 0..20).prop_map(Message::Entries),
         any::<(u32, u64)>().prop_map(|(entries, bytes)| Message::End { entries, bytes }),
+        Just(Message::Working),
         any::<u32>().prop_map(|entry| Message::Have(Have { entry, what: There::Nothing })),
         any::<(u32, u64, [u8; 32])>().prop_map(|(entry, length, hash)| {
             Message::Have(Have { entry, what: There::Beginning { length, hash } })
@@ -127,7 +128,7 @@ fn message() -> impl Strategy<Value = Message> {
 fn read_all(bytes: &[u8]) -> Result<Vec<Message>, TransferError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let mut reader = MessageReader::new(bytes);
+        let mut reader = MessageReader::new(bytes, Arc::default());
         let mut messages = Vec::new();
         while let Some(message) = reader.next().await? {
             messages.push(message);

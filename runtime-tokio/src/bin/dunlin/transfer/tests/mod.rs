@@ -4,6 +4,7 @@ mod cuts;
 mod disk;
 mod escapes;
 mod lists;
+mod silence;
 mod strangers;
 mod trees;
 
@@ -106,7 +107,7 @@ async fn receive_from(talk: &[Message], data: &[u8], root: &Path) -> (Outcome, V
     near_data.write_all(data).await.unwrap();
     drop(near_data);
     let mut replies = Vec::new();
-    let mut messages = MessageReader::new(incoming);
+    let mut messages = MessageReader::new(incoming, Arc::default());
     while let Ok(Some(message)) = messages.next().await {
         let last = matches!(message, Message::Fault(_) | Message::Finish(_));
         replies.push(message);

@@ -6,7 +6,7 @@ use super::tree::Naming;
 use super::wire::{Have, There, Verdict};
 use super::*;
 
-fn file(path: &str, size: u64) -> Entry {
+pub(super) fn file(path: &str, size: u64) -> Entry {
     let kind = Kind::File { size, version: Version([7; 8]) };
     Entry { path: RelPath::new(path.as_bytes()).unwrap(), mode: 0o666, kind }
 }
@@ -128,4 +128,39 @@ async fn modes_grant_no_more_than_the_system_does_and_change_nothing_that_was_th
     for path in ["d/new", "d/new/x", "d/z"] {
         assert_eq!(get(&to.join(path)), plain, "{path}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_takes_the_place_of_a_listed_file_is_not_sent() {
+    use std::os::unix::fs::symlink;
+    let (scratch, from, to) = folders();
+    let outside = scratch.path().join("outside");
+    write(&outside.join("f"), b"secret");
+    for name in ["d/link", "d/folder/f", "d/pipe", "d/file", "d/stays"] {
+        write(&from.join(name), b"listed");
+    }
+    let source = Source::gather(&[from.join("d")]).unwrap();
+    let here = from.join("d");
+    for name in ["link", "pipe"] {
+        fs::remove_file(here.join(name)).unwrap();
+    }
+    symlink(outside.join("f"), here.join("link")).unwrap();
+    fs::rename(here.join("folder"), here.join("away")).unwrap();
+    symlink(&outside, here.join("folder")).unwrap();
+    let (fifo, mode) = (nix::sys::stat::SFlag::S_IFIFO, nix::sys::stat::Mode::S_IRWXU);
+    nix::sys::stat::mknod(&here.join("pipe"), fifo, mode, 0).unwrap();
+    fs::rename(outside.join("f"), here.join("file")).unwrap();
+    write(&outside.join("f"), b"secret");
+    let ((near, far), (near_data, far_data)) = (duplex(1 << 20), duplex(1 << 20));
+    let ((near_in, near_out), (far_in, far_out)) = (split(near), split(far));
+    let destination = Destination::open(&to, Existing::Keep).unwrap();
+    let (sent, received) = tokio::join!(
+        send(source, near_in, near_out, near_data, Arc::default()),
+        receive(&destination, far_in, far_out, far_data, Arc::default())
+    );
+    assert_eq!((sent.unwrap().failed.len(), received.unwrap().failed.len()), (4, 4));
+    let arrived: Vec<_> =
+        listing(&to).into_iter().filter_map(|(path, content)| Some((path, content?))).collect();
+    assert_eq!(arrived, [(PathBuf::from("d/stays"), b"listed".to_vec())]);
 }
