@@ -48,6 +48,7 @@ use crate::path::addr::TransportAddr;
 ///
 /// It is asked once for each first packet that the limits let in, copies excepted, and on the packet path: it must be quick. It
 /// should answer by what it is given and by what the application has told it, so that copies of a first packet get one answer.
+/// It runs inside of the engine, under an adapter's lock: it must never wait for anything that may wait for the engine.
 pub trait Admission: fmt::Debug + Send + Sync {
     /// What becomes of this attempt.
     fn judge(&self, candidate: &Candidate) -> Verdict;

@@ -3,6 +3,8 @@
 //! Whoever allocates for a peer charges its connection's [`Account`] first; the account draws on the endpoint's
 //! [`Budget`], so both limits hold at any time.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 #[cfg(test)]
 mod tests;
 
@@ -193,7 +195,7 @@ impl Account {
         }
         let before = self.used();
         self.received = self.received.saturating_add(bytes);
-        budget.used = budget.used.saturating_add(self.used() - before);
+        budget.used = budget.used.saturating_add(self.used().saturating_sub(before));
         self.overdraft = self.overdraft.saturating_add(bytes);
         Ok(())
     }
@@ -204,7 +206,7 @@ impl Account {
         let before = self.used();
         self.received = self.received.saturating_sub(bytes);
         self.overdraft = self.overdraft.saturating_sub(bytes);
-        budget.release(before - self.used());
+        budget.release(before.saturating_sub(self.used()));
     }
 
     /// Reserves flow-control credit of `wish` bytes in all, or as much of it as there is room for. Credit that grows takes
@@ -231,7 +233,7 @@ impl Account {
         let share = left.saturating_add(self.credit).checked_div(all_large).unwrap_or(0).max(FAIR_CREDIT);
         self.credit = wish.min(held.saturating_add(room)).min(share).max(self.credit);
         budget.large = budget.large.saturating_add(usize::from(self.has_large_credit() && !was_large));
-        let growth = self.used() - before;
+        let growth = self.used().saturating_sub(before);
         budget.used = budget.used.saturating_add(growth);
         self.credit as u64
     }
@@ -259,6 +261,6 @@ impl Account {
 
     /// Panics in debug builds unless exactly `charged` bytes are charged one by one.
     pub(crate) fn check(&self, charged: usize) {
-        debug_assert_eq!(self.charged + self.received, charged, "charged differs from held");
+        debug_assert_eq!(self.charged.saturating_add(self.received), charged, "charged differs from held");
     }
 }

@@ -88,6 +88,14 @@ pub struct Config {
     /// What tokens are made with that the endpoint gives out and knows again, for several endpoints that are to know each
     /// other's. Default: drawn at random when the endpoint is made.
     pub group_secret: Option<Secret>,
+    /// What is done with data that comes with a dialler's first packet, before the dialler has proved anything. Default:
+    /// [`EarlyData::Hold`].
+    pub early_data: EarlyData,
+    /// What early tokens are made with, for the shards of one port, which are to know each other's; adapters draw it for those
+    /// that they make. It must be drawn anew at every start and be had by nobody else: an endpoint does not know which tokens
+    /// another one with the same secret has seen used, nor which it has seen itself before a restart, and acts on a packet that
+    /// somebody has recorded once more. Default: drawn at random when the endpoint is made.
+    pub early_secret: Option<Secret>,
     /// Whether a peer may have our own identity key. Default: false.
     pub allow_self: bool,
     /// Open a stream visibly: its first packet goes out although nothing was written. Default: true.
@@ -127,6 +135,8 @@ impl Default for Config {
             admission: None,
             retry: RetryPolicy::UnderLoad,
             group_secret: None,
+            early_data: EarlyData::Hold,
+            early_secret: None,
             allow_self: false,
             announce_streams: true,
             reserved_frames: false,
@@ -320,6 +330,24 @@ pub enum RetryPolicy {
     Always,
     /// Never: who floods the endpoint from invented addresses keeps everybody out.
     Never,
+}
+
+/// What an endpoint does with *early data*: what a dialler that knows its key sends with its very first packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum EarlyData {
+    /// Holds it back until the dialler has proved its key, so that it is as good as what follows.
+    #[default]
+    Hold,
+    /// Hands it over at once, a round trip sooner, where the dialler shows a token from an earlier connection
+    /// ([`ConnectOptions::early`](crate::ConnectOptions::early)), for the first time; else holds it back, and also where a policy
+    /// accepts without asking ([`Verdict::Accept`](crate::admission::Verdict::Accept)). Tokens are given out on every connection.
+    ///
+    /// **Until [`Event::Connected`](crate::Event::Connected) what was read may be a copy of what the dialler sent** up to 10 minutes
+    /// ago (an endpoint hands each over once, but a dialler that hears nothing may send the same again), has no forward secrecy,
+    /// and may have been written by whoever has our secret key. So act on it only if it makes no difference whether that is done once
+    /// or twice (RFC 8446 section 8, RFC 9001 section 9.2).
+    Apply,
 }
 
 /// What peers may make an endpoint hold. Sizes are bytes of heap, bookkeeping included.

@@ -221,11 +221,11 @@ pub enum CloseReason {
         code: ErrorCode,
     },
     /// The peer's application closed it.
-    #[error("closed by the peer with code {code}{}{}", if reason.is_empty() { "" } else { ": " }, alloc::string::String::from_utf8_lossy(reason))]
+    #[error("closed by the peer with code {code}{}{}", if reason.is_empty() { "" } else { ": " }, alloc::string::String::from_utf8_lossy(reason).escape_debug())]
     Peer {
         /// The peer's code.
         code: ErrorCode,
-        /// The peer's words, at most 512 bytes, usually UTF-8.
+        /// The peer's words, at most 512 bytes, usually UTF-8. `Display` shows what is not printable escaped: it may end in a log.
         reason: Bytes,
     },
     /// The peer refused the attempt.

@@ -11,6 +11,9 @@ pub enum Event {
     /// Somebody dials us: ask `Endpoint::incoming` and accept, refuse or ignore. Not told where a policy has decided
     /// ([`Config::admission`](crate::Config::admission)).
     Incoming,
+    /// The dialler's first packet was acted on at once: what it carried can be read before `Connected` says that the dialler
+    /// proved its key. Only where [`Config::early_data`](crate::Config::early_data) allows it.
+    EarlyData,
     /// The handshake is done and the peer's key is proved. The first word of a connection that a policy has accepted.
     Connected,
     /// The peer of a dial without a known key has proved this key: call `trust` or close.

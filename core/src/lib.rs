@@ -57,7 +57,7 @@ mod worked_examples;
 pub use bytes::Bytes;
 
 pub use config::{
-    AeadPolicy, Config, DatagramConfig, Limits, MtuDiscovery, Overflow, QotpConfig, RetryPolicy,
+    AeadPolicy, Config, DatagramConfig, EarlyData, Limits, MtuDiscovery, Overflow, QotpConfig, RetryPolicy,
     TransportProfile,
 };
 pub use congestion::{CongestionPhase, CongestionStats};
@@ -65,7 +65,8 @@ pub use connection::Undelivered;
 pub use connection::view::{Connection, ConnectionState, PeerIdentity};
 pub use crypto::keys::LabelTooLong;
 pub use crypto::{
-    CRYPTO_BACKEND, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey, Secret, Suite,
+    CRYPTO_BACKEND, EarlyToken, Identity, KeyError, PublicKey, QotpIdentity, QotpKeyError, QotpPublicKey,
+    Secret, Suite,
 };
 pub use endpoint::{
     ConnectOptions, ConnectionHandle, Endpoint, Incoming, IncomingIdentity, LocalSocket, NetworkChange, Peer,

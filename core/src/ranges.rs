@@ -1,12 +1,17 @@
 //! A set of `u64` kept as sorted ranges: packet numbers to acknowledge, stream bytes acked, lost or received.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use core::fmt;
 use core::ops::Range;
 
 use smallvec::SmallVec;
 
+mod blocked;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use blocked::BlockedRanges;
 
 /// Ranges that fit without heap: in good weather every set holds one, and one gap makes it two.
 const INLINE: usize = 2;
@@ -85,24 +90,15 @@ impl RangeSet {
         self.live().iter().map(|span| span.range())
     }
 
+    /// The ranges from the first one on that ends above `value`, ascending.
+    fn iter_from(&self, value: u64) -> impl Iterator<Item = Range<u64>> + '_ {
+        let from = self.live().partition_point(|span| span.end <= value);
+        self.live().iter().skip(from).map(|span| span.range())
+    }
+
     /// The parts of `range` that are not in the set, ascending.
     pub(crate) fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
-        let from = self.live().partition_point(|span| span.end <= range.start);
-        let mut spans = self.live().iter().skip(from);
-        let mut at = range.start;
-        core::iter::from_fn(move || {
-            while at < range.end {
-                let (start, end, after) = match spans.next() {
-                    Some(span) if span.start < range.end => (at, span.start, span.end),
-                    _ => (at, range.end, range.end),
-                };
-                at = after;
-                if start < end {
-                    return Some(start..end);
-                }
-            }
-            None
-        })
+        gaps_between(self.iter_from(range.start), range)
     }
 
     /// Adds `range` and says how many of its values are new.
@@ -131,7 +127,12 @@ impl RangeSet {
 
     /// Whether `range` can be added without needing more than `max` ranges, or any more than there are.
     pub(crate) fn accepts(&self, range: &Range<u64>, max: usize) -> bool {
-        self.len() < max || range.is_empty() || !self.touching(range).is_empty()
+        self.len() < max || range.is_empty() || self.touches(range)
+    }
+
+    /// Whether `range` would become one with a range of the set.
+    fn touches(&self, range: &Range<u64>) -> bool {
+        !self.touching(range).is_empty()
     }
 
     /// Adds `range`, then drops the lowest ranges until at most `max` are left.
@@ -189,6 +190,19 @@ impl RangeSet {
         Some(first)
     }
 
+    /// Takes the ranges from index `at` on out.
+    fn split_off(&mut self, at: usize) -> Self {
+        let upper = self.live().get(at..).unwrap_or(&[]).into();
+        self.spans.truncate(self.head.saturating_add(at));
+        self.tidy();
+        Self { spans: upper, head: 0 }
+    }
+
+    /// Adds the ranges of `above`, which all lie above those of this set and touch none.
+    fn append(&mut self, above: &Self) {
+        self.spans.extend_from_slice(above.live());
+    }
+
     /// Bytes of heap held.
     pub(crate) fn capacity_bytes(&self) -> usize {
         if self.spans.spilled() { self.spans.capacity().saturating_mul(size_of::<Span>()) } else { 0 }
@@ -239,13 +253,13 @@ impl RangeSet {
             } else if let Some(slot) = self.live_mut().get_mut(next) {
                 *slot = span;
             }
-            next += 1;
+            next = next.saturating_add(1);
         }
         if next == 0 {
             self.drop_first(at.end);
         } else if next < at.end {
             moved = moved.saturating_add(self.len().saturating_sub(at.end));
-            self.spans.drain(self.head + next..self.head + at.end);
+            self.spans.drain(self.head.saturating_add(next)..self.head.saturating_add(at.end));
             self.tidy();
         }
         moved
@@ -261,14 +275,14 @@ impl RangeSet {
             }
             _ => {
                 let moved = self.len().saturating_sub(index);
-                self.spans.insert(self.head + index, span);
+                self.spans.insert(self.head.saturating_add(index), span);
                 moved
             }
         }
     }
 
     fn drop_first(&mut self, count: usize) {
-        self.head += count.min(self.len());
+        self.head = self.head.saturating_add(count.min(self.len()));
         self.tidy();
     }
 
@@ -290,6 +304,27 @@ impl fmt::Debug for RangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
+}
+
+/// The parts of `range` that none of `ranges` has: ascending, and none below its start.
+fn gaps_between(
+    mut ranges: impl Iterator<Item = Range<u64>>,
+    range: Range<u64>,
+) -> impl Iterator<Item = Range<u64>> {
+    let mut at = range.start;
+    core::iter::from_fn(move || {
+        while at < range.end {
+            let (start, end, after) = match ranges.next() {
+                Some(next) if next.start < range.end => (at, next.start, next.end),
+                _ => (at, range.end, range.end),
+            };
+            at = after;
+            if start < end {
+                return Some(start..end);
+            }
+        }
+        None
+    })
 }
 
 fn total(spans: &[Span]) -> u64 {

@@ -9,7 +9,7 @@ use crate::cids::reset::{ResetToken, Resets};
 use crate::config::Config;
 use crate::crypto::digest::{digest, keyed};
 use crate::crypto::noise::{OwnKey, Party};
-use crate::crypto::{GroupSecret, Identity, QotpIdentity, Secret};
+use crate::crypto::{EarlySecret, GroupSecret, Identity, QotpIdentity, Secret};
 use crate::endpoint::{ConnectionHandle, EventQueue, HalfOpen, IncomingIdentity, Sockets};
 use crate::id::ConnectionId;
 use crate::key_log::KeyLog;
@@ -47,8 +47,10 @@ pub(crate) struct Shared {
     pub(crate) sockets: Sockets,
     /// Connections with writers that found no memory.
     pub(crate) starving: VecDeque<ConnectionHandle>,
-    /// What tokens are made with.
+    /// What tokens are made with that show an address.
     pub(crate) group_secret: GroupSecret,
+    /// What tokens are made with that let early data be acted on.
+    pub(crate) early_secret: EarlySecret,
     /// Incoming attempts that are not confirmed yet.
     pub(crate) half_open: HalfOpen,
     /// The latest time that the embedder told.

@@ -114,6 +114,8 @@ pub struct EndpointStats {
     pub incoming: u64,
     /// Incoming attempts asked to show their address first.
     pub retries_sent: u64,
+    /// Incoming attempts whose early data was acted on at once.
+    pub early_applied: u64,
     /// Strangers told which versions of the wire are spoken here.
     pub version_lists_sent: u64,
     /// Bytes of heap reserved by connections, bookkeeping included.
@@ -174,6 +176,7 @@ impl Sum for EndpointStats {
             dials: add(sum.dials, shard.dials),
             incoming: add(sum.incoming, shard.incoming),
             retries_sent: add(sum.retries_sent, shard.retries_sent),
+            early_applied: add(sum.early_applied, shard.early_applied),
             version_lists_sent: add(sum.version_lists_sent, shard.version_lists_sent),
             memory_used: add(sum.memory_used, shard.memory_used),
             connections: add(sum.connections, shard.connections),

@@ -18,8 +18,8 @@ use crate::crypto::noise::{Finished, OwnKey, Party};
 use crate::crypto::packet;
 use crate::crypto::{GroupSecret, Identity, Secret, Suite};
 use crate::handshake::initiator::{Dialling, Opened, Target};
-use crate::handshake::negotiate::{choose, offer};
-use crate::handshake::responder::Opening;
+use crate::handshake::negotiate::{answer, choose, offer};
+use crate::handshake::responder::{Opening, hello_frame};
 use crate::handshake::retry;
 use crate::id::{ConnectionId, Direction, PacketNumber, PathId, Role, StreamId};
 use crate::key_log::KeyLog;
@@ -30,6 +30,7 @@ use crate::shared::{reset_key, reset_token};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{EcnCounts, Frame, Frames, Length, put_ack, put_hello, put_stream_header, ty};
 use crate::wire::header::Header;
+use crate::wire::params::EarlyOutcome;
 
 const PROTOCOL: &str = include_str!("../../docs/PROTOCOL.md");
 
@@ -149,7 +150,8 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     payload.extend_from_slice(early);
     let to = Tuple { local: LocalAddr::default(), remote: TransportAddr::Ip(([192, 0, 2, 1], 1).into()) };
     let fanout = Fanout::new(Guess::vouched(to), []);
-    let mut dial = Dialling::new(now, peer, config.alpns.clone(), now + Duration::from_secs(5), fanout);
+    let (alpns, deadline) = (config.alpns.clone(), now + Duration::from_secs(5));
+    let mut dial = Dialling::new(now, peer, alpns, None, deadline, fanout);
     let ephemeral = Secret::new(INITIATOR_EPHEMERAL);
     dial.make_init(now, &mut ours, INITIATOR_ID, &ephemeral, &payload).unwrap();
     let init = dial.copy_due(now).unwrap().0.to_vec();
@@ -161,8 +163,9 @@ fn handshake(peer: Target, aes: bool, early: &[u8]) -> Handshake {
     assert_eq!(&attempt.early[..], early);
     let agreement = choose(&config, &attempt.hello).unwrap();
     let ephemeral = Secret::new(RESPONDER_EPHEMERAL);
-    let answer = attempt.answer(&config, &agreement, (RESPONDER_ID, responder_token()));
-    let (finished, reply) = attempt.accept(&answer, &mut theirs, &ephemeral, RESERVED).unwrap();
+    let outcome = if early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
+    let answer = answer(&config, &agreement, (RESPONDER_ID, responder_token()), outcome);
+    let (finished, reply) = attempt.accept(&hello_frame(&answer, RESERVED), &mut theirs, &ephemeral).unwrap();
 
     let mut message = reply[9..].to_vec();
     let Opened { finished: same, payload: range, .. } =
@@ -322,6 +325,7 @@ fn the_table_of_frames_is_the_codes() {
         (ty::PING, "PING"),
         (ty::RESET_STREAM, "RESET_STREAM"),
         (ty::STOP_SENDING, "STOP_SENDING"),
+        (ty::NEW_TOKEN, "NEW_TOKEN"),
         (ty::MAX_DATA, "MAX_DATA"),
         (ty::MAX_STREAM_DATA, "MAX_STREAM_DATA"),
         (ty::MAX_STREAMS_BIDI, "MAX_STREAMS (bidirectional)"),

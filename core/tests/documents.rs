@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use dunlin_core::{Config, Duration};
+use dunlin_core::{Config, Duration, EarlyData};
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
@@ -48,6 +48,7 @@ fn the_table_of_limits_has_the_defaults() {
         ("limits.connections", count(limits.connections.into())),
         ("limits.half_open", count(limits.half_open.into())),
         ("limits.half_open_lifetime", time(limits.half_open_lifetime)),
+        ("early_data", if config.early_data == EarlyData::Hold { "held" } else { "acted on" }.into()),
         ("limits.streams_bidi", count(limits.streams_bidi.into())),
         ("limits.streams_uni", count(limits.streams_uni.into())),
         ("limits.initial_window", size(limits.initial_window)),

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use dunlin_core::{Config, Identity, Shard, TransportId};
-use dunlin_udp::{BindOptions, CustomTransport, SocketGroup, SocketGroups, Transports};
+use dunlin_udp::{BindOptions, CustomTransport, SocketGroup, SocketGroups, Transports, settings_of_a_port};
 
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
@@ -114,9 +114,10 @@ impl Builder {
         let count = sockets.shards() as u8;
         let transports = Transports::among(sockets.shards(), self.transports)?;
         let exchanges = Exchange::among(count).map_err(BindError::Poll)?;
+        let config = settings_of_a_port(self.config).map_err(BindError::Random)?;
         let parts = sockets.into_shards().into_iter().zip(transports).zip(exchanges);
         let endpoints = Shard::all(count).zip(parts).map(|(shard, ((sockets, transports), exchange))| {
-            let config = self.config.clone().for_shard(shard);
+            let config = config.clone().for_shard(shard);
             let endpoint = Endpoint::new(sockets, transports, config, identity.clone(), exchange)?;
             #[cfg(feature = "watch")]
             let endpoint = if self.watch { endpoint.watching() } else { endpoint };

@@ -158,12 +158,12 @@ pub use dunlin_core::{
     self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
     AddressStatus, AeadPolicy, Bytes, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
     Connection, ConnectionHandle, ConnectionState, ConnectionStats, CustomAddr, DatagramConfig,
-    DatagramError, Direction, EndpointStats, ErrorCode, Event, Gate, Identity, IncomingIdentity, Instant,
-    KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError, Overflow, PathClosed, PathCursor,
-    PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats, PathStatus, Peer, PeerIdentity,
-    PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError, RemoteInfo, RetryError, RetryPolicy,
-    Secret, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
-    Undelivered, VersionList, WhyNot, WireVersion, WriteError,
+    DatagramError, Direction, EarlyData, EarlyToken, EndpointStats, ErrorCode, Event, Gate, Identity,
+    IncomingIdentity, Instant, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery, OpenError,
+    Overflow, PathClosed, PathCursor, PathError, PathEvent, PathId, PathKind, PathLog, PathState, PathStats,
+    PathStatus, Peer, PeerIdentity, PublicKey, QotpConfig, QotpIdentity, QotpPublicKey, ReadError,
+    RemoteInfo, RetryError, RetryPolicy, Secret, StreamId, Suite, TransportAddr, TransportError, TransportId,
+    TransportProfile, Tuple, Undelivered, VersionList, WhyNot, WireVersion, WriteError,
 };
 pub use dunlin_udp::{self, BindOptions, CustomTransport, SocketGroup, TransportStats, UdpSocket};
 pub use mio;

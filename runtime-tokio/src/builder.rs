@@ -11,6 +11,7 @@ use dunlin_core::admission::Admission;
 use dunlin_core::{Config, Identity, KeyLogEntry, Shard, TransportId};
 use dunlin_udp::{
     BindOptions, Clock, CustomTransport, SocketGroup, SocketGroups, Transports, UdpSocket, engine,
+    settings_of_a_port,
 };
 use tokio::runtime::{self, Handle};
 use tokio::sync::Notify;
@@ -194,6 +195,7 @@ impl Builder {
         let (local, public) = (sockets.local_addrs(), *identity.public());
         let (clock, incoming) = (Clock::start(), Arc::new(Notify::new()));
         let transports = Transports::among(sockets.shards(), mem::take(&mut self.transports))?;
+        self.config = settings_of_a_port(self.config).map_err(BindError::Random)?;
         let all = || Shard::all(sockets.shards() as u8);
         let shards = all().map(|shard| {
             let engine = self.engine(shard, &identity, &transports[0])?;

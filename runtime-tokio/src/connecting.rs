@@ -18,7 +18,30 @@ use crate::table::{Handshake, Settled};
 ///
 /// A dial begins when this is first polled, or when a stream of it waits for something. Until then what is written to
 /// its streams is collected, and goes with the first packet as far as it fits ("early data") if the peer's key is known.
-/// The peer holds early data back until the handshake is done; see docs/PROTOCOL.md, "Packet 0 and early data".
+/// The peer holds early data back until the handshake is done, unless both ends want it sooner (below); see docs/PROTOCOL.md,
+/// "Packet 0 and early data".
+///
+/// An endpoint with [`EarlyData::Apply`](dunlin_core::EarlyData::Apply) reads early data *at once* where the dialler shows a token
+/// ([`ConnectOptions::early`](dunlin_core::ConnectOptions::early)): then [`Connecting::is_early`] is true, what comes from
+/// [`Connecting::accept_bi`] and its sisters is that data, and what is written to its streams before something is waited for goes
+/// with the first packet of the answer. So the type says what is what: **what is read from a `Connecting` may be a copy of what
+/// somebody once sent; what is read from a [`Connection`] is not.**
+///
+/// ```no_run
+/// # async fn serve(endpoint: &dunlin_tokio::Endpoint) -> Result<(), Box<dyn std::error::Error>> {
+/// let Some(incoming) = endpoint.accept().await else { return Ok(()) };
+/// let connecting = incoming.accept()?;
+/// if connecting.is_early() {
+///     let (mut send, mut receive) = connecting.accept_bi().await?;
+///     // A request that may be answered twice, and is answered a round trip sooner.
+///     let request = receive.read_to_end(1_000).await?;
+///     send.write_all(&request).await?;
+///     send.finish()?;
+/// }
+/// let connection = connecting.await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Dropping it gives the attempt up, unless streams of it are still held.
 #[derive(Debug)]
@@ -87,6 +110,30 @@ impl Connecting {
     /// See [`DatagramError`].
     pub fn send_datagram(&self, data: &[u8]) -> Result<(), DatagramError> {
         connection::send_datagram(&self.link, data)
+    }
+
+    /// Whether there is early data to read, whose sender has not proved to have sent it just now.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        let mut locked = self.link.lock();
+        locked.connection(self.link.handle).0.is_some_and(|connection| connection.is_early())
+    }
+
+    /// The next bidirectional stream that the peer opened, already now: one with early data, if [there is any](Self::is_early);
+    /// else this waits until the connection stands.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), CloseReason> {
+        connection::accept_bi(&self.link).await
+    }
+
+    /// The next unidirectional stream that the peer opened, already now: see [`Connecting::accept_bi`].
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub async fn accept_uni(&self) -> Result<RecvStream, CloseReason> {
+        connection::accept_uni(&self.link).await
     }
 
     fn poll_stage(&mut self, cx: &Context<'_>) -> Poll<Result<Stage, CloseReason>> {

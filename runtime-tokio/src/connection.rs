@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_core::{
-    CloseReason, Connection as EngineConnection, ConnectionStats, Direction, ErrorCode, LimiterStats,
-    PublicKey, QotpPublicKey, Secret, StreamId, Suite, Undelivered, WireVersion,
+    CloseReason, Connection as EngineConnection, ConnectionStats, Direction, EarlyToken, ErrorCode,
+    LimiterStats, PublicKey, QotpPublicKey, Secret, StreamId, Suite, Undelivered, WireVersion,
 };
 
 use crate::error::{DatagramError, ExportError, OpenError};
@@ -66,18 +66,7 @@ impl Connection {
     /// # Errors
     /// How the connection ended; streams that came before are still handed out.
     pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), CloseReason> {
-        let link = &self.link;
-        link.wait_for(
-            |all| &all.accept_bi,
-            |locked| {
-                let id = accept(link, locked, Direction::Bidirectional)?;
-                Some(Ok((
-                    SendStream::accepted(Arc::clone(link), locked, id),
-                    RecvStream::new(Arc::clone(link), id),
-                )))
-            },
-        )
-        .await
+        accept_bi(&self.link).await
     }
 
     /// The next unidirectional stream that the peer opened. On QOTP's wire there is none, and this waits for the end.
@@ -85,15 +74,7 @@ impl Connection {
     /// # Errors
     /// How the connection ended; streams that came before are still handed out.
     pub async fn accept_uni(&self) -> Result<RecvStream, CloseReason> {
-        let link = &self.link;
-        link.wait_for(
-            |all| &all.accept_uni,
-            |locked| {
-                let id = accept(link, locked, Direction::Unidirectional)?;
-                Some(Ok(RecvStream::new(Arc::clone(link), id)))
-            },
-        )
-        .await
+        accept_uni(&self.link).await
     }
 
     /// Queues an unreliable datagram. When the queue is full, [`dunlin_core::Overflow`] decides what happens.
@@ -179,6 +160,13 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.link.reason(&mut self.link.lock())
+    }
+
+    /// The newest token that the peer has given out, for [`ConnectOptions::early`](dunlin_core::ConnectOptions::early) of one
+    /// later dial; `None` where it gave none (yet), on the side that answered, and some seconds after the end.
+    #[must_use]
+    pub fn early_token(&self) -> Option<EarlyToken> {
+        self.link.lock().connection(self.link.handle).0?.early_token()
     }
 
     /// Counters; those of its last moment if the connection has ended.
@@ -271,6 +259,25 @@ impl Connection {
 pub(crate) fn lost(link: &Link, locked: &mut Locked<'_>) -> CloseReason {
     // It always says why before it forgets.
     link.reason(locked).unwrap_or(CloseReason::Local { code: ErrorCode::default() })
+}
+
+/// The next bidirectional stream that the peer of a connection opened, established or not.
+pub(crate) async fn accept_bi(link: &Arc<Link>) -> Result<(SendStream, RecvStream), CloseReason> {
+    let take = |locked: &mut Locked<'_>| {
+        let id = accept(link, locked, Direction::Bidirectional)?;
+        let send = SendStream::accepted(Arc::clone(link), locked, id);
+        Some(Ok((send, RecvStream::new(Arc::clone(link), id))))
+    };
+    link.wait_for(|all| &all.accept_bi, take).await
+}
+
+/// The next unidirectional stream that the peer of a connection opened, established or not.
+pub(crate) async fn accept_uni(link: &Arc<Link>) -> Result<RecvStream, CloseReason> {
+    let take = |locked: &mut Locked<'_>| {
+        let id = accept(link, locked, Direction::Unidirectional)?;
+        Some(Ok(RecvStream::new(Arc::clone(link), id)))
+    };
+    link.wait_for(|all| &all.accept_uni, take).await
 }
 
 fn accept(link: &Link, locked: &mut Locked<'_>, direction: Direction) -> Option<StreamId> {

@@ -133,6 +133,7 @@ impl Incoming {
     }
 
     /// Answers. The connection stands when the dialler has proved its key; on QOTP's wire, where it never does, at once.
+    /// [`Connecting::is_early`] says whether there is something to read before.
     ///
     /// # Errors
     /// [`AcceptError::Gone`] if the attempt has expired or the endpoint is closed.
@@ -148,8 +149,10 @@ impl Incoming {
         let now = self.shared.clock.now();
         let attempt = locked.engine.incoming(self.handle).ok_or(AcceptError::Gone)?;
         let handle = attempt.accept(now)?;
-        let link = Link::new(&self.shared, &mut locked, handle, false);
-        locked.nudge();
+        // The answer to early data goes with the reply, which waits for it as a dial waits for what is written.
+        let early = locked.engine.connection(handle).is_some_and(|connection| connection.is_early());
+        let link = Link::new(&self.shared, &mut locked, handle, early);
+        link.nudge(&mut locked);
         Ok(Connecting::new(link))
     }
 

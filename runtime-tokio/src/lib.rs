@@ -181,12 +181,12 @@ pub use dunlin_core::admission;
 pub use dunlin_core::{
     self, AcceptError, AddressError, AddressFailure, AddressInfo, AddressSource, AddressSources,
     AddressStatus, AeadPolicy, CRYPTO_BACKEND, CloseReason, Config, CongestionStats, ConnectOptions,
-    ConnectionStats, CustomAddr, DatagramConfig, EcnCounts, EcnFailure, EcnState, EcnStats, EndpointStats,
-    ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits, LocalAddr, MtuDiscovery,
-    Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState, PathStats, PathStatus, Peer,
-    PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey, RemoteInfo, RetryError, RetryPolicy,
-    Secret, StreamId, Suite, TransportAddr, TransportError, TransportId, TransportProfile, Tuple,
-    Undelivered, VersionList, WhyNot, WireVersion,
+    ConnectionStats, CustomAddr, DatagramConfig, EarlyData, EarlyToken, EcnCounts, EcnFailure, EcnState,
+    EcnStats, EndpointStats, ErrorCode, Gate, Identity, IncomingIdentity, KeyLogEntry, LimiterStats, Limits,
+    LocalAddr, MtuDiscovery, Overflow, PathClosed, PathError, PathEvent, PathId, PathKind, PathState,
+    PathStats, PathStatus, Peer, PublicKey, QotpConfig, QotpIdentity, QotpKeyError, QotpPublicKey,
+    RemoteInfo, RetryError, RetryPolicy, Secret, StreamId, Suite, TransportAddr, TransportError, TransportId,
+    TransportProfile, Tuple, Undelivered, VersionList, WhyNot, WireVersion,
 };
 pub use dunlin_udp::{
     self, BindOptions, CustomTransport, SocketGroup, SocketStats, TransportStats, UdpSocket,

@@ -15,7 +15,8 @@ pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
     pub(crate) handle: ConnectionHandle,
     signals: Arc<Signals>,
-    /// A dial that was not looked at yet: its first packet waits for what is written meanwhile.
+    /// A dial, or an accepted attempt with early data, that was not looked at yet: its first packet waits for what is written
+    /// meanwhile.
     corked: AtomicBool,
 }
 

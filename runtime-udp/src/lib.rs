@@ -71,7 +71,10 @@ pub use send::{BatchOutcome, LossCause, Outcome};
 pub use shards::SocketGroup;
 pub use socket::{BATCH_SIZE, Closed, DatagramSocket, RECV_BUFFER_LEN, SEND_BATCH_SIZE, UdpSocket};
 pub use stats::SocketStats;
-pub use steps::{Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Strays, Transmitter, engine};
+pub use steps::{
+    Clock, FineTimer, Left, Receiver, SHUTDOWN_LIMIT, Sending, Strays, Transmitter, engine,
+    settings_of_a_port,
+};
 #[cfg(any(test, feature = "fake"))]
 pub use transports::memory::{MemoryNetwork, MemoryTransport};
 pub use transports::{CustomStats, CustomTransport, Received, TransportStats, Transports};

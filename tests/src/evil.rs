@@ -100,11 +100,9 @@ impl Evil {
         fuzzing::recount(&self.pair.server().endpoint);
         let local = LocalAddr { socket: 0, ip: Some(self.pair.server_addr.ip()) };
         let arrival = Arrival { local, remote: from.into(), ecn: None };
-        self.pair.world.node_mut(self.pair.server).endpoint.handle_datagram(
-            now,
-            arrival,
-            &mut datagram.to_vec(),
-        )
+        let victim = self.pair.world.node_mut(self.pair.server);
+        victim.traffic.entry(from).or_default().0 += datagram.len() as u64;
+        victim.endpoint.handle_datagram(now, arrival, &mut datagram.to_vec())
     }
 
     /// Acts on the connection as the dialler, for instance with another of the doors in [`fuzzing`].

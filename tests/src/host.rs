@@ -1,7 +1,7 @@
 //! An endpoint in a simulated world, with an application that reacts to its events.
 
 use core::net::{Ipv6Addr, SocketAddr};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_core::{
     Arrival, CloseReason, ConnectionHandle, DropReason, Ecn, Endpoint, Event, Instant, LocalAddr,
@@ -76,6 +76,8 @@ pub struct Host {
     pub ecn: fn(Option<Ecn>) -> Option<Ecn>,
     /// Bytes received from and sent to each address.
     pub traffic: BTreeMap<SocketAddr, (u64, u64)>,
+    /// Addresses that it has sent to before anything came from there: those that it has dialled.
+    pub dialled: BTreeSet<SocketAddr>,
     /// The sockets; at first one that has every address. What arrives on an address that none has goes nowhere.
     pub sockets: Vec<Socket>,
     /// Trains that were lost because there is no socket as the engine named it, because that socket does not have the
@@ -95,6 +97,7 @@ impl Host {
             train: TrainLimit::OFFLOAD,
             ecn: |ecn| ecn,
             traffic: BTreeMap::new(),
+            dialled: BTreeSet::new(),
             sockets: vec![Socket::Any],
             astray: 0,
             asleep: false,
@@ -240,7 +243,11 @@ impl Node for Host {
                 out.clear();
                 continue;
             };
-            self.traffic.entry(remote).or_default().1 += transmit.len as u64;
+            let traffic = self.traffic.entry(remote).or_default();
+            if *traffic == (0, 0) {
+                self.dialled.insert(remote);
+            }
+            traffic.1 += transmit.len as u64;
             let segment_size = Some(transmit.segment_size);
             return Some(Transmit { local, remote, len: transmit.len, segment_size, ecn: transmit.ecn });
         }

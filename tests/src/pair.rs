@@ -185,14 +185,16 @@ impl Pair {
     }
 }
 
-/// Longer than anything that an endpoint does by itself after a close: data that was received stays readable for 90 s.
-const AFTERMATH: Duration = Duration::from_secs(300);
+/// Longer than anything that an endpoint does by itself after a close: data that was received stays readable for 90 s, tokens
+/// that were used are remembered for 10 minutes.
+const AFTERMATH: Duration = Duration::from_secs(700);
 
 /// Closes what is open, gives all endpoints of a world time to forget, and asserts that they hold nothing any more:
-/// no connection, no memory, no timer.
+/// no connection, no memory, no timer. And that none was of use to flood somebody else: in whosever name something came who was
+/// not there, no more than three times as much has gone to him (RFC 9000 section 8).
 ///
 /// # Panics
-/// If one of them does.
+/// If one of them does, or was.
 pub fn wind_down(world: &mut World<Host>) {
     let ids: Vec<NodeId> = world.nodes().map(|(id, _)| id).collect();
     for &id in &ids {
@@ -200,6 +202,14 @@ pub fn wind_down(world: &mut World<Host>) {
     }
     world.run_for(AFTERMATH);
     for id in ids {
+        let host = world.node(id);
+        for (address, (came, went)) in &host.traffic {
+            let made_up = world.is_made_up(*address) && !host.dialled.contains(address);
+            assert!(
+                !made_up || *went <= 3 * came,
+                "{id:?} has sent {went} bytes to {address} for {came} that came in its name"
+            );
+        }
         world.node_mut(id).assert_forgotten(&format!("{id:?}"));
     }
 }

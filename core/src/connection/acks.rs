@@ -1,5 +1,7 @@
 //! What an acknowledgement says: what arrived, what did not, and how the path is doing.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use smallvec::SmallVec;
 
 use crate::error::TransportError;
@@ -7,7 +9,7 @@ use crate::event::Event;
 use crate::id::{PacketNumber, PathId};
 use crate::path::slots::PathSlot;
 use crate::path::standing::{Statuses, TIMEOUTS};
-use crate::recovery::loss::LossDetector;
+use crate::recovery::loss::{LossDetector, STALE};
 use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
 use crate::time::{Duration, Instant};
@@ -41,11 +43,11 @@ impl Connection {
         let mut any = false;
         let mut payload = false;
         let watched = self.watches_payload();
-        let mut newly_ect = 0;
+        let mut newly_ect = 0_u64;
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
-            cx.stats.ranges += 1;
+            cx.stats.ranges = cx.stats.ranges.saturating_add(1);
             if self.paths[at].skips.is_claimed(from, to) {
                 return Err(TransportError::Protocol);
             }
@@ -64,14 +66,14 @@ impl Connection {
                 let was_in_flight = !matches!(acked, Acked::Unawaited(_));
                 payload |= watched && was_in_flight && self.was_payload(at, acked.packet());
                 self.paths[at].tell_mtu(|mtu| mtu.on_acked(PacketNumber(number), acked.packet().size));
-                newly_ect += u64::from(acked.packet().ect);
+                newly_ect = newly_ect.saturating_add(u64::from(acked.packet().ect));
                 if number == ack.largest.get() {
                     newest = Some(acked);
                 }
-                self.credit_packet(at, now, ack.largest.get() - number, &acked);
+                self.credit_packet(at, now, ack.largest.get().saturating_sub(number), &acked);
                 self.credit_items(at, cx, acked.packet());
-                next = number + 1;
-                news += 1;
+                next = number.saturating_add(1);
+                news = u64::saturating_add(news, 1);
             }
             // What is news happens once for each packet.
             let looked_at = self.paths[at].sent.remember_acked(from, to);
@@ -151,7 +153,7 @@ impl Connection {
                 path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
             }
             Acked::Spurious(_) => {
-                self.stats.spurious_losses += 1;
+                self.stats.spurious_losses = self.stats.spurious_losses.saturating_add(1);
                 path.counts.on_spurious_loss();
                 let age = now - packet.sent;
                 path.loss.on_spurious(now, behind, age, &path.rtt);
@@ -186,7 +188,7 @@ impl Connection {
 
     /// Credits what a newly acknowledged packet said of paths.
     fn credit_path(&mut self, now: Instant, item: Item) {
-        let period = self.largest_pto() * TIMEOUTS;
+        let period = self.largest_pto().saturating_mul(TIMEOUTS);
         match item {
             Item::Ack { path, lowest, number } => {
                 if let Some(at) = self.paths.find(path) {
@@ -210,8 +212,8 @@ impl Connection {
         }
     }
 
-    /// What a lost packet said of paths is to be said again.
-    fn on_path_item_lost(&mut self, item: Item) {
+    /// What a lost packet said of paths is to be said again, and a token is to be given out again.
+    fn on_other_lost(&mut self, item: Item) {
         match item {
             Item::PathAbandon { path, generation } => {
                 if let Some(retired) = self.paths.retired_mut(path) {
@@ -223,6 +225,7 @@ impl Connection {
                     statuses.on_lost(sequence);
                 }
             }
+            Item::NewToken => self.on_token_lost(),
             _ => {}
         }
     }
@@ -242,27 +245,6 @@ impl Connection {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Packet 0 is acknowledged: its frames have been applied.
-    fn on_early_acked(&mut self, cx: &mut Shared) {
-        let Some(mut early) = self.early.take() else { return };
-        if let Some(acked) = early.packet.ack(0) {
-            let memory = &mut cx.memory(&mut self.account);
-            for item in early.packet.items(acked.packet()) {
-                self.streams.on_acked(item, memory);
-            }
-        }
-    }
-
-    /// The peer has acknowledged something after the handshake: the time for its acknowledgement of early data runs.
-    fn on_progress(&mut self, now: Instant) {
-        let pto = self.largest_pto();
-        if let Some(early) = &mut self.early
-            && early.lost_at.is_none()
-        {
-            early.lost_at = Some(now + pto * 3);
-        }
     }
 
     /// Declares lost what is too far behind, and puts its contents up for sending again.
@@ -298,12 +280,14 @@ impl Connection {
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.counts.on_lost();
-        self.stats.packets_lost += 1;
+        self.stats.packets_lost = self.stats.packets_lost.saturating_add(1);
         let mut others = Others::new();
         for item in path.sent.items(&packet) {
             match item {
-                Item::Datagram => self.stats.datagrams_dropped += 1,
-                Item::PathAbandon { .. } | Item::PathStatus { .. } => others.push(item),
+                Item::Datagram => {
+                    self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+                }
+                Item::PathAbandon { .. } | Item::PathStatus { .. } | Item::NewToken => others.push(item),
                 _ => {}
             }
             if let Some(qotp) = self.state.qotp_mut() {
@@ -311,10 +295,11 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+            self.stats.bytes_retransmitted =
+                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
         }
         for item in others {
-            self.on_path_item_lost(item);
+            self.on_other_lost(item);
         }
         Some((number, packet))
     }
@@ -332,10 +317,21 @@ impl Connection {
         }
     }
 
+    /// Gives up what a peer leaves unacknowledged that keeps us acknowledging: behind a single PING each acknowledgement
+    /// would have its record for as long as the peer likes (RFC 9000 section 13.2.4 has us send that PING to be rid of them).
+    pub(super) fn forget_stale(&mut self, at: PathSlot, now: Instant) {
+        while self.paths[at].sent.is_front_stale(now, STALE) {
+            self.lose_oldest(at, now);
+            let path = &mut self.paths[at];
+            path.sent.forget_front();
+            path.sent.forget(now, LossDetector::memory(&path.rtt));
+        }
+    }
+
     /// The probe timer fired: send something that asks for an acknowledgement, best of all what is oldest.
     pub(super) fn on_probe_timeout(&mut self, at: PathSlot, now: Instant) {
         let path = &mut self.paths[at];
-        self.stats.probe_timeouts += 1;
+        self.stats.probe_timeouts = self.stats.probe_timeouts.saturating_add(1);
         path.loss.on_probe_timeout();
         let next = path.sent.next();
         path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
@@ -353,7 +349,7 @@ impl Connection {
         let most = if self.paths[at].loss.backoff() >= PERSISTENT { usize::MAX } else { 1 };
         let mut others = Others::new();
         for item in self.paths[at].sent.outstanding_items(most) {
-            if matches!(item, Item::PathAbandon { .. } | Item::PathStatus { .. }) {
+            if matches!(item, Item::PathAbandon { .. } | Item::PathStatus { .. } | Item::NewToken) {
                 others.push(item);
             }
             if let Some(qotp) = self.state.qotp_mut() {
@@ -361,10 +357,11 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted += self.streams.on_lost(item) as u64;
+            self.stats.bytes_retransmitted =
+                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
         }
         for item in others {
-            self.on_path_item_lost(item);
+            self.on_other_lost(item);
         }
     }
 

@@ -37,6 +37,10 @@ impl Connection {
         if !self.state.is_open() {
             return;
         }
+        // Who dialled hears of it by the keys that the reply makes.
+        if matches!(self.state, State::Answering(_)) {
+            self.make_reply(cx, cx.now);
+        }
         self.note_undelivered();
         let (by, period) = (CloseKind::Application, self.closing_period());
         self.state.on_close(period, by, code, reason);
@@ -59,7 +63,7 @@ impl Connection {
     pub(super) fn close_if_delivered(&mut self, cx: &mut Shared, now: Instant) {
         let Some(graceful) = &self.graceful else { return };
         let established = self.state.is_established();
-        let flushed = established && !self.datagrams.has_output() && self.early.is_none();
+        let flushed = established && !self.datagrams.has_output() && !self.awaits_early();
         if (flushed && self.streams.is_all_delivered()) || graceful.deadline <= now {
             let (code, reason) = (graceful.code, graceful.reason.clone());
             self.graceful = None;
@@ -114,10 +118,11 @@ impl Connection {
         }
     }
 
-    fn shed(&mut self, cx: &mut Shared) {
+    /// Gives up all data, in either direction.
+    pub(super) fn shed(&mut self, cx: &mut Shared) {
         self.streams.discard(&mut cx.memory(&mut self.account));
         self.datagrams.discard_sending();
-        self.early = None;
+        self.forget_early();
     }
 
     fn note_undelivered(&mut self) {

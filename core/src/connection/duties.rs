@@ -48,6 +48,13 @@ impl Connection {
             })
     }
 
+    /// What [`Self::put_path_frames`] needs, which acknowledgements must leave: a peer makes those as long as it likes.
+    pub(super) fn room_for_path_frames(&self, at: PathSlot) -> usize {
+        let path = &self.paths[at];
+        let nothing = self.owed.is_none() && path.moving.is_none() && path.validation.is_valid();
+        if nothing { 0 } else { 2 * PATH_FRAME }
+    }
+
     /// Challenges and answers to them. Says whether the packet is to be padded.
     ///
     /// Until the address is proved every packet carries the challenge: as long as the peer has anything from us it has
@@ -61,9 +68,8 @@ impl Connection {
         out: &mut Vec<u8>,
         end: usize,
     ) -> bool {
-        let path = &self.paths[at];
-        let nothing = self.owed.is_none() && path.moving.is_none() && path.validation.is_valid();
-        if nothing || out.len() + 2 * PATH_FRAME > end {
+        let room = self.room_for_path_frames(at);
+        if room == 0 || out.len() + room > end {
             return false;
         }
         let (here, pto) = (self.paths[at].tuple(), self.pto(at));

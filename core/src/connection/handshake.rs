@@ -20,10 +20,8 @@ use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{CloseKind, Frame, Frames, put_hello};
 use crate::wire::header::{CLEAR_HEADER, MIN_INIT, PacketType};
-use crate::wire::params::EarlyOutcome;
 use crate::wire::versions::VersionList;
 
-use super::early::EarlyFlight;
 use super::first_flight::FirstFlight;
 use super::moves::Said;
 use super::state::State;
@@ -38,18 +36,25 @@ impl Connection {
         hello.encode(&mut values, cx.rng.next_u64());
         let mut payload = Vec::with_capacity(MIN_INIT);
         put_hello(&mut payload, &values);
+        let mut early = None;
         if matches!(dialling.target, Target::Key(_)) {
             let mut packet = SentPackets::new(PacketNumber::ZERO);
-            let end = dialling.target.frame_room();
+            let end = dialling.frame_room();
             // Stream data alone: the control frames that may be owed by now must not stand in a handshake message.
             self.streams.put_data(&mut payload, end, Behind::Padding, &mut packet);
-            if packet.has_open_items() {
-                packet.record_early(now);
-                self.early = Some(Box::new(EarlyFlight { packet, lost_at: None }));
-            }
+            early = packet.has_open_items().then_some(packet);
         }
+        if early.is_none() {
+            // It would be used up for nothing.
+            dialling.keep_token();
+        }
+        let with_token = dialling.shows_token();
         let ephemeral = cx.rng.ephemeral_secret(now, self.local_id.as_bytes());
-        if dialling.make_init(now, &mut cx.party(), self.local_id, &ephemeral, &payload).is_err() {
+        let made = dialling.make_init(now, &mut cx.party(), self.local_id, &ephemeral, &payload);
+        if let Some(packet) = early {
+            self.on_early_sent(now, packet, with_token);
+        }
+        if made.is_err() {
             // Only a peer key of small order could do this, and there is no such `PublicKey`.
             self.end(cx, CloseReason::NoAnswer);
         }
@@ -89,10 +94,13 @@ impl Connection {
             return self.fail_dial(cx, reason);
         }
         let State::Dialling(dialling) = &mut self.state else { return Disposition::Accepted };
-        let (agreement, remote_id) = match negotiate::check(&cx.config, &dialling.alpns, &payload.hello) {
-            Ok(agreed) => agreed,
+        let agreed = negotiate::check(&cx.config, &dialling.alpns, &payload.hello);
+        let (agreement, remote_id) = match agreed {
+            Ok(agreed) if self.is_early_outcome_possible(payload.hello.early) => agreed,
+            Ok(_) => return self.fail_dial(cx, CloseReason::Violation(TransportError::Parameters)),
             Err(error) => return self.fail_dial(cx, CloseReason::Violation(error)),
         };
+        let State::Dialling(dialling) = &mut self.state else { return Disposition::Accepted };
         let round_trip = dialling.fanout().round_trip(now, &arrival.tuple(), retried);
         let ends = dialling.fanout().beginning(&arrival.tuple());
         self.first_flight = copy.map(|reply| FirstFlight::answered(dialling.fanout(), reply, &ends));
@@ -114,7 +122,7 @@ impl Connection {
         self.paths[FIRST].pulse.on_received(now);
         // The confirming packet: it must be acknowledged, so it is repeated until it is.
         self.paths[FIRST].ping_owed = true;
-        self.settle_early(payload.hello.early);
+        self.settle_early(cx, payload.hello.early);
         if trusted {
             self.supply_cids(cx, now);
         }
@@ -179,28 +187,9 @@ impl Connection {
 
     /// Another copy of the Init that this connection answered came. Says whether it gets the reply once more.
     pub(crate) fn handle_copy(&mut self, arrival: &Arrival, bytes: usize) -> bool {
-        let Some(reply) = self.state.reply_mut() else { return false };
-        reply.copies.on_copy(arrival.local, arrival.remote, bytes);
+        let Some(copies) = self.state.copies_mut() else { return false };
+        copies.on_copy(arrival.local, arrival.remote, bytes);
         true
-    }
-
-    /// The responder has said what became of the early data.
-    fn settle_early(&mut self, outcome: EarlyOutcome) {
-        match outcome {
-            EarlyOutcome::Held => {}
-            EarlyOutcome::None | EarlyOutcome::Refused => self.lose_early(),
-        }
-    }
-
-    /// The early data goes again.
-    pub(super) fn lose_early(&mut self) {
-        if let Some(mut early) = self.early.take()
-            && let Some(packet) = early.packet.lose_oldest()
-        {
-            for item in early.packet.items(&packet) {
-                self.streams.on_lost(item);
-            }
-        }
     }
 
     fn fail_dial(&mut self, cx: &mut Shared, reason: CloseReason) -> Disposition {

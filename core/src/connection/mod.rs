@@ -2,6 +2,7 @@
 
 mod acks;
 mod acquaintance;
+mod answering;
 mod cids;
 mod close;
 mod duties;
@@ -58,12 +59,14 @@ use crate::time::{Duration, Instant};
 use crate::wire::params::TransportParams;
 
 use acquaintance::Acquaintance;
+pub(crate) use answering::Answering;
 use close::Graceful;
 pub use close::Undelivered;
-use early::EarlyFlight;
+use early::Early;
+pub(crate) use early::Withheld;
 use first_flight::FirstFlight;
 use idle::Idle;
-use state::{Confirming, Copies, Reply, Secured, State};
+use state::{Secured, State};
 
 /// Heap that every connection is charged from its first moment: itself, its place in the endpoint's tables, and the
 /// rings of a little traffic. What it needs beyond that is charged as it grows.
@@ -89,7 +92,8 @@ pub(crate) struct Connection {
     peer: TransportParams,
     account: Account,
     idle: Idle,
-    early: Option<Box<EarlyFlight>>,
+    /// What there is of early data, and of tokens for it.
+    early: Option<Box<Early>>,
     /// A dial of several addresses that the peer has not confirmed yet.
     first_flight: Option<Box<FirstFlight>>,
     /// The peer's challenges that are not answered yet.
@@ -114,19 +118,6 @@ pub(crate) struct Connection {
     stats: ConnectionStats,
 }
 
-/// The accepted side's ingredients.
-pub(crate) struct Accepted {
-    pub(crate) finished: Finished,
-    pub(crate) agreement: Agreement,
-    pub(crate) reply: Box<[u8]>,
-    pub(crate) early: Box<[u8]>,
-    pub(crate) copies: Copies,
-    pub(crate) local: LocalAddr,
-    pub(crate) local_id: ConnectionId,
-    pub(crate) remote_id: ConnectionId,
-    pub(crate) init: InitId,
-}
-
 impl Connection {
     /// A dial. `None` if the budget has no room for it.
     pub(crate) fn dial(
@@ -141,24 +132,21 @@ impl Connection {
         Self::native(cx, now, handle, Role::Initiator, state, to.local, to.remote, local_id)
     }
 
-    /// An accepted attempt. `None` if the budget has no room for it.
+    /// An accepted attempt, whose reply is to be made. `None` if the budget has no room for it.
     pub(crate) fn accept(
         cx: &mut Shared,
         now: Instant,
         handle: ConnectionHandle,
-        accepted: Accepted,
+        local_id: ConnectionId,
+        answering: Box<Answering>,
     ) -> Option<Self> {
-        let Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init } =
-            accepted;
-        cx.key_log.traffic(remote_id, local_id, agreement.suite, &finished);
-        let secured = Box::new(secure(cx, now, Role::Responder, &finished, &agreement));
-        let (remote, expires) = (copies.first, now + cx.config.limits.half_open_lifetime);
-        let reply = Reply { bytes: reply, copies };
-        let state = State::Confirming(Box::new(Confirming { secured, reply, early, expires }));
+        let (local, remote, init) = (answering.local, answering.copies.first, answering.init);
+        let (remote_id, peer) = (answering.attempt.remote_id, answering.agreement.peer);
+        let state = State::Answering(answering);
         let mut connection = Self::native(cx, now, handle, Role::Responder, state, local, remote, local_id)?;
         connection.paths[FIRST].remote_id = remote_id;
         connection.init = Some(init);
-        connection.set_peer(cx, &agreement.peer);
+        connection.set_peer(cx, &peer);
         Some(connection)
     }
 
@@ -286,7 +274,7 @@ impl Connection {
     /// Whether this is an attempt that is not confirmed yet.
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
-            State::Confirming(_) => true,
+            State::Answering(_) | State::Confirming(_) => true,
             State::Qotp(qotp) => qotp.is_answering(),
             _ => false,
         }
@@ -327,6 +315,7 @@ impl Connection {
             self.paths.heap_bytes(),
             self.cids.heap_bytes(),
             self.owed_bytes(),
+            self.early_bytes(),
             self.first_flight_bytes(),
             self.upkeep_bytes(),
             self.path_log_bytes(),

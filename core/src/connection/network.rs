@@ -54,7 +54,8 @@ impl Connection {
             }
             State::Untrusted(_) | State::Established(_) | State::Qotp(_) => busy,
             // These only answer.
-            State::Confirming(_)
+            State::Answering(_)
+            | State::Confirming(_)
             | State::Closing(_)
             | State::Lingering(_)
             | State::Draining { .. }

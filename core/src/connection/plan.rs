@@ -1,5 +1,7 @@
 //! What may the next packet be? Decided here, purely; `send` builds it.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::path::slots::PathSlot;
 use crate::time::Instant;
 
@@ -71,7 +73,7 @@ impl Connection {
     pub(super) fn is_too_far_ahead(&self, at: PathSlot) -> bool {
         let path = &self.paths[at];
         let acked = path.loss.largest_acked().map_or(0, |largest| largest.get());
-        path.sent.next().get() - acked >= MAX_AHEAD
+        path.sent.next().get().saturating_sub(acked) >= MAX_AHEAD
     }
 
     /// Bytes in a full packet of what is to be sent now, which planning and pacing are about.
@@ -100,7 +102,7 @@ impl Connection {
         }
         let held = if !self.has_output(at) {
             Held::Idle
-        } else if path.in_flight > 0 && path.in_flight + size as u64 > path.bbr.window() {
+        } else if path.in_flight > 0 && path.in_flight.saturating_add(size as u64) > path.bbr.window() {
             // One packet may always go: the window may be of a time when packets were smaller.
             Held::Window
         } else if budget < size as u64 {
@@ -126,6 +128,9 @@ impl Connection {
         self.paths[at].ping_owed
             || (matches!(self.state, State::Established(_))
                 && self.paths.carries(at)
-                && (self.streams.has_output() || self.datagrams.has_output() || self.cids.has_output()))
+                && (self.streams.has_output()
+                    || self.datagrams.has_output()
+                    || self.cids.has_output()
+                    || self.owes_token()))
     }
 }

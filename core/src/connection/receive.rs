@@ -1,8 +1,11 @@
 //! What a received packet does: open, interpret, apply.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::Bytes;
 
 use crate::cids::reset::ResetToken;
+use crate::config::EarlyData;
 use crate::crypto::keys::{OpenError, Timing};
 use crate::crypto::packet;
 use crate::error::{CloseReason, TransportError};
@@ -16,7 +19,7 @@ use crate::path::validate::Validation;
 use crate::shared::Shared;
 use crate::stats::{Disposition, DropReason};
 use crate::streams::{Credit, Refusal};
-use crate::time::Instant;
+use crate::time::{Instant, part};
 use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, FrameError, Frames, MAX_REASON};
 
@@ -73,7 +76,7 @@ impl Connection {
                 return Disposition::Dropped(DropReason::Closed);
             }
             State::Draining { .. } | State::Over => return Disposition::Dropped(DropReason::Closed),
-            State::Dialling(_) | State::Qotp(_) | State::Lingering(_) => {
+            State::Dialling(_) | State::Answering(_) | State::Qotp(_) | State::Lingering(_) => {
                 return Disposition::Dropped(DropReason::Unexpected);
             }
         };
@@ -86,11 +89,12 @@ impl Connection {
             None => self.paths.retired(field.path).map(|retired| retired.life().highest),
         };
         let numbered = field.recover(highest);
-        cx.stats.aead_operations += 1;
+        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
         let phase = secured.opener.phase();
         let end = ResetToken::at_end_of(datagram);
         let opened = packet::open(&mut secured.opener, &numbered, datagram, timing);
-        cx.stats.derivations += u64::from(secured.opener.phase() != phase);
+        cx.stats.derivations =
+            cx.stats.derivations.saturating_add(u64::from(secured.opener.phase() != phase));
         let payload = match opened {
             Ok(range) => datagram.get(range).unwrap_or_default(),
             Err(OpenError::PhaseOrder) => {
@@ -147,10 +151,10 @@ impl Connection {
 
     /// A packet is authentic and new.
     fn on_authentic(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
-        self.stats.packets_received += 1;
-        self.stats.bytes_received += bytes as u64;
+        self.stats.packets_received = self.stats.packets_received.saturating_add(1);
+        self.stats.bytes_received = self.stats.bytes_received.saturating_add(bytes as u64);
         self.idle.on_received(now);
-        self.paths.on_heard(at, now, IDLE / 2);
+        self.paths.on_heard(at, now, part(IDLE, 2));
         self.paths[at].counts.on_received(bytes);
         if arrival.remote == self.paths[at].remote {
             self.paths[at].validation.on_received(bytes);
@@ -170,7 +174,8 @@ impl Connection {
             let (received, sent) =
                 if copies.first == arrival.remote { (copies.received, copies.sent) } else { (0, 0) };
             let challenge = cx.rng.bytes();
-            self.paths[FIRST].validation = Validation::start(now, challenge, received + bytes as u64, sent);
+            self.paths[FIRST].validation =
+                Validation::start(now, challenge, received.saturating_add(bytes as u64), sent);
         }
         self.paths[FIRST].set_tuple(arrival.tuple());
         self.set_sizes(cx);
@@ -181,6 +186,9 @@ impl Connection {
         self.quiet = false;
         self.tell(cx, Event::Connected);
         self.supply_cids(cx, now);
+        if cx.config.early_data == EarlyData::Apply {
+            self.issue_tokens();
+        }
         if !early.is_empty() {
             self.apply_packet(FIRST, cx, now, PacketNumber::ZERO, None, &early);
         }
@@ -230,7 +238,7 @@ impl Connection {
     ) -> Result<(), Stop> {
         let mut substance = false;
         for frame in Frames::new(payload) {
-            cx.stats.frames += 1;
+            cx.stats.frames = cx.stats.frames.saturating_add(1);
             let frame = frame?;
             said.ack_eliciting |= frame.is_ack_eliciting();
             substance |= !frame.is_probing();
@@ -290,6 +298,7 @@ impl Connection {
                 self.on_datagram(cx, data)?;
             }
             Frame::Close(close) => self.on_peer_close(cx, now, &close),
+            Frame::NewToken(token) => self.on_new_token(token)?,
             Frame::Hello(_) => return Err(TransportError::Protocol.into()),
         }
         Ok(())
@@ -298,8 +307,8 @@ impl Connection {
     fn on_datagram(&mut self, cx: &mut Shared, data: &[u8]) -> Result<(), TransportError> {
         let room = self.room(cx);
         let (dropped, awaited) = self.datagrams.on_received(data, room).ok_or(TransportError::Protocol)?;
-        self.stats.datagrams_received += 1;
-        self.stats.datagrams_dropped += dropped;
+        self.stats.datagrams_received = self.stats.datagrams_received.saturating_add(1);
+        self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(dropped);
         if awaited {
             self.tell(cx, Event::DatagramReceived);
         }

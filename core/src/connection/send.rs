@@ -1,5 +1,7 @@
 //! Builds packets, seals them, and commits what was sent.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use alloc::vec::Vec;
 
 use crate::congestion::SentInfo;
@@ -39,6 +41,9 @@ impl Connection {
     ) -> Option<Transmit> {
         let start = out.len();
         let mut ecn = None;
+        if matches!(self.state, State::Answering(_)) && !self.make_reply(cx, now) {
+            self.end(cx, CloseReason::Unconfirmed);
+        }
         let (local, remote, segment_size) = match &mut self.state {
             State::Dialling(dialling) => {
                 if dialling.is_unsent() {
@@ -47,11 +52,11 @@ impl Connection {
                 let State::Dialling(dialling) = &mut self.state else { return None };
                 let (copy, to) = dialling.copy_due(now)?;
                 out.extend_from_slice(copy);
-                (to.local, to.remote, out.len() - start)
+                (to.local, to.remote, out.len().saturating_sub(start))
             }
             State::Confirming(confirming) => {
                 let (local, remote) = confirming.reply.poll_transmit(now, out)?;
-                (local, remote, out.len() - start)
+                (local, remote, out.len().saturating_sub(start))
             }
             State::Untrusted(_) | State::Established(_) => {
                 let train = self.poll_paths(cx, now, limit, out)?;
@@ -68,13 +73,14 @@ impl Connection {
                         (to.local, to.remote)
                     }
                 };
-                (local, remote, out.len() - start)
+                (local, remote, out.len().saturating_sub(start))
             }
-            State::Draining { .. } | State::Over => return None,
+            State::Answering(_) | State::Draining { .. } | State::Over => return None,
         };
-        let len = out.len() - start;
-        self.stats.packets_sent += len.div_ceil(segment_size.max(1)) as u64;
-        self.stats.bytes_sent += len as u64;
+        let len = out.len().saturating_sub(start);
+        self.stats.packets_sent =
+            self.stats.packets_sent.saturating_add(len.div_ceil(segment_size.max(1)) as u64);
+        self.stats.bytes_sent = self.stats.bytes_sent.saturating_add(len as u64);
         Some(Transmit { connection: self.handle, local, remote, ecn, len, segment_size })
     }
 
@@ -95,7 +101,7 @@ impl Connection {
         let rate = self.paths[at].bbr.pacing_rate();
         let full = self.full_size(at);
         let mut budget = self.paths[at].pacer.grant(now, rate, full);
-        let mut paced = 0;
+        let mut paced = 0_u64;
         let mut segment_size = 0;
         let mut ecn = None;
         self.paths[at].starved = false;
@@ -110,10 +116,10 @@ impl Connection {
             return probe;
         }
         for count in 0..limit.segments.max(1) {
-            if count > 0 && out.len() - start + segment_size > most {
+            if count > 0 && out.len().saturating_sub(start).saturating_add(segment_size) > most {
                 break;
             }
-            cx.stats.packets_planned += 1;
+            cx.stats.packets_planned = cx.stats.packets_planned.saturating_add(1);
             let plan = match self.plan(at, now, budget, room) {
                 // All packets of a train have the size of its first.
                 Ok(plan) if count > 0 => Plan { size: plan.size.min(segment_size), ..plan },
@@ -142,7 +148,7 @@ impl Connection {
                 self.paths[at].ecn.on_sent(built.in_flight);
             }
             if built.in_flight {
-                paced += built.len as u64;
+                paced = paced.saturating_add(built.len as u64);
                 budget = budget.saturating_sub(built.len as u64);
             }
             if count == 0 {
@@ -163,13 +169,16 @@ impl Connection {
 
     /// Whether the next datagram fits into a packet of this size: a train of them may be of smaller packets than full ones.
     fn has_datagram_for(&self, size: usize) -> bool {
-        self.datagrams.next_frame().is_some_and(|frame| DATA_HEADER + frame + TAG <= size)
+        self.datagrams
+            .next_frame()
+            .is_some_and(|frame| frame.saturating_add(DATA_HEADER.saturating_add(TAG)) <= size)
     }
 
     fn rotate_keys(&mut self, cx: &mut Shared, now: Instant) {
         let timing = Timing { now, pto: self.largest_pto() };
         if let Some(secured) = self.state.secured_mut() {
-            cx.stats.derivations += u64::from(secured.sealer.rotate_if_due(timing));
+            cx.stats.derivations =
+                cx.stats.derivations.saturating_add(u64::from(secured.sealer.rotate_if_due(timing)));
         }
     }
 
@@ -200,11 +209,13 @@ impl Connection {
     ) -> Option<Built> {
         let number = self.paths[at].next_number(now, &mut cx.rng);
         let start = out.len();
-        let end = start + plan.size - TAG;
+        let end = start.saturating_add(plan.size).saturating_sub(TAG);
         put_header(self.paths[at].remote_id, out);
-        self.put_acks(at, now, plan, out, end);
+        let header_end = start.saturating_add(DATA_HEADER);
+        let end_of_acks = end.saturating_sub(self.room_for_path_frames(at));
+        self.put_acks(at, now, plan, out, end_of_acks);
         if !self.paths.is_single() {
-            self.put_orphaned_acks(at, now, out, end);
+            self.put_orphaned_acks(at, now, out, end_of_acks);
         }
         let frames = out.len();
         if !self.paths.is_single() {
@@ -219,25 +230,26 @@ impl Connection {
         if self.paths[at].quiet >= QUIET_PACKETS
             && self.paths[at].in_flight == 0
             && out.len() == frames
-            && frames > start + DATA_HEADER
+            && frames > header_end
             && frames < end
         {
             put_control(out, &Control::Ping);
         }
         let ack_eliciting = out.len() > frames;
-        if out.len() == start + DATA_HEADER {
+        if out.len() == header_end {
             out.truncate(start);
             return None;
         }
         if ack_eliciting && !self.paths.carries(at) && self.is_suspect(at) {
             // Small packets may pass where large ones do not.
-            out.resize(end.min(start + usize::from(self.paths[at].mtu().base()) - TAG).max(out.len()), 0);
+            let small = start.saturating_add(usize::from(self.paths[at].mtu().base())).saturating_sub(TAG);
+            out.resize(end.min(small).max(out.len()), 0);
         }
         if padded {
-            out.resize(out.len().max(start + CHALLENGE_SIZE - TAG), 0);
+            out.resize(out.len().max(start.saturating_add(CHALLENGE_SIZE).saturating_sub(TAG)), 0);
         }
-        out.resize(out.len() + TAG, 0);
-        let built = Built { len: out.len() - start, in_flight: ack_eliciting };
+        out.resize(out.len().saturating_add(TAG), 0);
+        let built = Built { len: out.len().saturating_sub(start), in_flight: ack_eliciting };
         let phase = self.seal(at, cx, number, start, out)?;
         self.commit(at, now, built, phase);
         self.paths[at].tell_mtu(|mtu| mtu.on_sent(now, number, built.len as u16));
@@ -260,7 +272,7 @@ impl Connection {
             return None;
         };
         let phase = secured.sealer.phase();
-        cx.stats.aead_operations += 1;
+        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
         if packet::seal(&mut secured.sealer, self.paths[at].id, number, out.get_mut(start..)?).is_err() {
             out.truncate(start);
             self.end(cx, CloseReason::KeysExhausted);
@@ -281,7 +293,7 @@ impl Connection {
     ) -> Option<PacketNumber> {
         let number = self.paths[at].next_number(now, &mut cx.rng);
         let phase = self.seal(at, cx, number, start, out)?;
-        let size = (out.len() - start) as u16;
+        let size = out.len().saturating_sub(start) as u16;
         self.paths[at].sent.record(now, size, SentInfo::default(), phase, false);
         self.idle.on_sent(now, false);
         Some(number)
@@ -305,10 +317,10 @@ impl Connection {
     ) {
         let (id, received) = (self.paths[of].id, &mut self.paths[of].received);
         let delay = received.delay(now);
-        let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end - 1);
+        let ranges = received.ranges().iter().rev().map(|range| range.start..=range.end.saturating_sub(1));
         let counts = Some(received.counts()).filter(|counts| *counts != EcnCounts::NONE);
-        let told = put_ack(out, id, delay, ranges, counts, end - out.len()).map(PacketNumber);
-        let last = received.ranges().last().map(|last| PacketNumber(last.end - 1));
+        let told = put_ack(out, id, delay, ranges, counts, end.saturating_sub(out.len())).map(PacketNumber);
+        let last = received.ranges().last().map(|last| PacketNumber(last.end.saturating_sub(1)));
         received.on_ack_sent();
         if let (Some(lowest), Some(number)) = (told, last) {
             self.paths[at].sent.push_item(Item::Ack { path: id, lowest, number });
@@ -319,21 +331,23 @@ impl Connection {
     fn put_contents(&mut self, at: PathSlot, cx: &mut Shared, plan: Plan, out: &mut Vec<u8>, end: usize) {
         let before = out.len();
         if matches!(self.state, State::Established(_)) && self.paths.carries(at) {
-            if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len() + 16 < end {
+            if cx.config.reserved_frames && cx.rng.below(16) == 0 && out.len().saturating_add(16) < end {
                 put_reserved(out, cx.rng.next_u64());
             }
             self.streams.put_credit(out, end, &mut self.paths[at].sent);
             self.streams.put_controls(out, end, &mut self.paths[at].sent);
             self.put_cids(at, cx, out, end);
+            self.put_token(at, cx, out, end);
             // Some may have been queued before the handshake told what the peer takes.
-            let room = usize::from(self.paths[at].largest_datagram()) - DATA_HEADER - TAG;
+            let room = usize::from(self.paths[at].largest_datagram()).saturating_sub(DATA_HEADER + TAG);
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {
-                self.stats.datagrams_dropped += 1;
+                self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
             }
-            self.stats.datagrams_sent += self.datagrams.put(out, end, &mut self.paths[at].sent);
+            let datagrams = self.datagrams.put(out, end, &mut self.paths[at].sent);
+            self.stats.datagrams_sent = self.stats.datagrams_sent.saturating_add(datagrams);
             self.tell_datagram_room(cx);
             // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
-            let end = end - plan.size.saturating_sub(usize::from(self.paths[at].packet_size));
+            let end = end.saturating_sub(plan.size.saturating_sub(usize::from(self.paths[at].packet_size)));
             self.streams.put_data(out, end, Behind::Nothing, &mut self.paths[at].sent);
         }
         if (self.paths[at].ping_owed || plan.kind == Kind::Probe) && out.len() == before && out.len() < end {
@@ -357,15 +371,18 @@ impl Connection {
                 path.liveness.on_payload_sent(now);
             }
             let info = path.bbr.on_sent(now, size, path.in_flight);
-            path.in_flight += u64::from(size);
+            path.in_flight = path.in_flight.saturating_add(u64::from(size));
             info
         } else {
-            path.quiet += 1;
+            path.quiet = path.quiet.saturating_add(1);
             SentInfo::default()
         };
         path.sent.record(now, size, info, phase, built.in_flight);
         path.sent.forget(now, LossDetector::memory(&path.rtt));
         path.validation.on_sent(built.len);
+        if !built.in_flight {
+            self.forget_stale(at, now);
+        }
         // QOTP counts its silence from the last packet received.
         let counts = built.in_flight && self.wire == WireVersion::Native;
         self.idle.on_sent(now, counts);
@@ -405,8 +422,8 @@ impl Connection {
         put_header(self.paths[at].remote_id, out);
         let room = size.saturating_sub(DATA_HEADER + TAG);
         put_close(out, &Close { by: closing.by, code: closing.code, reason: &closing.reason }, room);
-        out.resize(out.len() + TAG, 0);
-        let len = out.len() - start;
+        out.resize(out.len().saturating_add(TAG), 0);
+        let len = out.len().saturating_sub(start);
         if len > size {
             // Before it is sealed: its number would be that of the next packet too.
             out.truncate(start);
@@ -414,7 +431,7 @@ impl Connection {
         }
         let number = self.paths[at].sent.next();
         let phase = closing.secured.sealer.phase();
-        cx.stats.aead_operations += 1;
+        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
         let sealed =
             packet::seal(&mut closing.secured.sealer, self.paths[at].id, number, out.get_mut(start..)?);
         if sealed.is_err() {
@@ -432,7 +449,7 @@ impl Connection {
     /// Largest datagram that fits into a packet now, and that the peer takes.
     pub(super) fn max_datagram(&self) -> usize {
         let size = usize::from(self.paths.datagram_in_use());
-        let frame = (size - DATA_HEADER - TAG).min(usize::from(self.peer.max_datagram));
+        let frame = size.saturating_sub(DATA_HEADER + TAG).min(usize::from(self.peer.max_datagram));
         // Type and length, two bytes of length for anything of interest.
         frame.saturating_sub(3)
     }

@@ -1,6 +1,8 @@
 //! The life of a connection: every state, and every transition between them.
 //!
 //! ```text
+//!                                                                       Answering
+//!                                                                           │ reply
 //!   Dialling ──reply──▶ Untrusted ──trust──▶ Established ◀──first Data── Confirming
 //!      │  └─────reply (key known)───────────────▲ │ │                        │
 //!      │                              we close ───┘ └─── peer closes         │
@@ -24,6 +26,7 @@ use crate::path::slots::SlotSet;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::CloseKind;
 
+use super::answering::Answering;
 use super::qotp::{Lingering, Qotp};
 
 /// What the handshake produced.
@@ -48,6 +51,8 @@ pub(crate) struct Confirming {
     pub(crate) reply: Reply,
     /// Frames of early data, held back until the initiator has proved itself.
     pub(crate) early: Box<[u8]>,
+    /// Early data was acted on instead.
+    pub(crate) applied: bool,
     /// When the attempt is given up.
     pub(crate) expires: Instant,
 }
@@ -180,6 +185,8 @@ impl Closing {
 pub(crate) enum State {
     /// Initiator: the Init is out, or about to be.
     Dialling(Box<Dialling>),
+    /// Responder: accepted; the reply is made when it is first asked for, so that it can carry what was written meanwhile.
+    Answering(Box<Answering>),
     /// Responder: the reply is out, the initiator has not proved itself.
     Confirming(Box<Confirming>),
     /// Initiator that did not know whom it dialled: waits for the application's trust.
@@ -205,6 +212,7 @@ impl State {
             Self::Confirming(confirming) => Some(&mut confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
             Self::Dialling(_)
+            | Self::Answering(_)
             | Self::Closing(_)
             | Self::Qotp(_)
             | Self::Lingering(_)
@@ -241,17 +249,21 @@ impl State {
             Self::Confirming(confirming) => Some(&confirming.secured),
             Self::Untrusted(secured) | Self::Established(secured) => Some(secured),
             Self::Closing(closing) => Some(&closing.secured),
-            Self::Dialling(_) | Self::Qotp(_) | Self::Lingering(_) | Self::Draining { .. } | Self::Over => {
-                None
-            }
+            Self::Dialling(_)
+            | Self::Answering(_)
+            | Self::Qotp(_)
+            | Self::Lingering(_)
+            | Self::Draining { .. }
+            | Self::Over => None,
         }
     }
 
-    /// The reply that copies of the Init get.
-    pub(crate) const fn reply_mut(&mut self) -> Option<&mut Reply> {
+    /// Who is owed the reply that copies of the Init get.
+    pub(crate) fn copies_mut(&mut self) -> Option<&mut Copies> {
         match self {
-            Self::Confirming(confirming) => Some(&mut confirming.reply),
-            Self::Closing(closing) => closing.reply.as_mut(),
+            Self::Answering(answering) => Some(&mut answering.copies),
+            Self::Confirming(confirming) => Some(&mut confirming.reply.copies),
+            Self::Closing(closing) => closing.reply.as_mut().map(|reply| &mut reply.copies),
             Self::Dialling(_)
             | Self::Untrusted(_)
             | Self::Established(_)
@@ -266,6 +278,7 @@ impl State {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Dialling(dialling) => dialling.heap_bytes(),
+            Self::Answering(answering) => answering.heap_bytes(),
             Self::Confirming(confirming) => {
                 total([size_of_val(&**confirming), confirming.reply.bytes.len(), confirming.early.len()])
             }
@@ -280,6 +293,7 @@ impl State {
         matches!(
             self,
             Self::Dialling(_)
+                | Self::Answering(_)
                 | Self::Confirming(_)
                 | Self::Untrusted(_)
                 | Self::Established(_)
@@ -353,7 +367,7 @@ impl State {
             }
             // QOTP has no word for it; who dialled in vain has nobody to linger for.
             Self::Qotp(qotp) if !qotp.is_dialling() => Self::Lingering(Box::new(qotp.linger(period))),
-            Self::Dialling(_) | Self::Qotp(_) | Self::Over => Self::Over,
+            Self::Dialling(_) | Self::Answering(_) | Self::Qotp(_) | Self::Over => Self::Over,
             closed @ (Self::Closing(_) | Self::Lingering(_) | Self::Draining { .. }) => closed,
         };
     }

@@ -13,6 +13,7 @@ impl Connection {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Dialling(dialling) => dialling.timeout(),
+            State::Answering(answering) => Some(answering.expires),
             State::Confirming(confirming) => Some(confirming.expires),
             State::Untrusted(_) | State::Established(_) => {
                 let paths = self.paths.slots().filter_map(|at| self.path_timeout(at)).min();
@@ -23,7 +24,7 @@ impl Connection {
                     self.look_due(),
                     self.upkeep_due(),
                     self.idle.deadline(self.largest_pto()),
-                    self.early.as_ref().and_then(|early| early.lost_at),
+                    self.early_lost_at(),
                     self.graceful.as_ref().map(|graceful| graceful.deadline),
                     self.idle.rest_due().filter(|_| self.is_roomy()),
                     self.cids.local.deadline(),
@@ -116,6 +117,7 @@ impl Connection {
                 self.judge_unanswered(cx);
                 self.end(cx, reason);
             }
+            State::Answering(answering) if answering.expires <= now => self.end(cx, CloseReason::Unconfirmed),
             State::Confirming(confirming) if confirming.expires <= now => {
                 self.end(cx, CloseReason::Unconfirmed)
             }
@@ -129,6 +131,7 @@ impl Connection {
             State::Qotp(_) => self.handle_qotp_timeout(cx, now),
             State::Untrusted(_) | State::Established(_) => self.handle_open_timeout(cx, now),
             State::Dialling(_)
+            | State::Answering(_)
             | State::Confirming(_)
             | State::Closing(_)
             | State::Lingering(_)
@@ -160,7 +163,7 @@ impl Connection {
         if is_due(self.cids.local.deadline()) {
             self.on_cid_timeout(cx, now);
         }
-        if is_due(self.early.as_ref().and_then(|early| early.lost_at)) {
+        if is_due(self.early_lost_at()) {
             self.lose_early();
         }
         if is_due(self.idle.rest_due()) && self.is_roomy() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::crypto::Suite;
 use crate::crypto::keys::LabelTooLong;
-use crate::crypto::{PublicKey, QotpPublicKey, Secret};
+use crate::crypto::{EarlyToken, PublicKey, QotpPublicKey, Secret};
 use crate::endpoint::ReadyQueue;
 use crate::error::{CloseReason, DatagramError, OpenError, ReadError, WriteError};
 use crate::event::Event;
@@ -31,7 +31,8 @@ use super::state::State;
 pub enum ConnectionState {
     /// Dialled, not answered yet.
     Dialling,
-    /// Accepted, not confirmed by the initiator yet.
+    /// Accepted, not confirmed by the initiator yet: what can be read is early data ([`Event::EarlyData`]), and what is written
+    /// waits.
     Confirming,
     /// Waits for `trust`.
     Untrusted,
@@ -334,7 +335,7 @@ impl<'a> Connection<'a> {
     pub fn state(&self) -> ConnectionState {
         match &self.inner.state {
             State::Dialling(_) => ConnectionState::Dialling,
-            State::Confirming(_) => ConnectionState::Confirming,
+            State::Answering(_) | State::Confirming(_) => ConnectionState::Confirming,
             State::Untrusted(_) => ConnectionState::Untrusted,
             State::Established(_) => ConnectionState::Established,
             State::Qotp(qotp) if qotp.is_dialling() => ConnectionState::Dialling,
@@ -389,7 +390,10 @@ impl<'a> Connection<'a> {
     /// The application protocol, once the handshake has agreed on it; QOTP has none.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.inner.state.secured().map(|secured| &secured.alpn[..])
+        match &self.inner.state {
+            State::Answering(answering) => Some(&answering.agreement.alpn),
+            state => state.secured().map(|secured| &secured.alpn[..]),
+        }
     }
 
     /// The data AEAD, once the handshake has agreed on it.
@@ -421,6 +425,20 @@ impl<'a> Connection<'a> {
             State::Established(secured) => secured.exporter.export(label, context).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether what can be read is early data, which its sender has not proved to have sent just now: after [`Event::EarlyData`],
+    /// until `Connected`. What is written now goes with the reply, as far as that has room, if it is written before that goes.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.inner.is_early()
+    }
+
+    /// The newest token that the peer has given out, for [`ConnectOptions::early`](crate::ConnectOptions::early) of one later dial;
+    /// `None` where it gave none (yet), and on the side that answered. It stays after the end, until the connection is forgotten.
+    #[must_use]
+    pub fn early_token(&self) -> Option<EarlyToken> {
+        self.inner.early_token().cloned()
     }
 
     /// Counters.

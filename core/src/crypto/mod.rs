@@ -5,6 +5,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod digest;
+pub(crate) mod early_token;
 mod identity;
 mod kdf;
 pub(crate) mod keys;
@@ -18,6 +19,8 @@ mod suite;
 mod testing;
 pub(crate) mod token;
 
+pub(crate) use early_token::EarlySecret;
+pub use early_token::EarlyToken;
 pub use identity::{Identity, KeyError, PublicKey};
 pub use qotp::{QotpIdentity, QotpKeyError, QotpPublicKey};
 pub use secret::Secret;

@@ -1,12 +1,14 @@
 //! Tokens and tags that are made, forgotten, and known again when they come back.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use core::fmt;
 use core::net::SocketAddr;
 
 use subtle::ConstantTimeEq;
 
-use super::Secret;
 use super::digest::{digest, keyed};
+use super::{EarlyToken, Secret};
 use crate::path::addr::TransportAddr;
 use crate::time::{Duration, Instant};
 
@@ -127,6 +129,12 @@ impl RetryToken {
         let tag = Tag::from_bytes(*rest.first_chunk()?);
         (*kind == RETRY).then(|| Self { expires: Instant::from_nanos(u64::from_be_bytes(*expiry)), tag })
     }
+}
+
+/// The early token of an Init, if it shows one: alone, or behind that of a Retry.
+pub(crate) fn early_token(tokens: &[u8]) -> Option<EarlyToken> {
+    let of_retry = if RetryToken::read(tokens).is_some() { RetryToken::LEN } else { 0 };
+    EarlyToken::first_of(tokens.get(of_retry..)?)
 }
 
 /// What a Retry ends with: who made it has seen the Init with this digest. The key is known to all, so it says nothing else.

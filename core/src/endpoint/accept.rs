@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::admission::Verdict;
 use crate::connection::state::Copies;
-use crate::connection::{Accepted, Connection};
+use crate::connection::{Answering, Connection};
 use crate::error::{AcceptError, RetryError, TransportError};
 use crate::event::Event;
 use crate::handshake::negotiate::choose;
@@ -17,7 +17,9 @@ use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::frame::{Close, CloseKind};
 use crate::wire::header::{Header, InitHeader, PacketType};
+use crate::wire::params::EarlyOutcome;
 
+use super::early::NoConnection;
 use super::incoming::{Candidate, Decision, Init, Pending};
 use super::inits::{Found, InitName};
 use super::load::{IK_COST, IX_COST, Proof, Ruling};
@@ -138,6 +140,12 @@ impl Endpoint {
 
     /// An attempt for which there is no memory stays unanswered, as if the application could not accept it.
     fn accept_unasked(&mut self, now: Instant, handle: ConnectionHandle) {
+        // The first word of what it accepts is `Connected`: so early data waits for that.
+        if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle)
+            && let Decision::Waiting(Candidate::Native(attempt)) = &mut pending.decision
+        {
+            attempt.early_token = None;
+        }
         if self.accept(now, handle).is_ok()
             && let Some(Entry::Connection(connection)) = self.slots.get_mut(handle)
         {
@@ -278,20 +286,31 @@ impl Endpoint {
             return Err(AcceptError::Gone);
         };
         let (remote_id, local_id) = (attempt.remote_id, self.shared.ids.fresh(&mut self.shared.rng));
-        let early = attempt.early.clone();
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, remote_id.as_bytes());
-        let named = (local_id, self.shared.reset_token(local_id));
-        let hello = attempt.answer(&self.shared.config, &agreement, named);
-        let made = attempt.accept(&hello, &mut self.shared.party(), &ephemeral, reserved);
-        let Ok((finished, reply)) = made else { return Err(AcceptError::Gone) };
-        let Some(Entry::Pending(pending)) = self.slots.get_mut(handle) else { return Err(AcceptError::Gone) };
+        let Some(Entry::Pending(pending)) = self.slots.get(handle) else { return Err(AcceptError::Gone) };
         let Init::Native(init) = pending.init else { return Err(AcceptError::Gone) };
         let (local, copies) = (pending.local, pending.copies.clone());
-        let accepted =
-            Accepted { finished, agreement, reply, early, copies, local, local_id, remote_id, init };
-        let connection =
-            Connection::accept(&mut self.shared, now, handle, accepted).ok_or(AcceptError::OverBudget)?;
+        let early = if attempt.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
+        let expires = now + self.shared.config.limits.half_open_lifetime;
+        let answering =
+            Answering { attempt, agreement, copies, local, init, early, ephemeral, reserved, expires };
+        let mut connection = match self.answering(now, handle, local_id, Box::new(answering)) {
+            Ok(connection) => connection,
+            Err(NoConnection::OverBudget) => return Err(AcceptError::OverBudget),
+            Err(NoConnection::Violation(attempt, error)) => {
+                self.put_back(handle, Candidate::Native(attempt));
+                self.refuse_with(now, handle, &transport_close(error));
+                return Err(AcceptError::Gone);
+            }
+        };
+        if connection.is_early() {
+            self.shared.events.push(handle, Event::EarlyData);
+            connection.finish_verb(&mut self.shared);
+        } else if !connection.make_reply(&mut self.shared, now) {
+            connection.forget(&mut self.shared);
+            return Err(AcceptError::Gone);
+        }
         self.shared.ids.insert(local_id, handle.slot);
         self.settle_attempt(handle, connection);
         Ok(handle)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::connection::Connection;
 use crate::connection::qotp::Dial;
-use crate::crypto::{PublicKey, QotpPublicKey};
+use crate::crypto::{EarlyToken, PublicKey, QotpPublicKey};
 use crate::error::ConnectError;
 use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
@@ -61,6 +61,8 @@ pub struct ConnectOptions {
     pub alpns: Vec<Vec<u8>>,
     /// After how long without an answer the dial fails; the endpoint's `connect_timeout` if `None`.
     pub timeout: Option<Duration>,
+    /// Asks that what is written before the first packet goes be acted on at once. Default: no. See [`Self::early`].
+    pub early: Option<EarlyToken>,
     /// What to speak. Nothing ever falls back from one wire to another.
     pub wire: WireVersion,
 }
@@ -82,7 +84,7 @@ impl ConnectOptions {
     fn of(remote: TransportAddr, alpns: Vec<Vec<u8>>, wire: WireVersion) -> Self {
         let (others, guesses) = (Vec::new(), Vec::new());
         let (remote, local) = (remote.canonical(), LocalAddr::default());
-        Self { remote, local, others, guesses, exact: false, alpns, timeout: None, wire }
+        Self { remote, local, others, guesses, exact: false, alpns, timeout: None, early: None, wire }
     }
 
     /// Another address of the same peer.
@@ -103,6 +105,21 @@ impl ConnectOptions {
     #[must_use]
     pub const fn exact(mut self) -> Self {
         self.exact = true;
+        self
+    }
+
+    /// Asks the peer to act at once on what is written before the first packet goes, as far as that carries it, without waiting
+    /// for the proof that it is us who wrote it. `token` is from an earlier connection to the same peer
+    /// ([`Connection::early_token`](crate::Connection::early_token)), by the same identity; each is good for one dial. Where the
+    /// peer does not do so, for whatever reason, nothing is lost but the time.
+    ///
+    /// So write only what may be done twice before [`Event::Connected`](crate::Event::Connected): who can see the packet can hand
+    /// it in again, though a peer that keeps to the rules acts on it once; and who ever gets the peer's secret key can read it.
+    ///
+    /// With [`Peer::Key`] only: other dials carry no early data, and the token is not used.
+    #[must_use]
+    pub fn early(mut self, token: EarlyToken) -> Self {
+        self.early = Some(token);
         self
     }
 
@@ -160,7 +177,7 @@ impl Endpoint {
             Target::Unknown | Target::AnyKey => None,
         };
         let fanout = self.ways(now, key.as_ref(), &options).ok_or(ConnectError::Address)?;
-        let dialling = Dialling::new(now, target, options.alpns, deadline, fanout);
+        let dialling = Dialling::new(now, target, options.alpns, options.early, deadline, fanout);
         let (handle, id) = (self.slots.vacant(), self.shared.ids.fresh(&mut self.shared.rng));
         let mut connection =
             Connection::dial(&mut self.shared, now, handle, id, dialling).ok_or(ConnectError::OverBudget)?;

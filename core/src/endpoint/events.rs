@@ -96,9 +96,12 @@ fn hint(event: &Event) -> Option<(u8, u64)> {
         Event::DatagramReceived => Some((4, 0)),
         Event::DatagramSendable => Some((5, 0)),
         Event::Path => Some((6, 0)),
-        Event::Incoming | Event::Connected | Event::PeerKey(_) | Event::Finished(_) | Event::Closed(_) => {
-            None
-        }
+        Event::Incoming
+        | Event::EarlyData
+        | Event::Connected
+        | Event::PeerKey(_)
+        | Event::Finished(_)
+        | Event::Closed(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod accept;
 
 mod connect;
+mod early;
 mod events;
 mod half_open;
 mod incoming;
@@ -37,7 +38,7 @@ use crate::cids::reset::Resets;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection::view;
-use crate::crypto::{GroupSecret, Identity, QotpIdentity, QotpPublicKey, Secret};
+use crate::crypto::{EarlySecret, GroupSecret, Identity, QotpIdentity, QotpPublicKey, Secret};
 use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::id::{ConnectionId, WireVersion};
@@ -53,6 +54,7 @@ use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
 
 pub use connect::{ConnectOptions, Peer};
+use early::UsedTokens;
 pub(crate) use events::EventQueue;
 pub(crate) use half_open::{HalfOpen, Seat};
 use incoming::{Decision, Init, Pending};
@@ -91,6 +93,7 @@ pub struct Endpoint {
     /// QOTP's connections and attempts, by the one id that packets of both directions have.
     qotp_ids: HashMap<ConnectionId, u32, KeyedState>,
     taken: Taken,
+    used_tokens: UsedTokens,
     stateless: Stateless,
     timers: TimerQueue,
     /// Of visits, after a report of the network.
@@ -115,6 +118,8 @@ impl Endpoint {
         seed.zeroize();
         let (ids, hasher, events) = (rng.number_hasher(), rng.hasher(), rng.hasher());
         let drawn = Secret::new(rng.bytes());
+        let early_secret = config.early_secret.clone().map(EarlySecret::new);
+        let early_secret = early_secret.unwrap_or_else(|| EarlySecret::derived(&drawn));
         let group_secret = GroupSecret::new(config.group_secret.clone().unwrap_or(drawn));
         let budget = Budget::new(usize::try_from(config.limits.per_endpoint).unwrap_or(usize::MAX));
         let shared = Shared {
@@ -138,6 +143,7 @@ impl Endpoint {
             events: EventQueue::new(events),
             starving: VecDeque::new(),
             group_secret,
+            early_secret,
             half_open: HalfOpen::new(hasher.other(2)),
             now: Instant::ZERO,
         };
@@ -148,6 +154,7 @@ impl Endpoint {
             inits: Inits::new(hasher.other(3)),
             qotp_ids: HashMap::with_hasher(hasher.other(4)),
             taken: Taken::new(hasher.other(5)),
+            used_tokens: UsedTokens::default(),
             stateless: Stateless::new(hasher.other(6)),
             timers: TimerQueue::default(),
             round: Round::default(),
@@ -160,6 +167,7 @@ impl Endpoint {
     pub fn reseed(&mut self, seed: &[u8; 32]) {
         self.shared.rng.reseed(seed);
         self.shared.group_secret = self.shared.group_secret.reseeded(seed);
+        self.shared.early_secret = self.shared.early_secret.reseeded(seed);
     }
 
     /// Our public key.
@@ -254,6 +262,7 @@ impl Endpoint {
         let now = self.shared.advance(now);
         self.visit(now);
         self.shared.remotes.expire(now, &mut self.shared.budget);
+        self.used_tokens.expire(now, &mut self.shared.budget);
         for _ in 0..TIMERS_PER_CALL {
             let Some((_, slot)) = self.timers.next().filter(|(deadline, _)| *deadline <= now) else { return };
             self.fire(now, slot);
@@ -369,7 +378,7 @@ impl Endpoint {
         } else {
             let timer = self.timers.next().map(|(deadline, _)| deadline);
             let [round, remotes] = [self.round.due(self.shared.now), self.shared.remotes.due()];
-            timer.into_iter().chain(round).chain(remotes).min()
+            timer.into_iter().chain(round).chain(remotes).chain(self.used_tokens.due()).min()
         }
     }
 

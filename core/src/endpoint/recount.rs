@@ -8,7 +8,7 @@ use super::{Endpoint, Entry};
 impl Endpoint {
     /// See [`crate::fuzzing::recount`].
     pub(crate) fn recount(&self) {
-        let mut held = self.shared.remotes.held();
+        let mut held = self.shared.remotes.held() + self.used_tokens.held();
         let (mut half_open, mut qotp) = (0_u32, 0_usize);
         for entry in self.slots.handles().filter_map(|handle| self.slots.get(handle)) {
             match entry {

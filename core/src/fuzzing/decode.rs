@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::handshake::negotiate;
 use crate::wire::frame::{
     Close, Control, Frame, Frames, Length, MAX_REASON, put_ack, put_close, put_control, put_datagram_header,
-    put_hello, put_reserved, put_stream_header,
+    put_hello, put_new_token, put_reserved, put_stream_header,
 };
 use crate::wire::header::{Header, InitHeader};
 use crate::wire::params::{Hello, MAX_HELLO};
@@ -97,6 +97,7 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         }
         Frame::Close(ref close) => return put_close(out, close, usize::MAX),
         Frame::Hello(values) => return put_hello(out, values),
+        Frame::NewToken(token) => return put_new_token(out, token),
         Frame::Stream { id, offset, data, fin } => {
             put_stream_header(out, id, offset, Length::ToTheEnd, fin);
             return out.extend_from_slice(data);

@@ -10,7 +10,7 @@ use crate::crypto::noise::{
     Finished, IK_MESSAGE_1_OVERHEAD, IX_MESSAGE_1_OVERHEAD, Initiator, InitiatorSent, NoiseError, Party,
     prologue,
 };
-use crate::crypto::{PublicKey, Secret};
+use crate::crypto::{EarlyToken, PublicKey, Secret};
 use crate::endpoint::Sockets;
 use crate::error::CloseReason;
 use crate::id::ConnectionId;
@@ -56,19 +56,15 @@ impl Target {
         }
     }
 
-    /// Bytes of frames that the Init may carry: the longest token of a Retry has room beside them.
-    pub(crate) const fn frame_room(&self) -> usize {
-        self.payload_room() - MAX_TOKEN
-    }
-
     /// Bytes of payload that fill an Init without a token.
     const fn payload_room(&self) -> usize {
         // The overheads count `e`, which stands before the token.
-        let clear = InitHeader::MESSAGE_AT - 32;
-        match self {
-            Self::Key(_) => MIN_INIT - clear - IK_MESSAGE_1_OVERHEAD,
-            Self::Unknown | Self::AnyKey => MIN_INIT - clear - IX_MESSAGE_1_OVERHEAD,
-        }
+        const CLEAR: usize = InitHeader::MESSAGE_AT - 32;
+        let overhead = match self {
+            Self::Key(_) => IK_MESSAGE_1_OVERHEAD,
+            Self::Unknown | Self::AnyKey => IX_MESSAGE_1_OVERHEAD,
+        };
+        MIN_INIT.saturating_sub(CLEAR).saturating_sub(overhead)
     }
 }
 
@@ -79,6 +75,8 @@ pub(crate) struct Dialling {
     pub(crate) alpns: Vec<Vec<u8>>,
     /// When the dial fails.
     pub(crate) deadline: Instant,
+    /// By which early data may be acted on at once.
+    token: Option<EarlyToken>,
     fanout: Fanout,
     flight: Flight,
     /// What somebody at an address that was dialled says it speaks.
@@ -146,16 +144,40 @@ impl Dialling {
         now: Instant,
         target: Target,
         alpns: Vec<Vec<u8>>,
+        token: Option<EarlyToken>,
         deadline: Instant,
         fanout: Fanout,
     ) -> Self {
         let (flight, tries) = (Flight::Unsent, Tries { count: 0, since: now });
-        Self { target, alpns, deadline, fanout, flight, versions: None, tries }
+        Self { target, alpns, deadline, token, fanout, flight, versions: None, tries }
     }
 
     /// The addresses dialled.
     pub(crate) const fn fanout(&self) -> &Fanout {
         &self.fanout
+    }
+
+    /// Bytes of frames that the Init may carry: the longest token of a Retry has room beside them, and the early token if there
+    /// is one.
+    pub(crate) const fn frame_room(&self) -> usize {
+        self.target.payload_room().saturating_sub(MAX_TOKEN).saturating_sub(self.early_token().len())
+    }
+
+    /// Does not show the early token.
+    pub(crate) fn keep_token(&mut self) {
+        self.token = None;
+    }
+
+    /// Whether the early token is shown.
+    pub(crate) const fn shows_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    const fn early_token(&self) -> &[u8] {
+        match &self.token {
+            Some(token) => token.as_bytes(),
+            None => &[],
+        }
     }
 
     /// Whether the Init has yet to be made.
@@ -183,14 +205,15 @@ impl Dialling {
         party: &mut Party<'_>,
         routing: ConnectionId,
         ephemeral: &Secret,
-        token: &[u8],
+        of_retry: &[u8],
         payload: &[u8],
     ) -> Result<Init, NoiseError> {
+        let token = [of_retry, self.early_token()].concat();
         let mut payload = payload.to_vec();
         payload.resize(self.target.payload_room().saturating_sub(token.len()), 0);
         let mut header = [self.target.init().first_byte(); CLEAR_HEADER];
         header.split_at_mut(1).1.copy_from_slice(routing.as_bytes());
-        let token = [&[token.len() as u8], token].concat();
+        let token = [&[token.len() as u8], &token[..]].concat();
         let prologue = prologue(&header, &token);
         let ephemeral = SecretKey::new(ephemeral);
         let initiator = match self.target {
@@ -250,10 +273,11 @@ impl Dialling {
             Flight::Unsent => 0,
             Flight::Sent(sent) => {
                 let second = sent.second.as_ref().map_or(0, |second| second.datagram.len());
-                size_of::<Sent>() + sent.payload.len() + sent.first.datagram.len() + second
+                let datagrams = sent.first.datagram.len().saturating_add(second);
+                size_of::<Sent>().saturating_add(sent.payload.len()).saturating_add(datagrams)
             }
         };
-        self.fanout.heap_bytes() + sent
+        self.fanout.heap_bytes().saturating_add(sent)
     }
 
     /// The network has changed: the next copies go at once, and the waits begin anew. Says whether there is anything to send.
@@ -308,7 +332,7 @@ impl Dialling {
         if self.versions.is_none() {
             self.versions = Some(list);
             if !self.fanout.is_wide() {
-                let wait = VERSIONS_WAIT.max((self.deadline - now) / 2);
+                let wait = VERSIONS_WAIT.max((self.deadline - now).checked_div(2).unwrap_or_default());
                 self.deadline = self.deadline.min(now + wait);
             }
         }

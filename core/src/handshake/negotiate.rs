@@ -18,7 +18,7 @@ const MAX_OFFER: usize = 256;
 
 /// Checks an offer of application protocols.
 pub(crate) fn check_alpns(alpns: &[Vec<u8>]) -> Result<(), ConnectError> {
-    let total: usize = alpns.iter().map(|name| name.len() + 1).sum();
+    let total = alpns.iter().fold(0_usize, |sum, name| sum.saturating_add(1).saturating_add(name.len()));
     let good = (1..=MAX_ALPNS).contains(&alpns.len())
         && alpns.iter().all(|name| (1..=MAX_ALPN).contains(&name.len()))
         && total <= MAX_OFFER;

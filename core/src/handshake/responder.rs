@@ -5,15 +5,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use crate::cids::reset::ResetToken;
-use crate::config::Config;
-use crate::crypto::PublicKey;
-use crate::crypto::Secret;
 use crate::crypto::backend::SecretKey;
 use crate::crypto::noise::{
     Finished, IK_MESSAGE_2_OVERHEAD, IX_MESSAGE_2_OVERHEAD, KnownStatic, NoiseError, Party, Pattern,
     Responder, prologue,
 };
+use crate::crypto::token::early_token;
+use crate::crypto::{EarlyToken, PublicKey, Secret};
 use crate::endpoint::IncomingIdentity;
 use crate::error::TransportError;
 use crate::id::ConnectionId;
@@ -21,9 +19,8 @@ use crate::stats::DropReason;
 use crate::wire::codec::cut;
 use crate::wire::frame::{Close, CloseKind, Frame, Frames, put_close, put_hello};
 use crate::wire::header::{CLEAR_HEADER, InitHeader, MIN_INIT, PacketType};
-use crate::wire::params::{EarlyOutcome, Hello};
+use crate::wire::params::Hello;
 
-use super::negotiate::{Agreement, answer};
 use super::{Message, read_payload};
 
 /// An Init of which it is known whose it claims to be, and nothing else.
@@ -95,7 +92,7 @@ impl Opening {
         let payload = read_payload(kind, message.get(range).unwrap_or_default(), looked_at)
             .map_err(|_| DropReason::BadHandshake)?;
         let early = without_padding(payload.frames).into();
-        Ok(Attempt { noise, hello: payload.hello, remote_id: self.remote_id, early })
+        Ok(Attempt { noise, hello: payload.hello, remote_id: self.remote_id, early, early_token })
     }
 }
 
@@ -107,6 +104,8 @@ pub(crate) struct Attempt {
     pub(crate) remote_id: ConnectionId,
     /// Frames of early data.
     pub(crate) early: Box<[u8]>,
+    /// By which they may be acted on at once.
+    pub(crate) early_token: Option<EarlyToken>,
 }
 
 impl fmt::Debug for Attempt {
@@ -136,26 +135,36 @@ impl Attempt {
         }
     }
 
-    /// Makes the reply that accepts.
-    pub(crate) fn accept(
-        self,
-        hello: &Hello,
-        party: &mut Party<'_>,
-        ephemeral: &Secret,
-        reserved: u64,
-    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
-        self.reply(hello, None, party, ephemeral, reserved)
+    /// Bytes of frames that the reply may carry: with them it is no longer than any Init.
+    pub(crate) const fn reply_room(&self) -> usize {
+        MIN_INIT.saturating_sub(CLEAR_HEADER).saturating_sub(self.reply_overhead())
     }
 
-    /// The HELLO of the reply that accepts, with our id and the token of its resets.
-    pub(crate) fn answer(
-        &self,
-        config: &Config,
-        choice: &Agreement,
-        id: (ConnectionId, ResetToken),
-    ) -> Hello {
-        let early = if self.early.is_empty() { EarlyOutcome::None } else { EarlyOutcome::Held };
-        answer(config, choice, id, early)
+    const fn reply_overhead(&self) -> usize {
+        match self.noise.pattern() {
+            Pattern::Ix => IX_MESSAGE_2_OVERHEAD,
+            Pattern::Ik => IK_MESSAGE_2_OVERHEAD,
+        }
+    }
+
+    /// Makes the reply that accepts, around these frames: HELLO, and perhaps an answer to early data.
+    pub(crate) fn accept(
+        self,
+        payload: &[u8],
+        party: &mut Party<'_>,
+        ephemeral: &Secret,
+    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
+        let overhead = self.reply_overhead().saturating_add(CLEAR_HEADER);
+        let mut reply = Vec::with_capacity(overhead.saturating_add(payload.len()));
+        reply.push(self.reply_type().first_byte());
+        reply.extend_from_slice(self.remote_id.as_bytes());
+        let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), payload, &mut reply)?;
+        Ok((finished, reply.into_boxed_slice()))
+    }
+
+    /// Whether its early data ends the connection that has not begun.
+    pub(crate) fn ends_early(&self) -> bool {
+        Frames::new(&self.early).any(|frame| matches!(frame, Ok(Frame::Close(_))))
     }
 
     /// Makes the reply that refuses: HELLO and CLOSE, authentic, so that the dialler can believe it.
@@ -166,34 +175,19 @@ impl Attempt {
         ephemeral: &Secret,
         reserved: u64,
     ) -> Result<Box<[u8]>, NoiseError> {
-        self.reply(&Hello::refusal(), Some(close), party, ephemeral, reserved).map(|(_, reply)| reply)
+        let mut payload = hello_frame(&Hello::refusal(), reserved);
+        put_close(&mut payload, close, MIN_INIT / 2);
+        self.accept(&payload, party, ephemeral).map(|(_, reply)| reply)
     }
+}
 
-    fn reply(
-        self,
-        hello: &Hello,
-        close: Option<&Close<'_>>,
-        party: &mut Party<'_>,
-        ephemeral: &Secret,
-        reserved: u64,
-    ) -> Result<(Finished, Box<[u8]>), NoiseError> {
-        let mut values = Vec::new();
-        hello.encode(&mut values, reserved);
-        let mut payload = Vec::new();
-        put_hello(&mut payload, &values);
-        if let Some(close) = close {
-            put_close(&mut payload, close, MIN_INIT / 2);
-        }
-        let overhead = match self.noise.pattern() {
-            Pattern::Ix => IX_MESSAGE_2_OVERHEAD,
-            Pattern::Ik => IK_MESSAGE_2_OVERHEAD,
-        };
-        let mut reply = Vec::with_capacity(CLEAR_HEADER + overhead + payload.len());
-        reply.push(self.reply_type().first_byte());
-        reply.extend_from_slice(self.remote_id.as_bytes());
-        let finished = self.noise.write_message_2(party, SecretKey::new(ephemeral), &payload, &mut reply)?;
-        Ok((finished, reply.into_boxed_slice()))
-    }
+/// The frame with which a reply begins.
+pub(crate) fn hello_frame(hello: &Hello, reserved: u64) -> Vec<u8> {
+    let mut values = Vec::new();
+    hello.encode(&mut values, reserved);
+    let mut payload = Vec::new();
+    put_hello(&mut payload, &values);
+    payload
 }
 
 /// A CLOSE of the transport, for refusals that the application did not ask for.
@@ -207,7 +201,7 @@ fn without_padding(frames: &[u8]) -> &[u8] {
     let mut end = 0;
     while let Some(Ok(frame)) = reader.next() {
         if frame != Frame::Padding {
-            end = frames.len() - reader.rest().len();
+            end = frames.len().saturating_sub(reader.rest().len());
         }
     }
     cut(frames, end)

@@ -73,6 +73,7 @@ fn write_frame(frame: &Frame<'_>, out: &mut String) -> fmt::Result {
         }
         Frame::Close(close) => write_close(close, out),
         Frame::Hello(values) => write_hello(values, out),
+        Frame::NewToken(token) => write!(out, "NEW_TOKEN {}", Hex(token)),
         Frame::Datagram(data) => write!(out, "DATAGRAM length {}", data.len()),
         Frame::Reserved => out.write_str("a frame of a reserved type"),
     }
@@ -118,6 +119,7 @@ fn write_hello(values: &[u8], out: &mut String) -> fmt::Result {
         EarlyOutcome::None => {}
         EarlyOutcome::Held => out.write_str("; early data held")?,
         EarlyOutcome::Refused => out.write_str("; early data refused")?,
+        EarlyOutcome::Applied => out.write_str("; early data applied")?,
     }
     let params = &hello.params;
     write!(
@@ -133,6 +135,13 @@ fn write_hello(values: &[u8], out: &mut String) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_told_in_words() {
+        let mut out = String::new();
+        describe(&[0x07, 2, 0xab, 0x01, 0x01], &mut out);
+        assert_eq!(out, "NEW_TOKEN ab01, PING");
+    }
 
     #[test]
     fn path_frames_are_told_in_words() {

@@ -19,9 +19,9 @@ use super::{Inspected, Payload, Sequence, TOO_SHORT};
 
 /// Key generations looked through for one that opens a packet: 4 billion packets of AES-256-GCM.
 const MAX_GENERATIONS: u32 = 1024;
-/// Such searches in a row that may find nothing, for a direction: a search can take some milliseconds, and a capture
-/// with the wrong keys has many packets.
-const MAX_SEARCHES: u32 = 4;
+/// Such searches that may find nothing, for a direction: a search can take some milliseconds, and anybody can put packets
+/// that nothing opens into a capture, between as many as he likes that do open.
+const MAX_SEARCHES: u32 = 64;
 /// The previous keys are kept until the next ones come: nobody knows here when the receiver dropped them.
 const TIMING: Timing = Timing { now: Instant::ZERO, pto: Duration::from_secs(1 << 30) };
 
@@ -205,7 +205,6 @@ impl Direction {
         };
         match opened {
             Ok(payload) => {
-                self.searches = MAX_SEARCHES;
                 let highest = self.highest.entry(field.path).or_default();
                 *highest = numbered.number.max(*highest);
                 let phase = field.phase.get();

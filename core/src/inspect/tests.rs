@@ -293,6 +293,23 @@ fn forged_packets_do_not_blind_it() {
 }
 
 #[test]
+fn hostile_forged_packets_between_real_ones_do_not_buy_searches() {
+    let mut talk = many_phases();
+    let mut inspector = Inspector::new(talk.key_log(1));
+    let (from, last) = talk.sent.last().unwrap();
+    // After the handshake's messages, of an early phase.
+    let (_, first) = talk.sent.iter().filter(|(sender, _)| sender == from).nth(3).unwrap();
+    let mut forged = last.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for _ in 0..40 {
+        assert!(opened(&inspector.read(first)));
+        assert!((0..3).all(|_| !opened(&inspector.read(&forged))));
+    }
+    assert!(!opened(&inspector.read(last)), "it is phases away, and is looked for no more");
+    assert!(opened(&inspector.read(first)), "what needs no search opens");
+}
+
+#[test]
 fn any_bytes_make_one_line() {
     let mut talk = Talk::new(config(), true);
     talk.write(b"text");

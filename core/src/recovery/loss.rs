@@ -1,7 +1,7 @@
 //! When is a packet lost, and when is it time to probe (RFC 9002 section 6).
 
 use crate::id::PacketNumber;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, part};
 
 use super::rtt::Rtt;
 use super::sent::SentPacket;
@@ -28,6 +28,9 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 /// No probe timeout is longer, whatever the back-off: recovery after an outage must not take half a minute
 /// (docs/PROTOCOL.md, "Recovery").
 pub(crate) const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What was sent so long ago and is not acknowledged is given up where it only keeps records of packets that asked for no
+/// acknowledgement: three of the longest probe timeouts.
+pub(crate) const STALE: Duration = Duration::from_secs(6);
 /// Probes sent when the timer fires (RFC 9002 section 6.2.4 allows two).
 const PROBES: u8 = 2;
 
@@ -106,10 +109,10 @@ impl LossDetector {
         self.patience = Patience::Usual;
         self.probes = 0;
         let learned = self.packet_threshold > PACKET_THRESHOLD || self.time_threshold > TIME_THRESHOLD;
-        if learned && now >= self.reordered + rtt.smoothed() * REORDERING_MEMORY {
+        if learned && now >= self.reordered + rtt.smoothed().saturating_mul(REORDERING_MEMORY) {
             self.reordered = now;
-            self.packet_threshold = PACKET_THRESHOLD + (self.packet_threshold - PACKET_THRESHOLD) / 2;
-            self.time_threshold = TIME_THRESHOLD + (self.time_threshold - TIME_THRESHOLD) / 2;
+            self.packet_threshold = self.packet_threshold.midpoint(PACKET_THRESHOLD);
+            self.time_threshold = self.time_threshold.midpoint(TIME_THRESHOLD);
         }
     }
 
@@ -120,24 +123,24 @@ impl LossDetector {
         self.packet_threshold = self.packet_threshold.max(behind.saturating_add(1)).min(MAX_PACKET_THRESHOLD);
         let round_trip = round_trip(rtt);
         let needed = (TIME_THRESHOLD..MAX_TIME_THRESHOLD)
-            .find(|eighths| age < round_trip + round_trip / 8 * *eighths)
+            .find(|eighths| age < round_trip.saturating_add(part(round_trip, 8).saturating_mul(*eighths)))
             .unwrap_or(MAX_TIME_THRESHOLD);
         self.time_threshold = self.time_threshold.max(needed);
     }
 
     /// After how long a packet is late, if one sent after it has arrived.
     pub(crate) fn delay(&self, rtt: &Rtt) -> Duration {
-        (round_trip(rtt) + self.reordering(rtt)).max(GRANULARITY)
+        round_trip(rtt).saturating_add(self.reordering(rtt)).max(GRANULARITY)
     }
 
     /// How much later than a round trip a packet may come.
     pub(crate) fn reordering(&self, rtt: &Rtt) -> Duration {
-        round_trip(rtt) / 8 * self.time_threshold
+        part(round_trip(rtt), 8).saturating_mul(self.time_threshold)
     }
 
     /// For how long after sending a packet is remembered.
     pub(crate) fn memory(rtt: &Rtt) -> Duration {
-        rtt.smoothed().min(LONGEST_ROUND_TRIP) * LOST_MEMORY
+        rtt.smoothed().min(LONGEST_ROUND_TRIP).saturating_mul(LOST_MEMORY)
     }
 
     /// Whether the oldest packet in flight is lost. If not, the time at which it will be is remembered.
@@ -152,7 +155,9 @@ impl LossDetector {
         let Some(largest) = self.largest_acked.filter(|largest| *largest > number) else { return false };
         let too_late = packet.sent + self.delay(rtt);
         let left_out = u64::from(self.skips.wrapping_sub(packet.skips));
-        if (largest.0 - number.0).saturating_sub(left_out) >= self.packet_threshold || too_late <= now {
+        if largest.0.saturating_sub(number.0).saturating_sub(left_out) >= self.packet_threshold
+            || too_late <= now
+        {
             return true;
         }
         self.deadline = Some(too_late);

@@ -47,7 +47,7 @@ impl Received {
         let mut window = ReplayWindow::new();
         window.mark(first);
         let mut ranges = RangeSet::default();
-        ranges.insert_capped(first.0..first.0 + 1, MAX_RANGES);
+        ranges.insert_capped(first.0..first.0.saturating_add(1), MAX_RANGES);
         Self { window, highest: first, ranges, ..Self::empty(now) }
     }
 
@@ -109,15 +109,15 @@ impl Received {
         ecn: Option<Ecn>,
         max_delay: Duration,
     ) {
-        let in_order = number.0 == self.highest.0 + 1;
+        let in_order = number.0 == self.highest.0.saturating_add(1);
         if number > self.highest {
             self.highest = number;
             self.highest_at = now;
         }
-        self.ranges.insert_capped(number.0..number.0 + 1, MAX_RANGES);
+        self.ranges.insert_capped(number.0..number.0.saturating_add(1), MAX_RANGES);
         let newly_congested = self.count(ecn);
         if ack_eliciting {
-            self.waiting += 1;
+            self.waiting = self.waiting.saturating_add(1);
             self.due = match self.due {
                 _ if !in_order || newly_congested || self.waiting >= ACK_EVERY => Due::Now,
                 Due::Never => Due::At(now + max_delay),
@@ -129,9 +129,9 @@ impl Received {
     /// Counts a codepoint; says whether congestion begins with it.
     fn count(&mut self, ecn: Option<Ecn>) -> bool {
         match ecn {
-            Some(Ecn::Ect0) => self.counts.ect0 += 1,
-            Some(Ecn::Ect1) => self.counts.ect1 += 1,
-            Some(Ecn::Ce) => self.counts.ce += 1,
+            Some(Ecn::Ect0) => self.counts.ect0 = self.counts.ect0.saturating_add(1),
+            Some(Ecn::Ect1) => self.counts.ect1 = self.counts.ect1.saturating_add(1),
+            Some(Ecn::Ce) => self.counts.ce = self.counts.ce.saturating_add(1),
             None => {}
         }
         let before = core::mem::replace(&mut self.congested, ecn == Some(Ecn::Ce));
@@ -205,7 +205,7 @@ impl Received {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.window.heap_bytes() + self.ranges.capacity_bytes()
+        self.window.heap_bytes().saturating_add(self.ranges.capacity_bytes())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Round-trip time of a path (RFC 9002 section 5).
 
-use crate::time::Duration;
+use crate::time::{Duration, part};
 
 /// RTT assumed before the first sample (RFC 9002 section 6.2.2).
 const INITIAL_RTT: Duration = Duration::from_millis(333);
@@ -49,7 +49,7 @@ impl Rtt {
     /// 5.3). It is taken off only as far as the result stays at or above the minimum.
     pub(crate) fn update(&mut self, latest: Duration, ack_delay: Duration) {
         let Some(old) = self.samples else {
-            let variance = latest / 2;
+            let variance = part(latest, 2);
             self.samples = Some(Samples { latest, min: latest, smoothed: latest, variance });
             return;
         };
@@ -62,8 +62,8 @@ impl Rtt {
         self.samples = Some(Samples {
             latest,
             min,
-            smoothed: (old.smoothed - old.smoothed / 8).saturating_add(adjusted / 8),
-            variance: (old.variance - old.variance / 4).saturating_add(deviation / 4),
+            smoothed: old.smoothed.saturating_sub(part(old.smoothed, 8)).saturating_add(part(adjusted, 8)),
+            variance: old.variance.saturating_sub(part(old.variance, 4)).saturating_add(part(deviation, 4)),
         });
     }
 
@@ -100,7 +100,7 @@ impl Rtt {
     /// The mean deviation from the smoothed RTT (`rttvar`); half of 333 ms before the first sample.
     #[must_use]
     pub fn variance(&self) -> Duration {
-        self.samples.map_or(INITIAL_RTT / 2, |s| s.variance)
+        self.samples.map_or_else(|| part(INITIAL_RTT, 2), |s| s.variance)
     }
 
     /// The probe timeout, before any backoff (RFC 9002 section 6.2.1): smoothed RTT, four deviations (at least 1 ms)

@@ -50,6 +50,8 @@ pub(crate) enum Item {
         generation: u32,
         sequence: u64,
     },
+    /// Gave the peer a token for a later dial.
+    NewToken,
     /// An unreliable datagram: counted if lost, never repeated.
     Datagram,
 }
@@ -62,7 +64,8 @@ impl Item {
             | Self::NewConnectionId(_)
             | Self::RetireConnectionId(_)
             | Self::PathAbandon { .. }
-            | Self::PathStatus { .. } => false,
+            | Self::PathStatus { .. }
+            | Self::NewToken => false,
             Self::Stream { .. }
             | Self::ResetStream(_)
             | Self::StopSending(_)
@@ -109,6 +112,13 @@ pub(crate) struct SentPacket {
     pub(crate) info: SentInfo,
 }
 
+impl SentPacket {
+    /// Absolute index behind its last item.
+    fn items_end(&self) -> u64 {
+        self.first_item.saturating_add(u64::from(self.items))
+    }
+}
+
 /// What an acknowledgement newly says about a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Acked {
@@ -148,6 +158,11 @@ pub(crate) struct SentPackets {
 
 /// Records for which there is room kept when most are forgotten, 72 KiB: a busy connection must not allocate over and over.
 const KEPT: usize = 1024;
+/// Records of packets that nobody has to acknowledge are few, if there are not so many for each packet in flight.
+const PER_OUTSTANDING: usize = 8;
+/// Records behind a packet in flight, as long as those in flight are few: acknowledgements of every second packet at 2 Gbit/s
+/// over 700 ms.
+const MOST_UNAWAITED: usize = 1 << 16;
 /// Room for items that one packet is assumed to need. Some have many more, for instance the ends of a hundred streams: where
 /// there is no memory for those they go in several packets.
 const ITEMS_PER_PACKET: usize = 32;
@@ -169,7 +184,7 @@ impl SentPackets {
 
     /// The number that the next recorded packet gets.
     pub(crate) fn next(&self) -> PacketNumber {
-        PacketNumber(self.base + self.packets.len() as u64)
+        PacketNumber(self.base.saturating_add(self.packets.len() as u64))
     }
 
     /// Packets in flight.
@@ -179,18 +194,20 @@ impl SentPackets {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.packets.capacity() * size_of::<SentPacket>() + self.items.capacity() * size_of::<Item>()
+        let packets = self.packets.capacity().saturating_mul(size_of::<SentPacket>());
+        packets.saturating_add(self.items.capacity().saturating_mul(size_of::<Item>()))
     }
 
     /// By how many bytes the heap held grows if one more packet is recorded, and perhaps a number left out before it.
     pub(crate) fn growth(&self) -> usize {
-        let packets = growth::<SentPacket>(self.packets.len() + 2, self.packets.capacity());
-        packets + growth::<Item>(self.items.len() + ITEMS_PER_PACKET, self.items.capacity())
+        let packets = growth::<SentPacket>(self.packets.len().saturating_add(2), self.packets.capacity());
+        let items = self.items.len().saturating_add(ITEMS_PER_PACKET);
+        packets.saturating_add(growth::<Item>(items, self.items.capacity()))
     }
 
     /// Whether [`Self::shrink`] is worth calling.
     pub(crate) fn is_roomy(&self) -> bool {
-        self.packets.is_empty() && self.packets.capacity() + self.items.capacity() > 0
+        self.packets.is_empty() && (self.packets.capacity() > 0 || self.items.capacity() > 0)
     }
 
     /// Gives the room back that a busier time needed.
@@ -230,12 +247,16 @@ impl SentPackets {
         self.record(sent, 0, SentInfo::default(), KeyPhase::default(), true);
     }
 
+    /// Absolute index behind the last item.
+    fn items_end(&self) -> u64 {
+        self.items_base.saturating_add(self.items.len() as u64)
+    }
+
     /// Items of the packet that is being built.
     fn open_items(&self) -> u64 {
-        let end = self.items_base + self.items.len() as u64;
-        let start =
-            self.packets.back().map_or(self.items_base, |last| last.first_item + u64::from(last.items));
-        end - start.max(self.items_base)
+        let end = self.items_end();
+        let start = self.packets.back().map_or(self.items_base, SentPacket::items_end);
+        end.saturating_sub(start.max(self.items_base))
     }
 
     /// Records the packet that was built, with the items pushed since the last one.
@@ -249,14 +270,14 @@ impl SentPackets {
     ) {
         let items = self.open_items();
         let fate = if ack_eliciting { Fate::Outstanding } else { Fate::Unawaited };
-        self.outstanding += usize::from(ack_eliciting);
+        self.outstanding = self.outstanding.saturating_add(usize::from(ack_eliciting));
         self.packets.push_back(SentPacket {
             sent,
             size,
             fate,
             ect: false,
             items: items.min(u64::from(u16::MAX)) as u16,
-            first_item: self.items_base + self.items.len() as u64 - items,
+            first_item: self.items_end().saturating_sub(items),
             skips: self.skips,
             phase,
             run: 1,
@@ -297,7 +318,7 @@ impl SentPackets {
     /// The items of a packet that still has its record.
     pub(crate) fn items(&self, packet: &SentPacket) -> impl Iterator<Item = Item> + '_ {
         let start = packet.first_item.saturating_sub(self.items_base) as usize;
-        let end = (start + usize::from(packet.items)).min(self.items.len());
+        let end = start.saturating_add(usize::from(packet.items)).min(self.items.len());
         self.items.range(start.min(end)..end).copied()
     }
 
@@ -326,7 +347,8 @@ impl SentPackets {
         while at < end {
             let Some(packet) = self.packets.get_mut(at) else { break };
             looked_at = looked_at.saturating_add(1);
-            let run = core::mem::replace(&mut packet.run, u32::try_from(end - at).unwrap_or(u32::MAX));
+            let rest = u32::try_from(end.saturating_sub(at)).unwrap_or(u32::MAX);
+            let run = core::mem::replace(&mut packet.run, rest);
             at = at.saturating_add(run as usize);
         }
         looked_at
@@ -353,7 +375,7 @@ impl SentPackets {
         let packet = *packet;
         match before {
             Fate::Outstanding => {
-                self.outstanding -= 1;
+                self.outstanding = self.outstanding.saturating_sub(1);
                 Some(Acked::InFlight(packet))
             }
             Fate::Lost => Some(Acked::Spurious(packet)),
@@ -373,11 +395,11 @@ impl SentPackets {
     pub(crate) fn oldest(&mut self) -> Option<(PacketNumber, SentPacket)> {
         let end = self.next().0;
         while self.cursor < end {
-            let packet = self.packets.get((self.cursor - self.base) as usize)?;
+            let packet = self.packets.get(self.cursor.saturating_sub(self.base) as usize)?;
             if packet.fate == Fate::Outstanding {
                 return Some((PacketNumber(self.cursor), *packet));
             }
-            self.cursor += 1;
+            self.cursor = self.cursor.saturating_add(1);
         }
         None
     }
@@ -385,9 +407,9 @@ impl SentPackets {
     /// Declares the oldest packet in flight lost.
     pub(crate) fn lose_oldest(&mut self) -> Option<SentPacket> {
         let (number, _) = self.oldest()?;
-        let packet = self.packets.get_mut((number.0 - self.base) as usize)?;
+        let packet = self.packets.get_mut(number.0.saturating_sub(self.base) as usize)?;
         packet.fate = Fate::Lost;
-        self.outstanding -= 1;
+        self.outstanding = self.outstanding.saturating_sub(1);
         Some(*packet)
     }
 
@@ -397,6 +419,18 @@ impl SentPackets {
         for packet in self.packets.iter_mut().filter(|packet| packet.fate == Fate::Lost) {
             (packet.fate, packet.ect) = (Fate::Left, false);
         }
+    }
+
+    /// Whether the oldest record is of a packet in flight that is not worth the records behind it: most of these are of packets
+    /// that asked for no acknowledgement, there are more than are kept anyway, and it is older than `age`, or they are more
+    /// than can be under way.
+    pub(crate) fn is_front_stale(&self, now: Instant, age: Duration) -> bool {
+        let records = self.packets.len();
+        records > KEPT
+            && records / PER_OUTSTANDING > self.outstanding
+            && self.packets.front().is_some_and(|front| {
+                front.fate == Fate::Outstanding && (records > MOST_UNAWAITED || front.sent + age <= now)
+            })
     }
 
     /// Whether the oldest record is of a packet in flight; `None` if there is no record.
@@ -419,11 +453,11 @@ impl SentPackets {
 
     fn pop_front(&mut self) {
         let Some(front) = self.packets.pop_front() else { return };
-        self.base += 1;
+        self.base = self.base.saturating_add(1);
         self.cursor = self.cursor.max(self.base);
-        let end = front.first_item + u64::from(front.items);
+        let end = front.items_end();
         while self.items_base < end && self.items.pop_front().is_some() {
-            self.items_base += 1;
+            self.items_base = self.items_base.saturating_add(1);
         }
     }
 
@@ -449,5 +483,5 @@ impl SentPackets {
 const fn growth<T>(len: usize, capacity: usize) -> usize {
     let missing = len.saturating_sub(capacity);
     let more = if missing > capacity { missing } else { capacity };
-    if missing == 0 { 0 } else { more * size_of::<T>() }
+    if missing == 0 { 0 } else { more.saturating_mul(size_of::<T>()) }
 }

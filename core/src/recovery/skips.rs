@@ -32,11 +32,13 @@ impl Skips {
         let skip = self.next.is_some_and(|next| next.get() <= number.0);
         if skip {
             self.latest = NonZeroU64::new(number.0);
-            self.distance = (self.distance * 2).min(LONGEST);
+            self.distance = self.distance.saturating_mul(2).min(LONGEST);
         }
         if skip || self.next.is_none() {
             let half = self.distance / 2;
-            self.next = NonZeroU64::new(number.0 + 1 + half + rng.below(half));
+            self.next = NonZeroU64::new(
+                number.0.saturating_add(1).saturating_add(half).saturating_add(rng.below(half)),
+            );
         }
         skip
     }

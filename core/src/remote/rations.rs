@@ -25,9 +25,7 @@ pub(crate) struct Rations {
 impl Rations {
     /// How many copies a dial may send to `addr`, at which the peer was never met. They count as sent.
     pub(crate) fn grant(&mut self, now: Instant, addr: &TransportAddr) -> u32 {
-        while self.grants.front().is_some_and(|(at, _)| now - *at >= PERIOD) {
-            self.grants.pop_front();
-        }
+        self.expire(now);
         let before = self.grants.iter().filter(|(_, granted)| granted == addr).count();
         if before >= DIALS || self.grants.len() >= MAX_GRANTS {
             return 0;
@@ -38,6 +36,7 @@ impl Rations {
 
     /// Whether a path may be tried to `addr`, at which the peer was never met: as many packets as two dials send.
     pub(crate) fn grant_path(&mut self, now: Instant, addr: &TransportAddr) -> bool {
+        self.expire(now);
         let granted = self.has_for_path(now, addr);
         if granted {
             self.grants.extend([(now, *addr); DIALS]);
@@ -47,8 +46,14 @@ impl Rations {
 
     /// Whether [`Self::grant_path`] would say so.
     pub(crate) fn has_for_path(&self, now: Instant, addr: &TransportAddr) -> bool {
-        let mut live = self.grants.iter().filter(|(at, _)| now - *at < PERIOD);
-        self.grants.len() <= MAX_GRANTS - DIALS && live.all(|(_, granted)| granted != addr)
+        let expired = self.grants.partition_point(|(at, _)| now - *at >= PERIOD);
+        let mut live = self.grants.iter().skip(expired);
+        live.len() <= MAX_GRANTS - DIALS && live.all(|(_, granted)| granted != addr)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let expired = self.grants.partition_point(|(at, _)| now - *at >= PERIOD);
+        self.grants.drain(..expired);
     }
 }
 
@@ -89,5 +94,16 @@ mod tests {
         assert_eq!((granted, rations.grants.len()), (512, 512));
         assert_eq!(rations.grant(at(62), &addr(1999)), 3);
         assert_eq!(rations.grants.len(), 1);
+    }
+
+    #[test]
+    fn path_grants_that_have_expired_are_in_nobodys_way() {
+        let mut rations = Rations::default();
+        for n in 0..600_u16 {
+            let now = at(u64::from(n) * 62);
+            assert!(rations.has_for_path(now, &addr(n)), "address {n}");
+            assert!(rations.grant_path(now, &addr(n)), "address {n}");
+        }
+        assert!(rations.grants.len() <= DIALS);
     }
 }

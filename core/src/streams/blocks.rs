@@ -17,6 +17,8 @@ mod tests;
 pub(crate) const SMALL: usize = 2 * 1024;
 /// Bytes in every other block: large enough to make per-block work vanish, small enough to go back soon.
 pub(crate) const LARGE: usize = 16 * 1024;
+/// The same as a part of an offset.
+const LARGE_LEN: u64 = LARGE as u64;
 /// Free small blocks kept for reuse: 512 KiB.
 const FREE_SMALL: usize = 256;
 /// Free large blocks kept for reuse: 1.5 MiB.
@@ -55,7 +57,7 @@ impl BlockSize {
 /// [`LARGE`] bytes after them.
 pub(super) const fn block_index(offset: u64) -> u64 {
     match offset.checked_sub(SMALL as u64) {
-        Some(beyond) => 1 + beyond / LARGE as u64,
+        Some(beyond) => (beyond / LARGE_LEN).saturating_add(1),
         None => 0,
     }
 }
@@ -78,7 +80,11 @@ pub(super) const fn block_range(index: u64) -> Range<u64> {
 
 /// The indices of the blocks that hold `range`; none if it is empty.
 pub(super) const fn block_indices(range: &Range<u64>) -> Range<u64> {
-    if range.start < range.end { block_index(range.start)..block_index(range.end - 1) + 1 } else { 0..0 }
+    if range.start < range.end {
+        block_index(range.start)..block_index(range.end.saturating_sub(1)).saturating_add(1)
+    } else {
+        0..0
+    }
 }
 
 /// A number of bytes in memory as a `usize`; saturates, which no length of something held ever does.
@@ -120,7 +126,8 @@ fn clip(index: u64, range: &Range<u64>) -> (u64, Range<usize>) {
     let covered = block_range(index);
     let start = range.start.clamp(covered.start, covered.end);
     let end = range.end.clamp(start, covered.end);
-    (start, length(start - covered.start)..length(end - covered.start))
+    let within = |offset: u64| length(offset.saturating_sub(covered.start));
+    (start, within(start)..within(end))
 }
 
 /// The endpoint's free blocks, most recently used on top (it is the one still in the cache).
@@ -143,7 +150,7 @@ impl BlockPool {
 
     /// Bytes in free blocks.
     pub(crate) const fn free_bytes(&self) -> usize {
-        self.small.len() * SMALL + self.large.len() * LARGE
+        self.small.len().saturating_mul(SMALL).saturating_add(self.large.len().saturating_mul(LARGE))
     }
 
     /// The pool of an endpoint that may hold `limit` bytes.

@@ -77,18 +77,18 @@ impl ByUse {
     /// Whether a stream with this id is open, or was.
     pub(super) fn is_used(&self, id: StreamId) -> bool {
         let index = id.index();
-        self.used.by(id.opener()).gaps(index..index + 1).next().is_none()
+        self.used.by(id.opener()).gaps(index..index.saturating_add(1)).next().is_none()
     }
 
     /// Forgets that this id was used.
     pub(super) fn disown(&mut self, id: StreamId) {
-        self.used.by_mut(id.opener()).remove(id.index()..id.index() + 1);
+        self.used.by_mut(id.opener()).remove(id.index()..id.index().saturating_add(1));
     }
 
     /// Uses an id up.
     fn take(&mut self, id: StreamId) -> Result<(), TooManyGaps> {
         let used = self.used.by_mut(id.opener());
-        let range = id.index()..id.index() + 1;
+        let range = id.index()..id.index().saturating_add(1);
         if !used.accepts(&range, MAX_RANGES) {
             return Err(TooManyGaps);
         }
@@ -102,9 +102,9 @@ impl ByUse {
         let used = self.used.by_mut(role);
         let free = used.gaps(self.next..IDS).next().ok_or(OpenError::InUse)?;
         // Whatever the peer has scattered: this adds at most one range to those that it may have.
-        self.next = free.start + 1;
+        self.next = free.start.saturating_add(1);
         used.insert(free.start..self.next);
-        self.ours += 1;
+        self.ours = self.ours.saturating_add(1);
         Ok(StreamId::new(role, Direction::Bidirectional, free.start))
     }
 
@@ -115,7 +115,7 @@ impl ByUse {
         }
         self.check_limit()?;
         self.take(id).map_err(|_| OpenError::OverBudget)?;
-        self.ours += 1;
+        self.ours = self.ours.saturating_add(1);
         Ok(id)
     }
 
@@ -140,7 +140,7 @@ impl ByUse {
         exists: impl Fn(&StreamId) -> bool,
     ) -> Result<bool, TooManyGaps> {
         self.take(id)?;
-        self.theirs += 1;
+        self.theirs = self.theirs.saturating_add(1);
         if self.unaccepted.len() >= self.max.saturating_mul(2) {
             // At least half of them are over, so each is looked at once.
             self.unaccepted.retain(exists);

@@ -99,8 +99,8 @@ impl Counts {
             ours.awaited = true;
             return None;
         }
-        ours.next += 1;
-        Some(ours.next - 1)
+        ours.next = ours.next.saturating_add(1);
+        Some(ours.next.saturating_sub(1))
     }
 
     /// Whether the application waits for the peer to allow another stream.
@@ -133,7 +133,7 @@ impl Counts {
         } else if index < theirs.next {
             Some(theirs.next..theirs.next)
         } else {
-            Some(theirs.next..index + 1)
+            Some(theirs.next..index.saturating_add(1))
         }
     }
 
@@ -151,17 +151,17 @@ impl Counts {
             theirs.awaited = true;
             return None;
         }
-        theirs.unaccepted += 1;
-        Some(theirs.unaccepted - 1)
+        theirs.unaccepted = theirs.unaccepted.saturating_add(1);
+        Some(theirs.unaccepted.saturating_sub(1))
     }
 
     /// A stream of the peer is over: it may open another one. The new limit is told when it has moved by half of the
     /// concurrency, so that one frame covers many streams.
     pub(crate) fn on_peer_stream_closed(&mut self, direction: Direction) {
         let theirs = self.theirs.of_mut(direction);
-        theirs.closed += 1;
-        let max = (theirs.closed + theirs.concurrent).min(MAX_STREAMS);
-        if max > theirs.max && max - theirs.max >= theirs.concurrent.div_ceil(2) {
+        theirs.closed = theirs.closed.saturating_add(1);
+        let max = theirs.closed.saturating_add(theirs.concurrent).min(MAX_STREAMS);
+        if max > theirs.max && max.saturating_sub(theirs.max) >= theirs.concurrent.div_ceil(2) {
             theirs.max = max;
             theirs.pending = true;
         }

@@ -105,7 +105,8 @@ impl Window {
     /// the time which sealing and opening so much takes.
     fn wanted_after(&self, usage: Usage, elapsed: Duration, rtt: Duration) -> u64 {
         let (rtt, elapsed) = (rtt.as_nanos(), elapsed.as_nanos());
-        let in_trip = u128::from(self.in_round(usage)) * rtt / elapsed.max(rtt).max(1);
+        let in_trip =
+            u128::from(self.in_round(usage)).saturating_mul(rtt).checked_div(elapsed.max(rtt)).unwrap_or(0);
         usage.ahead.saturating_add(u64::try_from(in_trip).unwrap_or(u64::MAX).saturating_mul(AHEAD))
     }
 

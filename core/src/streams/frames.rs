@@ -3,7 +3,7 @@
 use crate::error::TransportError;
 use crate::id::{Direction, ErrorCode, StreamId};
 
-use super::blocks::Memory;
+use super::blocks::{Memory, length};
 use super::receive::Progress;
 use super::{Credit, Owed, Refusal, ResetBy, STREAM_COST, StreamEvent, Streams};
 
@@ -124,7 +124,7 @@ impl Streams {
         if new.is_empty() {
             return Ok(());
         }
-        let cost = STREAM_COST * (new.end - new.start) as usize;
+        let cost = STREAM_COST.saturating_mul(length(new.end.saturating_sub(new.start)));
         memory.account.charge(memory.budget, cost).map_err(|_| Refusal::Withhold)?;
         for index in new.clone() {
             let id = StreamId::new(id.opener(), id.direction(), index);

@@ -1,10 +1,12 @@
 //! What the streams hold, and how it is given back.
 
+use alloc::collections::VecDeque;
+
 use crate::id::StreamId;
 
 use super::blocks::Memory;
 use super::flow::Reception;
-use super::{Owed, PLACE_COST, STREAM_COST, Stream, StreamEvent, Streams};
+use super::{PLACE_COST, STREAM_COST, Stream, StreamEvent, Streams};
 
 /// Queues and room in the table beyond this many bytes are given back when the connection rests: an idle one is to be
 /// small, and one that has rested for a second does not mind a few allocations.
@@ -61,14 +63,20 @@ impl Streams {
 
     /// Heap held beside blocks and stream structs, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.buffers
-            + (self.held.capacity() + self.starving.capacity() + self.credit.capacity())
-                * size_of::<StreamId>()
-            + self.owed.capacity() * size_of::<(StreamId, Owed)>()
-            + self.events.capacity() * size_of::<StreamEvent>()
-            + self.schedule.heap_bytes()
-            + self.opening.heap_bytes()
-            + self.table.allocation_size().saturating_sub(self.table.len() * PLACE_COST)
+        let places = self.table.len().saturating_mul(PLACE_COST);
+        [
+            self.buffers,
+            queue_bytes(&self.held),
+            queue_bytes(&self.starving),
+            queue_bytes(&self.credit),
+            queue_bytes(&self.owed),
+            queue_bytes(&self.events),
+            self.schedule.heap_bytes(),
+            self.opening.heap_bytes(),
+            self.table.allocation_size().saturating_sub(places),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     /// Whether [`Self::shrink`] is worth calling.
@@ -87,6 +95,10 @@ impl Streams {
         self.opening.shrink();
         self.table.shrink_to_fit();
     }
+}
+
+fn queue_bytes<T>(queue: &VecDeque<T>) -> usize {
+    queue.capacity().saturating_mul(size_of::<T>())
 }
 
 fn discard(stream: &mut Stream, memory: &mut Memory<'_>) {

@@ -1,6 +1,8 @@
 //! Streams: the table of a connection, with credit, limits and scheduling. The halves of a stream have their own
 //! files; here they meet.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub(crate) mod blocks;
 mod by_use;
 mod counts;
@@ -91,8 +93,8 @@ impl Stream {
     /// Brings `total`, the heap of all streams' bookkeeping, up to date with this one's.
     fn measure(&mut self, total: &mut usize) {
         let sending = self.send.as_ref().map_or(0, SendHalf::heap_bytes);
-        let held = sending + self.receive.as_ref().map_or(0, ReceiveHalf::heap_bytes);
-        *total = total.saturating_sub(self.measured) + held;
+        let held = sending.saturating_add(self.receive.as_ref().map_or(0, ReceiveHalf::heap_bytes));
+        *total = total.saturating_sub(self.measured).saturating_add(held);
         self.measured = held;
     }
 
@@ -261,7 +263,7 @@ impl Streams {
             SendHalf::new(limit, ours && self.settings.announce)
         });
         let receive = (!ours || both).then(|| ReceiveHalf::new(self.settings.stream_window));
-        self.undelivered += usize::from(send.is_some());
+        self.undelivered = self.undelivered.saturating_add(usize::from(send.is_some()));
         self.table.insert(
             id,
             Box::new(Stream {
@@ -348,7 +350,9 @@ impl Streams {
     pub(crate) fn undelivered(&self) -> (usize, u64) {
         let halves = self.table.values().filter_map(|stream| stream.send.as_ref());
         let waiting = halves.filter(|send| !send.is_done());
-        waiting.fold((0, 0), |(streams, bytes), send| (streams + 1, bytes + send.unacked()))
+        waiting.fold((0, 0_u64), |(streams, bytes), send| {
+            (usize::saturating_add(streams, 1), bytes.saturating_add(send.unacked()))
+        })
     }
 
     pub(crate) fn reset(

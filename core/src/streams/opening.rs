@@ -89,7 +89,7 @@ impl Opening {
 
     /// Heap held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.by_use().map_or(0, |by_use| size_of::<ByUse>() + by_use.heap_bytes())
+        self.by_use().map_or(0, |by_use| size_of::<ByUse>().saturating_add(by_use.heap_bytes()))
     }
 
     /// Gives the room back that a busier time needed.

@@ -98,7 +98,7 @@ impl ReceiveHalf {
         max_gaps: usize,
         memory: &mut Memory<'_>,
     ) -> Result<Progress, Refusal> {
-        let end = offset + data.len() as u64;
+        let end = offset.saturating_add(data.len() as u64);
         let received = match self.state {
             // An end that comes before the data takes no credit: the data will, when it comes.
             State::Open | State::SizeKnown(_) if data.is_empty() => 0,
@@ -204,13 +204,12 @@ impl ReceiveHalf {
         if final_size > self.window.max() || received > credit {
             return Err(TransportError::FlowControl);
         }
-        let complete =
-            matches!(self.state, State::SizeKnown(size) if self.buffer.read_end() + self.readable() == size);
+        let complete = matches!(self.state, State::SizeKnown(size) if self.buffer.read_end().saturating_add(self.readable()) == size);
         match self.state {
             // RFC 9000 section 3.2 allows to ignore a reset after all data has arrived.
             State::SizeKnown(_) if complete => Ok(Progress::default()),
             State::Open | State::SizeKnown(_) | State::Stopped { .. } => {
-                let discarded = final_size - self.buffer.read_end();
+                let discarded = final_size.saturating_sub(self.buffer.read_end());
                 let was_ahead = self.buffer.ahead_bytes();
                 let news = !matches!(self.state, State::Stopped { .. });
                 self.buffer.discard(memory);
@@ -299,7 +298,7 @@ impl ReceiveHalf {
             }
             State::Stopped { .. } | State::Done => return None,
         };
-        let unread = self.buffer.end_received() - self.buffer.read_end();
+        let unread = self.buffer.end_received().saturating_sub(self.buffer.read_end());
         let all_here = final_size == Some(self.buffer.end_received());
         self.buffer.discard(memory);
         self.state = if all_here {

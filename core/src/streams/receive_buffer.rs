@@ -10,7 +10,7 @@ use super::blocks::{
     Block, MAX_LEN, Memory, Place, block_index, block_indices, block_range, block_size, length, shrink,
 };
 use crate::budget::OverBudget;
-use crate::ranges::{RangeSet, TooManyGaps};
+use crate::ranges::{BlockedRanges, TooManyGaps};
 
 #[cfg(test)]
 mod tests;
@@ -51,7 +51,7 @@ pub(crate) struct ReceiveBuffer {
     /// Everything below was received; the only thing that moves while data arrives in order.
     contiguous_end: u64,
     /// Received beyond a gap: every range starts above `contiguous_end`.
-    ahead: RangeSet,
+    ahead: BlockedRanges,
     /// Bytes in those ranges.
     ahead_bytes: u64,
 }
@@ -98,7 +98,7 @@ impl ReceiveBuffer {
         if in_order {
             self.advance(range.end);
         } else {
-            memory.count(&self.ahead.insert_counted(range));
+            memory.count(&self.ahead.insert(range));
             self.ahead_bytes = self.ahead_bytes.saturating_add(new_bytes as u64);
         }
         Ok(Received { new_bytes, end_advanced: self.end_received().saturating_sub(end_before) })

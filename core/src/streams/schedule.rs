@@ -30,7 +30,7 @@ impl Schedule {
         };
         if let Some(level) = self.levels.get_mut(place) {
             level.1.push_back(id);
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
     }
 
@@ -44,7 +44,7 @@ impl Schedule {
         let Some(place) = self.levels.iter().position(|level| !level.1.is_empty()) else { return };
         let Some(level) = self.levels.get_mut(place) else { return };
         level.1.pop_front();
-        self.len -= 1;
+        self.len = self.len.saturating_sub(1);
         if level.1.is_empty() && self.levels.len() > KEEP {
             self.levels.remove(place);
         }
@@ -56,7 +56,7 @@ impl Schedule {
         let Some((_, level)) = self.levels.get_mut(place) else { return };
         if let Some(at) = level.iter().position(|waiting| *waiting == id) {
             level.remove(at);
-            self.len -= 1;
+            self.len = self.len.saturating_sub(1);
         }
     }
 
@@ -87,8 +87,9 @@ impl Schedule {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let queues: usize = self.levels.iter().map(|level| level.1.capacity() * size_of::<StreamId>()).sum();
-        self.levels.capacity() * size_of::<(i32, VecDeque<StreamId>)>() + queues
+        let queues: usize =
+            self.levels.iter().map(|level| level.1.capacity().saturating_mul(size_of::<StreamId>())).sum();
+        self.levels.capacity().saturating_mul(size_of::<(i32, VecDeque<StreamId>)>()).saturating_add(queues)
     }
 }
 

@@ -164,7 +164,7 @@ impl SendHalf {
 
     /// Bytes that were never sent.
     pub(crate) const fn unsent(&self) -> u64 {
-        self.buffer.written_end() - self.buffer.sent_end()
+        self.buffer.written_end().saturating_sub(self.buffer.sent_end())
     }
 
     /// The next STREAM frame of at most `room` bytes of data, with `credit` bytes of connection flow control left.
@@ -184,7 +184,9 @@ impl SendHalf {
                 let limit = self.max_data.min(sent_end.saturating_add(credit));
                 let end = self.buffer.written_end();
                 match self.buffer.next_chunk(room, limit) {
-                    Some(chunk) => Some(Outgoing { chunk, fin: chunk.offset + chunk.len as u64 == end }),
+                    Some(chunk) => {
+                        Some(Outgoing { chunk, fin: chunk.offset.saturating_add(chunk.len as u64) == end })
+                    }
                     None if delivery == Delivery::Pending && sent_end == end => {
                         Some(Outgoing { chunk: Chunk { offset: end, len: 0 }, fin: true })
                     }
@@ -205,7 +207,7 @@ impl SendHalf {
             }
             State::Finished(_) | State::Reset { .. } => {}
         }
-        self.buffer.sent_end() - before
+        self.buffer.sent_end().saturating_sub(before)
     }
 
     /// Appends the bytes of `outgoing`. `false` if they are not there, which would be a bug of ours.

@@ -12,6 +12,9 @@ use super::send::{Delivery, Outgoing, SendHalf};
 use super::send_buffer::Chunk;
 use super::{Owed, StreamEvent, Streams};
 
+#[cfg(test)]
+mod tests;
+
 /// A STREAM frame with less room than this for data waits for the next packet.
 pub(super) const MIN_CHUNK: usize = 16;
 
@@ -173,10 +176,11 @@ impl Streams {
             return Put::Nothing;
         };
         let header = stream_header_len(id, next.chunk.offset);
-        if room < header + next.chunk.len.min(MIN_CHUNK) + varint_len(MIN_CHUNK as u64) {
+        let least = next.chunk.len.min(MIN_CHUNK).saturating_add(varint_len(MIN_CHUNK as u64));
+        if room < header.saturating_add(least) {
             return Put::NoRoom;
         }
-        let (outgoing, length) = fit(next, room - header, behind);
+        let (outgoing, length) = fit(next, room.saturating_sub(header), behind);
         let Outgoing { chunk, fin } = outgoing;
         let start = out.len();
         put_stream_header(out, id, chunk.offset, length, fin);
@@ -232,6 +236,7 @@ impl Streams {
             | Item::MaxStreams(_)
             | Item::NewConnectionId(_)
             | Item::RetireConnectionId(_)
+            | Item::NewToken
             | Item::Datagram => return,
         };
         if self.send_half(id).is_some_and(|send| send.is_done()) {
@@ -285,6 +290,7 @@ impl Streams {
             | Item::RetireConnectionId(_)
             | Item::PathAbandon { .. }
             | Item::PathStatus { .. }
+            | Item::NewToken
             | Item::Datagram => 0,
         }
     }
@@ -292,7 +298,7 @@ impl Streams {
 
 /// Whether one more control frame fits below `end` and into the records.
 fn fits_control(out: &[u8], end: usize, sent: &SentPackets) -> bool {
-    out.len() + MAX_CONTROL <= end && sent.takes_item()
+    out.len().saturating_add(MAX_CONTROL) <= end && sent.takes_item()
 }
 
 pub(super) const fn outgoing(offset: u64, len: u16, fin: bool) -> Outgoing {
@@ -308,6 +314,6 @@ fn fit(next: Outgoing, room: usize, behind: Behind) -> (Outgoing, Length) {
     if len >= room && behind == Behind::Nothing {
         return (cut(room), Length::ToTheEnd);
     }
-    let fits = len.min(room - varint_len(len.min(room) as u64));
+    let fits = len.min(room.saturating_sub(varint_len(len.min(room) as u64)));
     (cut(fits), Length::Explicit(fits as u16))
 }

@@ -16,7 +16,7 @@ impl Stream {
     /// Takes down whether the peer's limit for this stream is all that holds it, and counts it in `total`.
     pub(super) fn set_limited(&mut self, limited: bool, total: &mut u32) {
         if core::mem::replace(&mut self.limited, limited) != limited {
-            *total = if limited { *total + 1 } else { total.saturating_sub(1) };
+            *total = if limited { total.saturating_add(1) } else { total.saturating_sub(1) };
         }
     }
 }

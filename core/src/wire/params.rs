@@ -59,6 +59,8 @@ pub(crate) enum EarlyOutcome {
     Held,
     /// Thrown away: send it again.
     Refused,
+    /// Acted on at once, on the strength of a token.
+    Applied,
 }
 
 /// Limits and timing that a side announces. The defaults are what an absent value means.
@@ -207,10 +209,11 @@ impl Hello {
             id::SUITES => self.suites = SmallVec::from_slice(value),
             id::ALPN => self.alpns = alpns(value)?,
             id::EARLY_DATA => {
-                self.early = match integer(value, 0..=2)? {
+                self.early = match integer(value, 0..=3)? {
                     0 => EarlyOutcome::None,
                     1 => EarlyOutcome::Held,
-                    _ => EarlyOutcome::Refused,
+                    2 => EarlyOutcome::Refused,
+                    _ => EarlyOutcome::Applied,
                 };
             }
             _ => {}
@@ -272,6 +275,7 @@ impl Hello {
                 EarlyOutcome::None => 0,
                 EarlyOutcome::Held => 1,
                 EarlyOutcome::Refused => 2,
+                EarlyOutcome::Applied => 3,
             },
         ]);
         put_varint(out, reserved_id(reserved % 1000));

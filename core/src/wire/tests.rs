@@ -242,6 +242,34 @@ fn hello_round_trips_beside_any_reserved_value() {
 }
 
 #[test]
+fn every_outcome_of_early_data_round_trips() {
+    for (code, early) in
+        [EarlyOutcome::None, EarlyOutcome::Held, EarlyOutcome::Refused, EarlyOutcome::Applied]
+            .into_iter()
+            .enumerate()
+    {
+        let mut out = Vec::new();
+        Hello { early, ..hello() }.encode(&mut out, 0);
+        assert_eq!(Hello::decode(&out).map(|hello| hello.early), Ok(early));
+        assert_eq!(Hello::decode(&[0x33, 1, code as u8]).map(|hello| hello.early), Ok(early));
+    }
+}
+
+#[test]
+fn hostile_new_tokens_have_1_to_64_bytes() {
+    for len in [0, 1, 33, 64, 65] {
+        let (token, mut out) = ([7; 65], Vec::new());
+        put_new_token(&mut out, &token[..len]);
+        let expected = if (1..=64).contains(&len) {
+            Ok(Frame::NewToken(&token[..len]))
+        } else {
+            Err(FrameError::Malformed)
+        };
+        assert_eq!(Frames::new(&out).collect::<Vec<_>>(), vec![expected]);
+    }
+}
+
+#[test]
 fn hello_refuses_repetition_ranges_and_length() {
     let mut once = Vec::new();
     hello().encode(&mut once, 4);
@@ -251,7 +279,7 @@ fn hello_refuses_repetition_ranges_and_length() {
     assert_eq!(Hello::decode(&[0x03, 2, 0x44, 0xaf]), Err(HelloError::Range), "payload size 1199");
     assert_eq!(Hello::decode(&[0x0b, 4, 0x80, 0, 0x40, 0]), Err(HelloError::Range), "ack delay 2^14");
     assert_eq!(Hello::decode(&[0x04, 2, 1, 1]), Err(HelloError::Range), "two numbers in one value");
-    assert_eq!(Hello::decode(&[0x33, 1, 3]), Err(HelloError::Range), "unknown outcome");
+    assert_eq!(Hello::decode(&[0x33, 1, 4]), Err(HelloError::Range), "unknown outcome");
     assert_eq!(Hello::decode(&[0x0f, 2, 1, 1]), Err(HelloError::Range), "short connection id");
     assert_eq!(Hello::decode(&[0x32, 1, 0]), Err(HelloError::Range), "empty protocol name");
     assert_eq!(Hello::decode(&[0x04, 2, 1]), Err(HelloError::Truncated));

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
 
-use crate::support::{DUNLIN, Ended, Receiver, Scratch, in_time, listing, recv_args, run};
+use crate::support::{DUNLIN, Receiver, Scratch, in_time, listing, part_length, recv_args, run};
 
 /// A public key that nobody here has.
 const STRANGER: &str = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100";
@@ -119,16 +119,14 @@ fn a_full_disk_is_told_to_both_and_what_arrived_counts() {
         let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", limited, DUNLIN]).args(recv_args("127.0.0.1:0", &key.0, &to)).arg("--once");
-        let receiver = Receiver::of(&mut command, &key.1);
+        let mut receiver = Receiver::of(&mut command, &key.1);
         let sent = run(&receiver.send_args(&[&file]));
-        let told = |ended: &Ended| {
-            assert_eq!(ended.code, 1, "{ended:?}");
-            assert!(ended.error().contains("no space left for `file`"), "{ended:?}");
-        };
-        told(&sent);
-        assert!(sent.error().contains("the receiver"), "{sent:?}");
-        told(&receiver.process.ended());
-        assert!(fs::metadata(to.join("file.dunlin-part")).unwrap().len() > 0);
+        let words = "no space left for `file`";
+        assert!(sent.code == 1 && sent.error().contains("the receiver"), "{sent:?}");
+        assert!(sent.error().contains(words), "{sent:?}");
+        assert!(receiver.process.report()["error"].as_str().unwrap().contains(words));
+        assert!(receiver.process.status().is_none(), "it waits for one that is complete");
+        assert!(part_length(&to, "file") > 0);
 
         let receiver = Receiver::start(&key, &to, &["--once"]);
         let sent = run(&receiver.send_args(&[&file]));
@@ -143,11 +141,11 @@ fn something_in_the_way_is_told_to_both() {
         let scratch = Scratch::new();
         let (file, to) = (scratch.file("file", 1000), scratch.path("to"));
         fs::create_dir_all(to.join("file")).unwrap();
-        let receiver = Receiver::start(&scratch.key("key"), &to, &["--once"]);
+        let mut receiver = Receiver::start(&scratch.key("key"), &to, &["--once"]);
         let sent = run(&receiver.send_args(&[&file]));
         assert!(sent.code == 1 && sent.error().contains("move that away"), "{sent:?}");
-        let received = receiver.process.ended();
-        assert!(received.code == 1 && received.error().contains("move that away"), "{received:?}");
+        let received = receiver.process.report();
+        assert!(received["error"].as_str().unwrap().contains("move that away"), "{received:?}");
         assert_eq!(
             sent.json()["error"].as_str().map(|line| format!("dunlin: {line}")).as_deref(),
             Some(sent.error())

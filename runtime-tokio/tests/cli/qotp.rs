@@ -8,7 +8,10 @@ use dunlin_tokio::QotpIdentity;
 use crate::perf::Server;
 #[cfg(unix)]
 use crate::stopping::{DOOM, doomed, outlive, quiet_address, until_longer};
-use crate::support::{Ended, Receiver, Running, Scratch, command, content, in_time, listing, recv_args, run};
+use crate::support::{
+    Ended, Receiver, Running, Scratch, command, content, in_time, listing, part_in, part_length, recv_args,
+    run,
+};
 
 /// Digits that a private key can have.
 const HEX: &str = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100";
@@ -91,7 +94,7 @@ fn a_killed_qotp_receiver_goes_on_where_it_stopped() {
         let mut sender = receiver.sender(&["--peer", &receiver.key, file.to_str().unwrap()]);
         let Some(status) = outlive(&mut sender, receiver.process) else { panic!("{:?}", sender.ended()) };
         assert_eq!(status.code(), None, "it was killed");
-        let kept = fs::metadata(to.join("big.dunlin-part")).unwrap().len();
+        let kept = part_length(&to, "big");
         assert_eq!(kept, DOOM);
 
         let receiver = QotpReceiver::start_at(&address, &key, &to, &["--once"]);
@@ -118,9 +121,9 @@ fn a_qotp_receiver_notices_that_its_sender_was_stopped() {
 fn stop_sender() -> bool {
     let scratch = Scratch::new();
     let (file, to) = (scratch.file("big", 96 << 20), scratch.path("to"));
-    let receiver = QotpReceiver::start(&scratch.key("key"), &to, &["--once"]);
+    let mut receiver = QotpReceiver::start(&scratch.key("key"), &to, &["--once"]);
     let mut sender = receiver.sender(&[file.to_str().unwrap()]);
-    if !until_longer(&mut sender, &to.join("big.dunlin-part"), 1 << 20) {
+    if !until_longer(&mut sender, &to, "big", 1 << 20) {
         return false;
     }
     sender.interrupt();
@@ -128,11 +131,11 @@ fn stop_sender() -> bool {
     if sent.code == 0 {
         return false;
     }
-    let received = receiver.process.ended();
-    assert_eq!((sent.code, received.code), (1, 1));
+    let received = receiver.process.report();
+    assert_eq!(sent.code, 1);
     assert!(error(&sent).contains("stopped"), "{sent:?}");
-    assert!(error(&received).contains("too early"), "{received:?}");
-    assert!(to.join("big.dunlin-part").exists() && !to.join("big").exists());
+    assert!(received["error"].as_str().unwrap().contains("too early"), "{received:?}");
+    assert!(part_in(&to, "big").is_some() && !to.join("big").exists());
     true
 }
 
@@ -141,12 +144,12 @@ fn a_fault_is_told_over_qotp() {
     let scratch = Scratch::new();
     let (file, to) = (scratch.file("file", 1000), scratch.path("to"));
     fs::create_dir_all(to.join("file")).unwrap();
-    let receiver = QotpReceiver::start(&scratch.key("key"), &to, &["--once"]);
+    let mut receiver = QotpReceiver::start(&scratch.key("key"), &to, &["--once"]);
     let sent = receiver.send(&[file.to_str().unwrap()]);
-    let received = receiver.process.ended();
-    assert_eq!((sent.code, received.code), (1, 1));
+    let received = receiver.process.report();
+    assert_eq!(sent.code, 1);
     assert!(error(&sent).contains("move that away"), "{sent:?}");
-    assert!(error(&received).contains("move that away"), "{received:?}");
+    assert!(received["error"].as_str().unwrap().contains("move that away"), "{received:?}");
 }
 
 #[test]

@@ -7,14 +7,16 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
 
-use crate::support::{DUNLIN, Receiver, Running, Scratch, command, content, in_time, recv_args, run};
+use crate::support::{
+    DUNLIN, Receiver, Running, Scratch, command, content, in_time, part_in, part_length, recv_args, run,
+};
 
 /// Between two looks at what nobody announces.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Waits until the file at `path` has more than `length` bytes; `false` if `writer` ends before.
-pub(crate) fn until_longer(writer: &mut Running, path: &Path, length: u64) -> bool {
-    while fs::metadata(path).map_or(0, |metadata| metadata.len()) <= length {
+/// Waits until the incomplete file of `name` in `to` has more than `length` bytes; `false` if `writer` ends before.
+pub(crate) fn until_longer(writer: &mut Running, to: &Path, name: &str, length: u64) -> bool {
+    while part_length(to, name) <= length {
         if writer.status().is_some() {
             return false;
         }
@@ -67,7 +69,7 @@ fn a_killed_receiver_goes_on_where_it_stopped() {
         let mut sender = command(&receiver.send_args(&[&file]));
         let Some(status) = outlive(&mut sender, receiver.process) else { panic!("{:?}", sender.ended()) };
         assert_eq!(status.code(), None, "it was killed");
-        let kept = fs::metadata(to.join("big.dunlin-part")).unwrap().len();
+        let kept = part_length(&to, "big");
         assert_eq!(kept, DOOM);
 
         let receiver = Receiver::start_at(&address, &key, &to, &["--once"]);
@@ -77,7 +79,7 @@ fn a_killed_receiver_goes_on_where_it_stopped() {
         assert_eq!(sent.json()["bytes_from_before"], kept);
         assert_eq!(sent.json()["hash"], blake3::hash(&content("big", LENGTH)).to_hex().as_str());
         assert!(fs::read(to.join("big")).unwrap() == content("big", LENGTH));
-        assert!(!to.join("big.dunlin-part").exists());
+        assert_eq!(part_in(&to, "big"), None);
 
         // The first sender has found out meanwhile.
         let first = sender.ended();
@@ -96,11 +98,10 @@ fn stop_both() -> bool {
     let scratch = Scratch::new();
     let (file, to) = (scratch.file("big", 96 << 20), scratch.path("to"));
     let key = scratch.key("key");
-    let part = to.join("big.dunlin-part");
     let mut receiver = Receiver::start(&key, &to, &[]);
 
     let mut sender = command(&receiver.send_args(&[&file]));
-    if !until_longer(&mut sender, &part, 1 << 20) {
+    if !until_longer(&mut sender, &to, "big", 1 << 20) {
         return false;
     }
     sender.interrupt();
@@ -117,9 +118,9 @@ fn stop_both() -> bool {
 
     // The receiver is still there, for the next try, and this time it is the one to stop.
     assert!(receiver.process.report()["error"].is_string());
-    let kept = fs::metadata(&part).unwrap().len();
+    let kept = part_length(&to, "big");
     let mut sender = command(&receiver.send_args(&[&file]));
-    if !until_longer(&mut sender, &part, kept + (1 << 20)) {
+    if !until_longer(&mut sender, &to, "big", kept + (1 << 20)) {
         return false;
     }
     receiver.process.interrupt();

@@ -150,7 +150,6 @@ impl Running {
     }
 
     /// Waits for the next line of the standard output, a JSON object, and takes it.
-    #[cfg(unix)]
     pub(crate) fn report(&mut self) -> Value {
         serde_json::from_str(&self.stdout.recv().expect("it still runs")).unwrap()
     }
@@ -251,6 +250,20 @@ impl Receiver {
 pub(crate) fn recv_args(listen: &str, key: &Path, out: &Path) -> Vec<String> {
     let (key, out) = (key.to_str().unwrap(), out.to_str().unwrap());
     ["recv", "--json", "--listen", listen, "--key", key, "--out", out].map(str::to_owned).into()
+}
+
+/// The incomplete file of `name` in the folder `to`, if there is one.
+pub(crate) fn part_in(to: &Path, name: &str) -> Option<PathBuf> {
+    let beginning = format!("{name}~");
+    fs::read_dir(to).ok()?.filter_map(|child| Some(child.ok()?.path())).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&beginning) && name.ends_with(".dunlin-part")
+    })
+}
+
+/// Bytes of that file; 0 if there is none.
+pub(crate) fn part_length(to: &Path, name: &str) -> u64 {
+    part_in(to, name).and_then(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.len())
 }
 
 /// Everything below `root`: relative path and content, `None` for folders, in order.

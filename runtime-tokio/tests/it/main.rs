@@ -1,6 +1,7 @@
 //! The adapter over real sockets on loopback.
 
 mod close;
+mod early;
 mod handshake;
 mod key_log;
 mod path;

@@ -1,6 +1,6 @@
 //! Engines, as all adapters make them.
 
-use dunlin_core::{Config, Endpoint, Identity};
+use dunlin_core::{Config, EarlyData, Endpoint, Identity, Secret};
 
 use crate::transports::Transports;
 
@@ -21,4 +21,18 @@ pub fn engine(
     config.aes_hardware |= has_aes();
     config.transports.extend(transports.profiles());
     Ok(Endpoint::new(config, identity, seed))
+}
+
+/// Settings for all engines of a port, which are to know each other's early tokens: draws what those are made with
+/// ([`Config::early_secret`]) where it is needed and not there. To be called at every start, for all of them at once.
+///
+/// # Errors
+/// The system's random generator does not answer.
+pub fn settings_of_a_port(mut config: Config) -> Result<Config, getrandom::Error> {
+    if config.early_data != EarlyData::Hold && config.early_secret.is_none() {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        config.early_secret = Some(Secret::new(secret));
+    }
+    Ok(config)
 }

@@ -12,7 +12,7 @@ mod timer;
 mod transmitter;
 
 pub use clock::Clock;
-pub use engine::engine;
+pub use engine::{engine, settings_of_a_port};
 pub use receiver::{Left, Receiver};
 pub use strays::Strays;
 pub use timer::FineTimer;

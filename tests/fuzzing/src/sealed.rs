@@ -197,7 +197,7 @@ impl Liar {
                 let every_second = vec![(0, 0); usize::try_from(newest / 2).unwrap_or(0).min(8_000)];
                 frames::ack(0, newest, 0, &every_second)
             }
-            180..=209 => frames::ack(0, newest + number(input)?, number(input)?, &[]),
+            180..=209 => frames::ack(0, newest.saturating_add(number(input)?), number(input)?, &[]),
             210..=255 => (0..newest.min(2_000)).flat_map(|number| frames::ack(0, number, 0, &[])).collect(),
         };
         self.say(input, PathId::ZERO, &payload)

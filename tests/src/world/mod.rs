@@ -98,6 +98,8 @@ struct Slot<N> {
 struct Address {
     socket: SocketAddr,
     owner: Option<NodeId>,
+    /// Whether a node has or had it.
+    owned: bool,
     site: Site,
 }
 
@@ -165,6 +167,7 @@ impl<N: Node> World<N> {
     /// If another node has it.
     pub fn add_address(&mut self, node: NodeId, address: SocketAddr) {
         let id = self.intern(address);
+        self.addresses[id.0].owned = true;
         let owner = &mut self.addresses[id.0].owner;
         assert!(owner.is_none_or(|owner| owner == node), "{address} belongs to another node already");
         if owner.replace(node).is_none() {
@@ -180,6 +183,7 @@ impl<N: Node> World<N> {
     pub fn change_address(&mut self, old: SocketAddr, new: SocketAddr) {
         let (old_id, new_id) = (self.intern(old), self.intern(new));
         let Some(owner) = self.addresses[old_id.0].owner.take() else { panic!("nobody has {old}") };
+        self.addresses[new_id.0].owned = true;
         let before = self.addresses[new_id.0].owner.replace(owner);
         assert!(before.is_none(), "{new} belongs to somebody already");
         for own in &mut self.nodes[owner.0].addresses {
@@ -195,6 +199,13 @@ impl<N: Node> World<N> {
         if let Some(owner) = self.addresses[id.0].owner.take() {
             self.nodes[owner.0].addresses.retain(|own| *own != address);
         }
+    }
+
+    /// Whether no node has ever had an address, so that whoever spoke from there has made it up. In a world with NATs nobody can
+    /// tell.
+    #[must_use]
+    pub fn is_made_up(&self, address: SocketAddr) -> bool {
+        self.edges.is_empty() && !self.address_ids.get(&address).is_some_and(|id| self.addresses[id.0].owned)
     }
 
     /// The addresses of a node.
@@ -294,7 +305,12 @@ impl<N: Node> World<N> {
 
     fn intern(&mut self, socket: SocketAddr) -> AddressId {
         *self.address_ids.entry(socket).or_insert_with(|| {
-            self.addresses.push(Address { socket, owner: None, site: self.edges.site(socket.ip()) });
+            self.addresses.push(Address {
+                socket,
+                owner: None,
+                owned: false,
+                site: self.edges.site(socket.ip()),
+            });
             AddressId(self.addresses.len() - 1)
         })
     }

@@ -113,7 +113,9 @@ pub(crate) fn hand_in(
     let now = world.now();
     let local = LocalAddr { socket: 0, ip: Some(local.ip()) };
     let arrival = Arrival { local, remote: from.into(), ecn: None };
-    world.node_mut(node).endpoint.handle_datagram(now, arrival, &mut bytes.to_vec())
+    let host = world.node_mut(node);
+    host.traffic.entry(from).or_default().0 += bytes.len() as u64;
+    host.endpoint.handle_datagram(now, arrival, &mut bytes.to_vec())
 }
 
 /// Lets `bytes` arrive at the answerer from `from` in a millisecond.

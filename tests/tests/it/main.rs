@@ -8,6 +8,7 @@ mod datagrams;
 mod dialling;
 mod duo;
 mod early;
+mod early_tokens;
 mod ecn;
 mod flow;
 mod graceful;

@@ -15,7 +15,7 @@ use crate::error::{AcceptError, CloseReason};
 use crate::event::Event;
 use crate::id::{ConnectionId, PacketNumber, Role, StreamId};
 use crate::key_log::QotpPackets;
-use crate::path::addr::{Arrival, LocalAddr, TransportAddr, Tuple};
+use crate::path::addr::{Arrival, LocalAddr, TransportAddr};
 use crate::path::slots::FIRST;
 use crate::path::validate::Validation;
 use crate::recovery::received::Received;
@@ -208,6 +208,8 @@ pub(super) struct Answering {
     /// The Init, and the acknowledgement that every copy of it gets.
     init: Header,
     acked: Owed,
+    /// When it is not waited for any longer.
+    pub(super) expires: Instant,
 }
 
 impl Connection {
@@ -249,7 +251,8 @@ impl Connection {
             PacketType::InitCryptoSnd => Header::InitCryptoRcv { id, ephemeral },
             _ => Header::InitRcv { id, ephemeral, identity },
         };
-        let handshake = Handshake::Answering(Answering { reply, init, acked: Owed::INIT });
+        let expires = now + cx.config.limits.half_open_lifetime;
+        let handshake = Handshake::Answering(Answering { reply, init, acked: Owed::INIT, expires });
         let keyed = Keyed { key, epochs: Epochs::default(), handshake };
         let qotp = Qotp::new(Phase::Keyed(Box::new(keyed)), claimed, cx.rng.hasher());
         let mut connection = Self::with_qotp(cx, now, handle, Role::Responder, qotp, local, remote, id)
@@ -428,7 +431,10 @@ impl Connection {
         let handshake = Handshake::Replied(ty, *ephemeral);
         qotp.phase = Phase::Keyed(Box::new(Keyed { key, epochs: Epochs::default(), handshake }));
         let path = &mut self.paths[FIRST];
-        path.set_tuple(Tuple { local: arrival.local, remote: path.remote });
+        // A copy of the reply may come from anywhere, and to any socket.
+        if arrival.remote == path.remote && arrival.local.socket == path.local.socket {
+            path.set_tuple(arrival.tuple());
+        }
         if let Some(sample) = round_trip {
             self.paths[FIRST].on_handshake_round_trip(now, sample);
         }

@@ -101,6 +101,17 @@ impl Qotp {
         matches!(&self.phase, Phase::Keyed(keyed) if matches!(keyed.handshake, Handshake::Answering(_)))
     }
 
+    /// When an initiator that has shown nothing is not waited for any longer.
+    const fn unconfirmed_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Keyed(keyed) => match &keyed.handshake {
+                Handshake::Answering(answering) => Some(answering.expires),
+                Handshake::Replied(..) | Handshake::Done => None,
+            },
+            Phase::Dialling(_) => None,
+        }
+    }
+
     /// A packet with this chunk is lost.
     pub(crate) fn on_lost(&mut self, item: Item, number: u64, streams: &mut Streams) {
         let Some((name, fin)) = Name::of(item) else { return };

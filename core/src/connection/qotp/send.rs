@@ -143,17 +143,17 @@ impl Connection {
             return Err(Held::Amplification);
         }
         let open = matches!(self.state, State::Qotp(_));
-        let size = u64::from(path.packet_size);
+        let (size, full) = (u64::from(path.packet_size), path.sent.growth() > room.max(MIN_RECORDS));
         let held = if !open {
             Held::Idle
         } else if path.loss.probes() > 0 {
-            if path.sent.growth() > room.max(MIN_RECORDS) {
+            if full {
                 self.forget_oldest(FIRST, now);
             }
             return Ok(Plan::Data);
         } else if !lost && !self.paths[FIRST].ping_owed && !self.streams.has_output() {
             Held::Idle
-        } else if path.sent.growth() > room.max(MIN_RECORDS) {
+        } else if full {
             Held::Memory
         } else if path.in_flight.saturating_add(size) > path.bbr.window().min(max_in_flight) {
             Held::Window
@@ -162,7 +162,12 @@ impl Connection {
         } else {
             return Ok(Plan::Data);
         };
-        if acks { Ok(Plan::Ack) } else { Err(held) }
+        match (acks, full) {
+            (false, _) => Err(held),
+            // An acknowledgement has a record, too: it waits for a probe, which makes room.
+            (true, true) => Err(Held::Memory),
+            (true, false) => Ok(Plan::Ack),
+        }
     }
 
     /// Builds, seals and commits one packet of at most `size` bytes. `None` if it turned out that nothing fits, or that

@@ -24,6 +24,7 @@ impl Connection {
             self.graceful.as_ref().map(|graceful| graceful.deadline),
             qotp.told.deadline(),
             qotp.proof.deadline(),
+            qotp.unconfirmed_at(),
             self.idle.rest_due().filter(|_| self.is_roomy()),
         ]
         .into_iter()
@@ -38,6 +39,11 @@ impl Connection {
                 self.end(cx, CloseReason::NoAnswer);
             }
             return;
+        }
+        if qotp.unconfirmed_at().is_some_and(|expires| expires <= now) {
+            // What came with the Init may be anybody's: it is not kept for a reader.
+            self.shed(cx);
+            return self.end(cx, CloseReason::Unconfirmed);
         }
         let repeats = [qotp.told.take_repeat(now), qotp.proof.take_due(now)];
         if repeats.contains(&true) && qotp.acks.is_empty() {

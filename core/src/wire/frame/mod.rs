@@ -22,6 +22,7 @@ pub(crate) mod ty {
     pub(crate) const PING: u64 = 0x01;
     pub(crate) const RESET_STREAM: u64 = 0x04;
     pub(crate) const STOP_SENDING: u64 = 0x05;
+    pub(crate) const NEW_TOKEN: u64 = 0x07;
     /// STREAM is 0x08 to 0x0f: the low bits say FIN, LEN, OFF.
     pub(crate) const STREAM: u64 = 0x08;
     pub(crate) const STREAM_FIN: u64 = 0x01;
@@ -89,6 +90,8 @@ pub(crate) enum Frame<'a> {
     Close(Close<'a>),
     Hello(&'a [u8]),
     Datagram(&'a [u8]),
+    /// What the initiator may show in the first packet of a later dial.
+    NewToken(&'a [u8]),
     /// A frame of a reserved type, to be ignored.
     Reserved,
 }
@@ -137,6 +140,9 @@ pub(crate) enum CloseKind {
 
 /// The longest reason that a CLOSE carries, in bytes; it always fits into a packet beside an ACK.
 pub(crate) const MAX_REASON: usize = 512;
+
+/// The longest token that a NEW_TOKEN carries, in bytes (docs/PROTOCOL.md, "Frames"): two of them have room in an Init's field.
+const MAX_NEW_TOKEN: usize = 64;
 
 /// Why a payload is not a list of frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,6 +209,7 @@ fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
             Frame::ResetStream { id: stream_id(reader)?, code: code(reader)?, final_size: reader.varint()? }
         }
         ty::STOP_SENDING => Frame::StopSending { id: stream_id(reader)?, code: code(reader)? },
+        ty::NEW_TOKEN => new_token(reader)?,
         0x08..=0x0f => stream(reader, ty)?,
         ty::MAX_DATA => Frame::MaxData(reader.varint()?),
         ty::MAX_STREAM_DATA => Frame::MaxStreamData { id: stream_id(reader)?, max: reader.varint()? },
@@ -243,6 +250,15 @@ fn decode<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
         }
         _ => return Err(FrameError::Unknown),
     })
+}
+
+fn new_token<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
+    let token = reader.prefixed()?;
+    if (1..=MAX_NEW_TOKEN).contains(&token.len()) {
+        Ok(Frame::NewToken(token))
+    } else {
+        Err(FrameError::Malformed)
+    }
 }
 
 fn stream<'a>(reader: &mut Reader<'a>, ty: u64) -> Result<Frame<'a>, FrameError> {
@@ -391,6 +407,12 @@ pub(crate) fn put_close(out: &mut Vec<u8>, close: &Close<'_>, room: usize) {
         }
     }
     put_prefixed(out, cut(close.reason, room));
+}
+
+/// Appends a NEW_TOKEN frame.
+pub(crate) fn put_new_token(out: &mut Vec<u8>, token: &[u8]) {
+    put_varint(out, ty::NEW_TOKEN);
+    put_prefixed(out, token);
 }
 
 /// Appends a HELLO frame around an encoded value list.

@@ -144,7 +144,10 @@ pub(crate) struct RecvArgs {
     /// Let in only who has this public key; may be given several times. Without it everybody may send
     #[arg(long, value_name = "PUBKEY", num_args = 1.., value_parser = public_key)]
     pub(crate) allow: Vec<PublicKey>,
-    /// End after one transfer
+    /// Replace files whose names others of another content come with; without it they stay, and the sender is told
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// End after the first transfer that is complete
     #[arg(long)]
     pub(crate) once: bool,
     /// Print one JSON object per transfer instead of text

@@ -6,7 +6,7 @@ use dunlin_core::{
 };
 use dunlin_sim::ALPN;
 
-use super::duo::{Duo, Flight};
+use super::duo::{Duo, Flight, Side};
 use super::verbs::Verb;
 use crate::frames;
 
@@ -245,7 +245,13 @@ fn connect(duo: &mut Duo, side: usize, dial: Dial) {
     let own: PublicKey = *duo.sides[side].endpoint.public_key();
     let mut options = ConnectOptions::new(duo.sides[1 - side].addr, ALPN);
     let peer = match dial {
-        Dial::Known => Peer::Key(key),
+        Dial::Known => {
+            // The newest of the first connection that has one, be it used or not.
+            let Side { endpoint, handles, .. } = &mut duo.sides[side];
+            let mut tokens = handles.iter().filter_map(|handle| endpoint.connection(*handle)?.early_token());
+            options.early = tokens.next();
+            Peer::Key(key)
+        }
         Dial::Unknown => Peer::Unknown,
         Dial::AnyKey => Peer::AnyKey,
         Dial::WrongKey => Peer::Key(own),

@@ -17,7 +17,7 @@ const MAX_CALLS: usize = 20_000;
 pub const TIMERS_PER_CALL: usize = 64;
 
 /// Sockets of a side; their ports follow one another.
-pub(super) const SOCKETS: u8 = 4;
+pub const SOCKETS: u8 = 4;
 
 /// What a connection may hold beyond the limits, in bytes, so that it can go on: the records of some packets, and the
 /// blocks of one packet (the largest has 65,000 bytes) of readable data.
@@ -306,7 +306,7 @@ impl Duo {
                 }
             }
         }
-        self.run(Duration::from_secs(400), Duration::from_millis(10), || false);
+        self.run(Duration::from_secs(1_000), Duration::from_millis(10), || false);
         for side in 0..2 {
             let endpoint = &mut self.sides[side].endpoint;
             let stats = endpoint.stats();

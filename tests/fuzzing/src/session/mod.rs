@@ -7,13 +7,13 @@ mod journal;
 mod verbs;
 
 use ::arbitrary::Unstructured;
-use dunlin_core::{Config, Direction, Duration, Overflow, TrainLimit};
+use dunlin_core::{Config, Direction, Duration, EarlyData, Overflow, TrainLimit};
 use dunlin_sim::config;
 
 use crate::input::choice;
 
 pub use actions::{Action, Decision, Dial, Fate, Jump};
-pub use duo::{Duo, Flight, Side, TIMERS_PER_CALL};
+pub use duo::{Duo, Flight, SOCKETS, Side, TIMERS_PER_CALL};
 pub use verbs::Verb;
 
 /// Actions that one input has at most: enough for anything, and no input takes long.
@@ -43,6 +43,7 @@ pub fn tight() -> Config {
     config.rotate_keys_after = Some(20);
     config.keep_alive = Some(Duration::from_secs(3));
     config.packet_size = 1350;
+    config.early_data = EarlyData::Apply;
     config
 }
 

@@ -482,3 +482,20 @@ proptest! {
         siege.end();
     }
 }
+
+/// A peer that acknowledges nothing, and has what it says acknowledged again and again, when there is little memory left.
+#[test]
+fn ac_18_acknowledgements_stay_within_the_limit_in_qotp() {
+    let mut siege = Siege::new(1 << 20, 64, Some(true));
+    siege.act(&Act::Join);
+    siege.act(&Act::Wait(Duration::from_millis(200)));
+    siege.act(&Act::Reach([false, true]));
+    siege.own(0, Verb::Write { uni: false, len: 1 });
+    siege.act(&Act::Wait(Duration::from_millis(1)));
+    for _ in 0..20 {
+        siege.act(&Act::Fragments { who: 0, stream: 0, at: 0, step: 317, count: 2_400 });
+        siege.act(&Act::Wait(Duration::from_millis(1)));
+        siege.check(&"more fragments");
+    }
+    siege.end();
+}

@@ -15,7 +15,7 @@ const THEIR_UNI: u64 = 3;
 type Credit = fn(u64) -> u64;
 
 /// Acknowledges all that has come.
-fn acknowledge(evil: &mut Evil) {
+pub(super) fn acknowledge(evil: &mut Evil) {
     let newest = evil.hear().iter().map(|heard| heard.number).max();
     if let Some(newest) = newest {
         evil.strike(&ack(0, newest, 0, &[]));
@@ -90,7 +90,8 @@ fn acknowledgements_with_thousands_of_ranges_are_read_in_their_stride() {
         evil.strike(&ping());
         evil.run(Duration::ZERO);
     }
-    let heard: BTreeSet<u64> = evil.hear().iter().map(|heard| heard.number).collect();
+    // The first ones are not, so that no record is forgotten.
+    let heard: BTreeSet<u64> = evil.hear().iter().skip(500).map(|heard| heard.number).collect();
     let all = spans(&heard.iter().copied().filter(|number| number % 2 == 0).collect());
     assert!(all.len() > 5_000, "{} ranges", all.len());
     let frames = acknowledgement_of(&all);
@@ -106,28 +107,25 @@ fn acknowledgements_with_thousands_of_ranges_are_read_in_their_stride() {
         let work = evil.work();
         assert!(work <= 3 * PACKETS, "work of {work} for {} ranges later", numbers.len());
     }
-    // All of it over and over, in a few long ranges.
+    // All of it over and over, in a few long ranges: each packet is passed once more, then all at once.
     let frames = acknowledgement_of(&spans(&heard));
     evil.work();
     for _ in 0..100 {
         evil.strike(&frames);
     }
-    let work = evil.work();
-    assert!(
-        work <= 100 * 2 * frames.len() as u64,
-        "work of {work} for {} bytes, again and again",
-        frames.len()
-    );
+    let (work, bytes) = (evil.work(), 100 * frames.len() as u64);
+    assert!(work <= PACKETS + 2 * bytes, "work of {work} for {bytes} bytes, again and again");
     assert_eq!(evil.end(), None);
     evil.finish();
 }
 
-/// Unreliable data and small talk for an hour, of which the peer acknowledges nothing. Every packet has a record until an older
-/// one is acknowledged or given up, and records count as memory.
+/// Unreliable data and small talk for an hour, of which the peer acknowledges nothing. What was never acknowledged is given up
+/// where it only keeps records of our acknowledgements.
 #[test]
-fn ac_18_an_hour_without_acknowledgements_costs_a_record_for_each_packet() {
+fn ac_18_an_hour_without_acknowledgements_costs_a_thousand_records() {
     /// Bytes of a record, whose tables double.
     const RECORD: u64 = 240;
+    const RECORDS: u64 = 1_100;
     let mut evil = Evil::new(1, quick(), config());
     let before = evil.stats();
     for _ in 0..36_000 {
@@ -144,8 +142,8 @@ fn ac_18_an_hour_without_acknowledgements_costs_a_record_for_each_packet() {
     let (sent, grown) =
         (after.datagrams_sent - before.datagrams_sent, after.memory_used.saturating_sub(before.memory_used));
     let queue = u64::from(config().datagrams.send_buffer);
-    assert!(grown <= RECORD * sent + queue, "{grown} bytes for {sent} packets");
-    assert!(grown <= config().limits.per_connection);
+    assert!(sent > 30_000, "{sent} packets");
+    assert!(grown <= RECORD * RECORDS + queue, "{grown} bytes for {sent} packets");
     // Once the newest are acknowledged the others are lost, and when nothing is under way any more all records are gone.
     for _ in 0..10 {
         let heard = evil.hear();

@@ -12,12 +12,14 @@ use crate::frames::{path_challenge, path_response, path_status, ping, stream};
 const SECOND: PathId = PathId::new(2).expect("a path id");
 
 /// Where the liar is on its second path.
-fn elsewhere() -> SocketAddr {
+pub(super) fn elsewhere() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 1_001))
 }
 
 /// Opens a second path, of which the liar's own engine knows nothing: the liar challenges, and answers the victim's challenge.
-fn open_second(evil: &mut Evil) {
+pub(super) fn open_second(evil: &mut Evil) {
+    let liar = evil.pair.client;
+    evil.pair.world.add_address(liar, elsewhere());
     assert_eq!(evil.strike_from(elsewhere(), SECOND, &path_challenge([1; 8])), Disposition::Accepted);
     evil.run(ms(1));
     let asked = evil.overhear().into_iter().filter(|(to, _)| *to == elsewhere());

@@ -10,7 +10,7 @@ use dunlin_core::{
 };
 use dunlin_sim::{AcceptAll, Injection, Pair, Rng, config};
 
-use crate::common::{INIT, Undecided, kind, ms, quick, record};
+use crate::common::{INIT, Undecided, drop_if, kind, ms, quick, record};
 
 /// The dialler of a [`Pair`].
 fn dialler() -> PublicKey {
@@ -138,6 +138,28 @@ fn qotp_is_for_everyone_or_for_nobody() {
         let stats = pair.server().endpoint.stats();
         assert_eq!((stats.x25519_operations, stats.memory_used, stats.datagrams_sent), (0, 0, 0));
         assert!(pair.server().dropped(DropReason::Unwanted) > 3);
+        pair.finish();
+    }
+}
+
+/// QOTP's connections stand before anything is proved, so the end of each is told.
+#[test]
+fn ac_15_qotp_attempts_that_a_policy_lets_in_end_after_their_lifetime_and_are_told_of() {
+    for known in [false, true] {
+        let mut pair = with(Everyone, |config| config.qotp.accept = true);
+        let client = pair.client_addr;
+        drop_if(&mut pair.world, move |passing| passing.to == client);
+        let dial = pair.dial_qotp(known);
+        pair.on_client(dial, |connection| {
+            let id = connection.open_bi().unwrap();
+            connection.write(id, b"nobody reads this").unwrap();
+        });
+        pair.world.run_for(Duration::from_millis(10_200));
+        let told: Vec<_> = pair.server().events.iter().map(|(_, _, event)| event.clone()).collect();
+        assert_eq!(told.first(), Some(&Event::Connected));
+        assert_eq!(told.last(), Some(&Event::Closed(CloseReason::Unconfirmed)));
+        let stats = pair.server().endpoint.stats();
+        assert_eq!((stats.half_open, stats.connections, stats.memory_used), (0, 0, 0));
         pair.finish();
     }
 }

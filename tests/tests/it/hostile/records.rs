@@ -10,7 +10,7 @@ use crate::frames::{max_streams, ping, stop_sending};
 /// remembered. Where there is no memory for that, the oldest is forgotten, and no packet has more than there is room for.
 #[test]
 fn ac_12_records_of_probes_stay_within_the_limit() {
-    const STREAMS: u64 = 1_000;
+    const STREAMS: u64 = 1_500;
     const LIMIT: u64 = 1 << 20;
     let mut poor = config();
     poor.limits.per_connection = LIMIT;

@@ -1,9 +1,10 @@
 //! Things that happen twice, and end what has ended.
 
 use dunlin_core::{CloseReason, Disposition, DropReason, Duration};
-use dunlin_sim::{Evil, config};
+use dunlin_sim::Evil;
 
-use crate::common::{ms, quick};
+use super::speaking;
+use crate::common::ms;
 use crate::frames::{
     ack, close, max_data, max_streams, new_connection_id, path_challenge, path_response, path_status, ping,
     reset_stream, retire_connection_id, stop_sending, stream,
@@ -16,13 +17,7 @@ const BI: u64 = 0;
 
 /// A liar whose victim has opened a stream and written on it.
 fn evil() -> Evil {
-    let mut evil = Evil::new(1, quick(), config());
-    evil.as_victim(|connection| {
-        let id = connection.open_uni().expect("a stream");
-        connection.write(id, &[7; 3_000]).expect("room");
-    });
-    evil.run(ms(50));
-    evil
+    speaking(3_000, ms(50))
 }
 
 /// What changes state, said three times, each in a packet of its own: the second and third time change nothing more.

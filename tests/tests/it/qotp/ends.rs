@@ -261,7 +261,7 @@ fn a_qotp_dial_can_be_closed_before_it_is_answered() {
         assert_eq!(closed(pair.client(), client), Some((at(10), CloseReason::Local { code: 5u32.into() })));
         assert_eq!(pair.client().dropped(DropReason::UnknownConnection), 1, "the reply");
         let server = pair.server().events[0].1;
-        assert_eq!(closed(pair.server(), server), Some((at(30_020), CloseReason::IdleTimeout)));
+        assert_eq!(closed(pair.server(), server), Some((at(10_020), CloseReason::Unconfirmed)));
         pair.finish();
     }
 }

@@ -1,6 +1,6 @@
 //! Handshake packets that are replayed, forged, or no such packets at all: none of them makes a connection or changes one.
 
-use dunlin_core::{ConnectionState, Disposition, DropReason, Duration, Event};
+use dunlin_core::{Arrival, ConnectionState, Disposition, DropReason, Duration, Event, LocalAddr};
 use dunlin_sim::{AcceptAll, Pair, Receiver, Verdict};
 
 use super::kit::{
@@ -40,6 +40,27 @@ fn an_init_for_a_live_qotp_id_with_another_ephemeral_is_dropped_before_any_crypt
         assert_eq!(crypto(&pair), before);
         assert_eq!(pair.server().endpoint.stats().datagrams_sent, sent);
         assert_eq!(pair.server().count(|event| *event == Event::Incoming), 1);
+        pair.finish();
+    }
+}
+
+/// Whoever sees the reply can send a copy to any address of ours, and write any address of his as its source.
+#[test]
+fn a_copied_qotp_reply_takes_a_dial_to_no_other_socket() {
+    for from_peer in [true, false] {
+        let mut pair = pair(1, quick(), AcceptAll, AcceptAll);
+        let seen = record(&mut pair.world);
+        pair.dial_qotp(true);
+        pair.world.run_for(ms(25));
+        let (client, peer) = (pair.client, pair.server_addr);
+        let mut reply = seen.borrow().iter().find(|seen| seen.from == peer).unwrap().bytes.clone();
+        let local = LocalAddr { socket: 1, ip: Some(elsewhere(2).ip()) };
+        let remote = if from_peer { peer } else { elsewhere(1) }.into();
+        let (now, arrival) = (pair.world.now(), Arrival { local, remote, ecn: None });
+        let got = pair.world.node_mut(client).endpoint.handle_datagram(now, arrival, &mut reply);
+        assert_eq!(got, Disposition::Accepted, "it is the peer's, whoever brings it");
+        pair.world.run_for(ms(100));
+        assert_eq!(pair.server().endpoint.stats().half_open, 0, "the peer does not hear");
         pair.finish();
     }
 }

@@ -11,12 +11,12 @@ use dunlin_tokio::{AeadPolicy, Endpoint, Peer};
 
 use crate::args::DemoArgs;
 use crate::failure::{Failure, Reported};
-use crate::folder::{self, Folder};
+use crate::folder::{self, Existing};
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
 use crate::report::Report;
 use crate::text;
-use crate::transfer::{self, Counters};
+use crate::transfer::{self, Counters, Destination};
 
 use super::recv::{finish, report};
 use super::send::{close_failed, gather, transfer_over};
@@ -52,8 +52,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
     say(format!("making a file of {} of random bytes in {}", text::bytes(args.bytes), scratch.0.display()));
     let (path, bytes) = (from.clone(), args.bytes);
     let original = blocking(move || make(&path, bytes)).await?.map_err(cannot)?;
-    std::fs::create_dir(&to).map_err(cannot)?;
-    let root = Folder::open(&to).map_err(cannot)?;
+    let destination = Destination::open(&to, Existing::Keep).map_err(cannot)?;
 
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = net::config(transfer::ALPN, args.packet_size, AeadPolicy::Auto);
@@ -68,7 +67,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
 
     let source = gather(vec![from]).await?;
     let sending = send(&sender, &receiver, source, &show);
-    let ((sent, crypto), received) = tokio::try_join!(sending, receive(&receiver, root))?;
+    let ((sent, crypto), received) = tokio::try_join!(sending, receive(&receiver, destination))?;
     tokio::join!(net::shut(sender, code::DONE, ""), net::shut(receiver, code::DONE, ""));
     // The first one has the cause, the second may only have heard of it.
     let result = received.result().and_then(|()| sent.result());
@@ -121,14 +120,14 @@ async fn send(
 }
 
 /// The receiving side: one connection, one transfer.
-async fn receive(receiver: &Endpoint, root: Folder) -> Result<Report, Failure> {
+async fn receive(receiver: &Endpoint, to: Destination) -> Result<Report, Failure> {
     let nobody = || Failure::failed("the demo's receiver was closed");
     let incoming = receiver.accept().await.ok_or_else(nobody)?;
     let peer = incoming.remote().to_string();
     let connection = incoming.accept().map_err(|_| nobody())?.await.map_err(|_| nobody())?;
     let begun = Instant::now();
     let Accepted { control, incoming, data } = streams::accept(&connection).await.ok_or_else(nobody)?;
-    let outcome = transfer::receive(&root, incoming, control, data, Arc::new(Counters::default())).await;
+    let outcome = transfer::receive(&to, incoming, control, data, Arc::new(Counters::default())).await;
     let report = report(&connection, peer, begun, outcome);
     finish(&connection, &report).await;
     Ok(report)

@@ -2,7 +2,8 @@
 
 use crate::args::{KeyArgs, KeygenArgs};
 use crate::failure::Failure;
-use crate::keyfile::{self, Existing};
+use crate::folder::Existing;
+use crate::keyfile;
 
 /// Makes a key file and prints its public key.
 pub(crate) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod keys;
+mod places;
 pub(crate) mod recv;
 pub(crate) mod send;
 mod streams;

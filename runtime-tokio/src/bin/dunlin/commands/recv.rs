@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_tokio::{Connection, Endpoint, Incoming, PublicKey, WireVersion};
-use tokio::sync::{Semaphore, TryAcquireError, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::args::{Aead, RecvArgs, Wire};
 use crate::failure::{Failure, Reported};
-use crate::folder::Folder;
+use crate::folder::Existing;
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
@@ -20,13 +20,11 @@ use crate::progress::Show;
 use crate::qotp::Speaks;
 use crate::report::{Link, Report, Way};
 use crate::signal;
-use crate::transfer::{self, Counters, Summary, TransferError};
+use crate::transfer::{self, Counters, Destination, Fault, FaultKind, Summary, TransferError};
 
+use super::places::Places;
 use super::send::{close_failed, explain};
 use super::streams::{self, Accepted};
-
-/// Transfers at once. With the limit of a list it bounds the memory that senders can take up.
-const MAX_TRANSFERS: usize = 16;
 
 /// How long somebody who has connected may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -36,12 +34,11 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// What every connection of this receiver is served with.
 struct Receiver {
-    root: Folder,
+    to: Destination,
     allow: Vec<PublicKey>,
-    places: Semaphore,
+    places: Arc<Places>,
     show: Show,
     json: bool,
-    once: bool,
 }
 
 /// Receives files into a folder.
@@ -56,28 +53,22 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
             "in QOTP a sender only claims to have a key, which is no reason to let it in: leave --allow or --wire qotp out",
         ));
     }
-    let root = open_folder(&args.out)?;
+    let existing = if args.replace { Existing::Replace } else { Existing::Keep };
+    let to = open_folder(&args.out, existing)?;
     let config = speaks.config(transfer::ALPN, None, Aead::Auto)?;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
     let endpoint = net::bind(args.listen, net::ONE_SHARD, config, identity, keylog)?;
     let key = speaks.equip(&endpoint);
     let show = Show::new(args.json);
     announce(endpoint.local_addr(), &key, &args, &show);
-    let places = if args.once { 1 } else { MAX_TRANSFERS };
-    let receiver = Arc::new(Receiver {
-        root,
-        allow: args.allow,
-        places: Semaphore::new(places),
-        show,
-        json: args.json,
-        once: args.once,
-    });
+    let receiver =
+        Arc::new(Receiver { to, allow: args.allow, places: Arc::default(), show, json: args.json });
     let (done, mut reports) = mpsc::channel(1);
     let result = tokio::select! {
         () = serve(&endpoint, &receiver, done) => Err(Failure::failed("the socket was closed")),
         result = until_enough(&mut reports, args.once) => Ok(result),
         () = signal::stopped() => {
-            let idle = receiver.places.available_permits() == places && !args.once;
+            let idle = receiver.places.are_free() && !args.once;
             net::shut(endpoint, code::STOPPED, "stopped by its user").await;
             return if idle { Ok(Ok(())) } else { Err(Failure::failed("stopped; what arrived is kept")) };
         }
@@ -86,18 +77,12 @@ pub(crate) async fn run(args: RecvArgs) -> Result<Reported, Failure> {
     result
 }
 
-/// Opens the folder for what arrives, and finds out now whether it can be written.
-fn open_folder(path: &Path) -> Result<Folder, Failure> {
-    let cannot = |error: std::io::Error| {
+/// Opens the folder for what arrives.
+fn open_folder(path: &Path, existing: Existing) -> Result<Destination, Failure> {
+    Destination::open(path, existing).map_err(|error| {
         let path = path.display();
         Failure::failed(format!("cannot write to the folder {path} ({error}): choose another with --out"))
-    };
-    std::fs::create_dir_all(path).map_err(cannot)?;
-    let folder = Folder::open(path).map_err(cannot)?;
-    let probe = format!(".dunlin-{}-probe", std::process::id());
-    folder.write(probe.as_bytes()).map_err(cannot)?;
-    folder.remove(probe.as_bytes()).map_err(cannot)?;
-    Ok(folder)
+    })
 }
 
 fn announce(address: SocketAddr, key: &str, args: &RecvArgs, show: &Show) {
@@ -142,11 +127,11 @@ async fn serve(endpoint: &Endpoint, receiver: &Arc<Receiver>, done: mpsc::Sender
     }
 }
 
-/// Waits for the end of what `--once` asks for.
+/// Waits for what `--once` asks for: one transfer that is complete. Strangers who come in between and fail end nothing.
 async fn until_enough(reports: &mut mpsc::Receiver<Report>, once: bool) -> Reported {
     while let Some(report) = reports.recv().await {
-        if once {
-            return report.result();
+        if once && report.result().is_ok() {
+            break;
         }
     }
     Ok(())
@@ -158,12 +143,11 @@ impl Receiver {
         self.allow.is_empty() || key.is_some_and(|key| self.allow.contains(key))
     }
 
-    /// Prints what became of a transfer. With `--once` its error is the program's, and printed at its end.
+    /// Prints what became of a transfer.
     fn print(&self, report: &Report) {
         match report.result() {
             _ if self.json => self.show.print(&report.json().to_string()),
             Ok(()) => self.show.print(&report.text()),
-            Err(_) if self.once => {}
             Err(failure) => self.show.note(&format!("dunlin: from {}: {failure}", report.peer)),
         }
     }
@@ -184,17 +168,20 @@ async fn meet(receiver: Arc<Receiver>, incoming: Incoming, done: mpsc::Sender<Re
         return;
     };
     let Accepted { control, incoming, data } = streams;
-    let place = match receiver.places.try_acquire() {
-        Ok(place) => place,
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            net::end(&connection, code::BUSY, b"no more transfers now").await;
-            return;
+    let (counters, begun) = (Arc::new(Counters::default()), Instant::now());
+    let Some(place) = receiver.places.take(&address, &counters, begun) else {
+        net::end(&connection, code::BUSY, b"no more transfers now").await;
+        return;
+    };
+    let work = transfer::receive(&receiver.to, incoming, control, data, Arc::clone(&counters));
+    let outcome = tokio::select! {
+        outcome = receiver.show.during(&counters, &connection, work) => outcome,
+        () = place.lost() => {
+            net::end(&connection, code::BUSY, b"others were waiting").await;
+            let text = "it hardly moved, and others were waiting; what arrived is kept";
+            Err(TransferError::Here(Fault::new(FaultKind::Busy, text)))
         }
     };
-    let counters = Arc::new(Counters::default());
-    let begun = Instant::now();
-    let work = transfer::receive(&receiver.root, incoming, control, data, Arc::clone(&counters));
-    let outcome = receiver.show.during(&counters, &connection, work).await;
     let report = report(&connection, address.to_string(), begun, outcome);
     receiver.print(&report);
     finish(&connection, &report).await;

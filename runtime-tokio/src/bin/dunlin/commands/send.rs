@@ -1,11 +1,14 @@
 //! `send`.
 
 use core::slice;
+use core::time::Duration;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_tokio::Connection;
+use tokio::time::timeout;
 
 use crate::args::{Aead, Remote, SendArgs};
 use crate::failure::{Failure, Reported};
@@ -20,6 +23,9 @@ use crate::signal;
 use crate::transfer::{self, Counters, Fault, FaultKind, Source, TransferError};
 
 use super::streams;
+
+/// How long the receiver may take to let streams be opened.
+const OPENING: Duration = Duration::from_secs(10);
 
 /// How many of the things left out are named one by one.
 const NAMED: usize = 10;
@@ -96,7 +102,9 @@ pub(crate) async fn transfer_over(
     let begun = Instant::now();
     let counters = Arc::new(Counters::default());
     let work = async {
-        let (control, incoming, data) = streams::open(connection).await.map_err(TransferError::Lost)?;
+        let opened = timeout(OPENING, streams::open(connection)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let (control, incoming, data) = opened.map_err(TransferError::Lost)?;
         transfer::send(source, incoming, control, data, Arc::clone(&counters)).await
     };
     let outcome = tokio::select! {

@@ -20,9 +20,55 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use platform::{
-    Folder, for_owner_only, mode_for_others, mode_of, name_is_usable, path_bytes, path_from_bytes,
+    Folder, for_owner_only, mode_for_others, name_is_usable, open_file, path_bytes, path_from_bytes, seen,
     set_file_mode,
 };
+
+/// What is to happen where a file stands already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Existing {
+    /// It stays, and the caller gets an error.
+    Keep,
+    /// It is replaced.
+    Replace,
+}
+
+/// What tells a file from all others of this machine, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileId {
+    device: u64,
+    file: u64,
+}
+
+/// What a look at something tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seen {
+    /// What it is.
+    pub(crate) found: Found,
+    /// Its permission bits.
+    pub(crate) mode: u16,
+    /// Which one it is.
+    pub(crate) id: FileId,
+    /// When it was changed last: nanoseconds since 1970, or as many as the file system keeps.
+    modified: i128,
+}
+
+impl Seen {
+    /// Stands for this file in this state, and tells nothing about what is in it: another file, another length or a later
+    /// change gives another one. The same as long as the file stays where it is, also after a restart of the machine.
+    pub(crate) fn fingerprint(&self) -> [u8; 8] {
+        const CONTEXT: &str = "dunlin.net dunlin-tokio 2026 fingerprint of a file's state v1";
+        let size = if let Found::File { size } = self.found { size } else { 0 };
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher
+            .update(&self.id.file.to_be_bytes())
+            .update(&self.modified.to_be_bytes())
+            .update(&size.to_be_bytes());
+        let mut fingerprint = [0; 8];
+        hasher.finalize_xof().fill(&mut fingerprint);
+        fingerprint
+    }
+}
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Found;
+use super::{FileId, Found, Seen};
 
 /// A directory, by its path.
 pub(crate) struct Folder(PathBuf);
@@ -36,23 +37,41 @@ impl Folder {
         }
     }
 
-    /// Creates the folder `name`; that it exists is no error, whatever it is.
-    pub(crate) fn create(&self, name: &[u8]) -> io::Result<()> {
-        match fs::create_dir(self.path(name)?) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
+    /// Creates the folder `name`. Something of that name is `AlreadyExists`.
+    pub(crate) fn create(&self, name: &[u8], _mode: u16) -> io::Result<()> {
+        fs::create_dir(self.path(name)?)
+    }
+
+    /// The most that the system grants to a new file in this folder; here only whether there can be one, of this `name`.
+    /// Something of that name is `AlreadyExists`.
+    pub(crate) fn grants(&self, name: &[u8]) -> io::Result<u16> {
+        File::create_new(self.path(name)?)?;
+        self.remove(name)?;
+        Ok(0o777)
+    }
+
+    /// The names in this folder.
+    ///
+    /// # Errors
+    /// Names that are not Unicode cannot be told from each other and are an error.
+    pub(crate) fn names_in(&self) -> io::Result<Vec<Vec<u8>>> {
+        fs::read_dir(&self.0)?
+            .map(|child| match child?.file_name().into_string() {
+                Ok(name) => Ok(name.into_bytes()),
+                Err(_) => Err(io::ErrorKind::InvalidFilename.into()),
+            })
+            .collect()
     }
 
     /// What stands under `name`, links not followed.
     pub(crate) fn look(&self, name: &[u8]) -> io::Result<Option<Found>> {
+        Ok(self.see(name)?.map(|seen| seen.found))
+    }
+
+    /// More of what stands under `name`, links not followed.
+    pub(crate) fn see(&self, name: &[u8]) -> io::Result<Option<Seen>> {
         match fs::symlink_metadata(self.path(name)?) {
-            Ok(found) => Ok(Some(match found.file_type() {
-                kind if kind.is_file() => Found::File { size: found.len() },
-                kind if kind.is_dir() => Found::Folder,
-                kind if kind.is_symlink() => Found::Link,
-                _ => Found::Special,
-            })),
+            Ok(metadata) => Ok(Some(seen(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -88,6 +107,14 @@ impl Folder {
         fs::rename(self.path(from)?, self.path(to)?)
     }
 
+    /// Gives the file `from` the name `to`, unless something has it: that is `AlreadyExists`.
+    pub(crate) fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
+        match self.look(to)? {
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => self.rename(from, to),
+        }
+    }
+
     /// Removes the file `name`.
     pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
         fs::remove_file(self.path(name)?)
@@ -98,15 +125,39 @@ impl Folder {
         Ok(())
     }
 
-    /// The mode that a folder has where modes exist.
-    pub(crate) fn mode(&self) -> io::Result<u16> {
-        Ok(0o755)
+    /// What this folder is.
+    pub(crate) fn itself(&self) -> io::Result<Seen> {
+        Ok(seen(&fs::metadata(&self.0)?))
     }
 }
 
-/// The mode that such a file would usually have where modes exist.
-pub(crate) fn mode_of(metadata: &Metadata) -> u16 {
-    if metadata.is_dir() { 0o755 } else { 0o644 }
+/// What `metadata` tells. The mode is the one that such a file would usually have where modes exist; which file it is,
+/// the time at which it was made has to tell.
+pub(crate) fn seen(metadata: &Metadata) -> Seen {
+    let found = match metadata.file_type() {
+        kind if kind.is_file() => Found::File { size: metadata.len() },
+        kind if kind.is_dir() => Found::Folder,
+        kind if kind.is_symlink() => Found::Link,
+        _ => Found::Special,
+    };
+    let nanos = |time: io::Result<SystemTime>| {
+        let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        since.map_or(0, |since| since.as_nanos())
+    };
+    Seen {
+        found,
+        mode: if metadata.is_dir() { 0o755 } else { 0o644 },
+        id: FileId { device: 0, file: nanos(metadata.created()) as u64 },
+        modified: nanos(metadata.modified()) as i128,
+    }
+}
+
+/// Opens the regular file at `path` for reading; a link is an error.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    match fs::symlink_metadata(path)?.file_type() {
+        kind if kind.is_file() => File::open(path),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
 }
 
 /// Modes do not exist here.

@@ -8,12 +8,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::Found;
+use super::{FileId, Found, Seen};
 
 /// Permission bits that are kept: those for reading, writing and executing. Set-user-id and the like are not: a file
 /// from elsewhere must not run with its receiver's rights for everybody.
@@ -41,22 +42,55 @@ impl Folder {
         Ok(Self(openat(&self.0, OsStr::from_bytes(name), flags, Mode::empty()).map_err(unfollowed)?))
     }
 
-    /// Creates the folder `name`; that it exists is no error, whatever it is.
-    pub(crate) fn create(&self, name: &[u8]) -> io::Result<()> {
-        match mkdirat(&self.0, OsStr::from_bytes(name), Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO) {
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Creates the folder `name`, with what the system grants of `mode`. Something of that name is `AlreadyExists`.
+    pub(crate) fn create(&self, name: &[u8], mode: u16) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(mode.into());
+        Ok(mkdirat(&self.0, OsStr::from_bytes(name), mode)?)
+    }
+
+    /// The most that the system grants to a new file in this folder: of all permission bits, those that one has which is
+    /// created with all of them, for a moment, under `name`. Something of that name is `AlreadyExists`.
+    pub(crate) fn grants(&self, name: &[u8]) -> io::Result<u16> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let all = Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO;
+        let file = File::from(openat(&self.0, OsStr::from_bytes(name), flags, all)?);
+        let seen = file.metadata().map(|metadata| seen(&metadata));
+        self.remove(name)?;
+        Ok(seen?.mode)
+    }
+
+    /// The names in this folder.
+    pub(crate) fn names_in(&self) -> io::Result<Vec<Vec<u8>>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::openat(&self.0, ".", flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            match entry?.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.to_vec()),
+            }
         }
+        Ok(names)
+    }
+
+    /// More of what stands under `name`, links not followed.
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the types of a stat's fields differ from system to system"
+    )]
+    pub(crate) fn see(&self, name: &[u8]) -> io::Result<Option<Seen>> {
+        Ok(self.stat(name)?.map(|stat| Seen {
+            found: found(&stat),
+            mode: (u32::from(stat.st_mode) & PERMISSIONS) as u16,
+            id: FileId { device: stat.st_dev as u64, file: stat.st_ino as u64 },
+            modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        }))
     }
 
     /// What stands under `name`, links not followed.
     pub(crate) fn look(&self, name: &[u8]) -> io::Result<Option<Found>> {
-        Ok(self.stat(name)?.map(|stat| match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFREG => Found::File { size: stat.st_size.try_into().unwrap_or(0) },
-            SFlag::S_IFDIR => Found::Folder,
-            SFlag::S_IFLNK => Found::Link,
-            _ => Found::Special,
-        }))
+        Ok(self.stat(name)?.as_ref().map(found))
     }
 
     fn stat(&self, name: &[u8]) -> io::Result<Option<FileStat>> {
@@ -81,12 +115,7 @@ impl Folder {
     fn open_file(&self, name: &[u8], flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let file = File::from(openat(&self.0, OsStr::from_bytes(name), flags, mode).map_err(unfollowed)?);
-        if file.metadata()?.is_file() {
-            Ok(file)
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
-        }
+        regular(openat(&self.0, OsStr::from_bytes(name), flags, mode).map_err(unfollowed)?.into())
     }
 
     /// Whether `name` still stands for `file`.
@@ -107,6 +136,24 @@ impl Folder {
         Ok(renameat(&self.0, OsStr::from_bytes(from), &self.0, OsStr::from_bytes(to))?)
     }
 
+    /// Gives the file `from` the name `to`, unless something has it: that is `AlreadyExists`.
+    pub(crate) fn rename_new(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            use nix::fcntl::{RenameFlags, renameat2};
+            let (from, to) = (OsStr::from_bytes(from), OsStr::from_bytes(to));
+            match renameat2(&self.0, from, &self.0, to, RenameFlags::RENAME_NOREPLACE) {
+                // A file system or a kernel that cannot do it at once.
+                Err(Errno::EINVAL | Errno::ENOSYS) => {}
+                renamed => return Ok(renamed?),
+            }
+        }
+        match self.stat(to)? {
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => self.rename(from, to),
+        }
+    }
+
     /// Removes the file `name`.
     pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
         Ok(unlinkat(&self.0, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir)?)
@@ -117,9 +164,9 @@ impl Folder {
         set_file_mode(&File::from(self.0.try_clone()?), mode)
     }
 
-    /// The permission bits of this folder.
-    pub(crate) fn mode(&self) -> io::Result<u16> {
-        Ok(mode_of(&File::from(self.0.try_clone()?).metadata()?))
+    /// What this folder is.
+    pub(crate) fn itself(&self) -> io::Result<Seen> {
+        Ok(seen(&File::from(self.0.try_clone()?).metadata()?))
     }
 }
 
@@ -131,9 +178,47 @@ fn unfollowed(error: Errno) -> io::Error {
     }
 }
 
-/// The permission bits in `metadata`.
-pub(crate) fn mode_of(metadata: &Metadata) -> u16 {
-    (metadata.mode() & PERMISSIONS) as u16
+fn found(stat: &FileStat) -> Found {
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => Found::File { size: stat.st_size.try_into().unwrap_or(0) },
+        SFlag::S_IFDIR => Found::Folder,
+        SFlag::S_IFLNK => Found::Link,
+        _ => Found::Special,
+    }
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}
+
+/// What `metadata` tells.
+pub(crate) fn seen(metadata: &Metadata) -> Seen {
+    let found = match metadata.file_type() {
+        kind if kind.is_file() => Found::File { size: metadata.len() },
+        kind if kind.is_dir() => Found::Folder,
+        kind if kind.is_symlink() => Found::Link,
+        _ => Found::Special,
+    };
+    Seen {
+        found,
+        mode: (metadata.mode() & PERMISSIONS) as u16,
+        id: FileId { device: metadata.dev(), file: metadata.ino() },
+        modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
+    }
+}
+
+/// Opens the regular file at `path` for reading; a link is an error.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    regular(OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?)
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
 }
 
 /// Sets the permission bits of an open file.

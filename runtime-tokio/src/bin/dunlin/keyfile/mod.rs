@@ -19,7 +19,7 @@ use dunlin_core::Identity;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::folder;
+use crate::folder::{self, Existing};
 use crate::text::hex;
 
 /// First line that is no comment; a later format gets another number.
@@ -30,15 +30,6 @@ const MAX_LEN: u64 = 4096;
 
 /// What separates secrets derived from text here from all other uses of BLAKE3's key derivation.
 const SEED_CONTEXT: &str = "dunlin.net dunlin-tokio 2026 identity secret from a seed string v1";
-
-/// What is to happen where a file stands already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Existing {
-    /// It stays, and the caller gets an error.
-    Keep,
-    /// It is replaced.
-    Replace,
-}
 
 /// A secret from the operating system's generator.
 pub(crate) fn random_secret() -> Result<Zeroizing<[u8; 32]>, Failure> {

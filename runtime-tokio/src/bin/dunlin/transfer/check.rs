@@ -7,12 +7,15 @@ use std::sync::Arc;
 use blake3::{Hash, Hasher};
 use tokio::sync::mpsc;
 
+use crate::folder::Existing;
+
+use super::counters::Counters;
 use super::entry::{Entry, Kind};
-use super::fault::{Fault, TransferError};
+use super::fault::{Fault, FaultKind, TransferError};
 use super::hashing;
 use super::path::RelPath;
 use super::tree::{Part, Tree};
-use super::wire::{Have, Message};
+use super::wire::{Have, Message, There};
 
 /// Most incomplete files that are kept open between the threads; further ones are opened, and hashed, once more.
 const MAX_HELD: usize = 32;
@@ -31,8 +34,11 @@ pub(crate) enum Found {
     Nothing,
     /// Its beginning.
     Beginning(Beginning),
-    /// A complete file of the right size, with this hash.
-    Whole(Hash),
+    /// A file of that name; the sender is to show with this nonce whether it is the same.
+    File {
+        /// Given to nobody else.
+        nonce: [u8; 32],
+    },
 }
 
 /// The beginning of a file, from an earlier try.
@@ -78,69 +84,80 @@ pub(crate) struct Check {
     pub(crate) entries: Arc<Vec<Entry>>,
     pub(crate) plans: mpsc::Sender<Plan>,
     pub(crate) messages: mpsc::Sender<Message>,
+    /// For the folders that were made here, by their places in the list.
+    pub(crate) made: std::sync::mpsc::Sender<Vec<u32>>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Check {
     /// Works through the list.
     pub(crate) fn run(mut self) -> Result<(), TransferError> {
         let held = Arc::new(AtomicUsize::new(0));
-        let entries = Arc::clone(&self.entries);
+        let (entries, mut made) = (Arc::clone(&self.entries), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
+            self.counters.pulse.work();
+            // For nobody nothing is made.
+            if self.messages.is_closed() {
+                return Err(TransferError::lost());
+            }
             match entry.kind {
-                Kind::Folder => self.make_folder(&entry.path)?,
-                Kind::File { size } => {
-                    let found = self.look(&entry.path, size, &held)?;
-                    let (offset, hash) = match &found {
-                        Found::Nothing => (0, [0; 32]),
-                        Found::Beginning(beginning) => (beginning.length, *beginning.hash.as_bytes()),
-                        Found::Whole(hash) => (size, *hash.as_bytes()),
+                Kind::Folder => {
+                    if self.tree.make_folder(&entry.path, entry.mode)? {
+                        made.push(index as u32);
+                    }
+                }
+                Kind::File { size, .. } => {
+                    let found = self.look(entry, size, &held)?;
+                    let what = match &found {
+                        Found::Nothing => There::Nothing,
+                        Found::Beginning(Beginning { length, hash, .. }) => {
+                            There::Beginning { length: *length, hash: *hash.as_bytes() }
+                        }
+                        Found::File { nonce } => There::File { nonce: *nonce },
                     };
-                    let have = Message::Have(Have { entry: index as u32, offset, hash });
+                    let have = Message::Have(Have { entry: index as u32, what });
                     self.messages.blocking_send(have).map_err(|_| TransferError::lost())?;
                     let plan = Plan { entry: index as u32, found };
                     self.plans.blocking_send(plan).map_err(|_| TransferError::lost())?;
                 }
             }
         }
-        Ok(())
+        self.made.send(made).map_err(|_| TransferError::lost())
     }
 
-    /// Makes a folder, or opens one to its owner that an earlier try had closed; its own mode comes in the end.
-    fn make_folder(&mut self, path: &RelPath) -> Result<(), Fault> {
-        const OWNER: u16 = 0o700;
-        let folder = self.tree.folder(path.as_bytes())?;
-        let opened = folder.mode().and_then(|mode| match mode & OWNER {
-            OWNER => Ok(()),
-            _ => folder.set_mode(mode | OWNER),
-        });
-        opened.map_err(|error| Fault::system("enter", path, &error))
-    }
-
-    fn look(&mut self, path: &RelPath, size: u64, held: &Arc<AtomicUsize>) -> Result<Found, TransferError> {
-        let existing = self.tree.existing(path)?;
-        if (1..=size).contains(&self.tree.part_length(path)?) {
-            let mut part = self.tree.open_part(path)?;
+    fn look(&mut self, entry: &Entry, size: u64, held: &Arc<AtomicUsize>) -> Result<Found, TransferError> {
+        let has_file = self.tree.has_file(&entry.path)?;
+        let wanted = !has_file || self.tree.existing() == Existing::Replace;
+        if wanted && (1..=size).contains(&self.tree.part_length(entry)?) {
+            let mut part = self.tree.open_part(entry)?;
             if (1..=size).contains(&part.length) {
-                let hasher = self.hash(path, &mut part.file, part.length)?;
+                let hasher = self.hash(&entry.path, &mut part.file, part.length)?;
                 let (length, hash) = (part.length, hasher.finalize());
                 let counted = Counted::new(held);
                 let held = counted.map(|counted| Held { part, hasher: Box::new(hasher), _counted: counted });
                 return Ok(Found::Beginning(Beginning { length, hash, held }));
             }
         }
-        if existing == Some(size) && size > 0 {
-            let mut file = self.tree.read(path)?;
-            return Ok(Found::Whole(self.hash(path, &mut file, size)?.finalize()));
-        }
-        Ok(Found::Nothing)
+        Ok(if has_file { Found::File { nonce: nonce()? } } else { Found::Nothing })
     }
 
     fn hash(&self, path: &RelPath, file: &mut std::fs::File, length: u64) -> Result<Hasher, TransferError> {
-        hashing::prefix(file, length, || !self.messages.is_closed() && !self.plans.is_closed()).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::Interrupted => TransferError::lost(),
-                _ => Fault::system("read", path, &error).into(),
-            },
-        )
+        let go_on = || {
+            self.counters.pulse.work();
+            !self.messages.is_closed() && !self.plans.is_closed()
+        };
+        hashing::prefix(file, length, go_on).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => TransferError::lost(),
+            _ => Fault::system("read", path, &error).into(),
+        })
     }
+}
+
+/// Something that nobody has seen before.
+fn nonce() -> Result<[u8; 32], Fault> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| {
+        Fault::new(FaultKind::System, format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(nonce)
 }

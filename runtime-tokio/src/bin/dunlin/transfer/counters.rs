@@ -1,8 +1,11 @@
 //! How far a transfer is, for whoever shows it, and what it amounted to in the end.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeSet;
 
 use super::entry::Entry;
+use super::pulse::Pulse;
+use super::wire::Finish;
 
 /// Counted by the transfer while it runs, read by whoever shows it.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub(crate) struct Counters {
     files: AtomicU64,
     /// Files that are done with.
     files_done: AtomicU64,
+    /// Whether anything goes on.
+    pub(crate) pulse: Pulse,
 }
 
 /// The counters at one moment.
@@ -35,12 +40,19 @@ pub(crate) struct Count {
 }
 
 impl Counters {
+    /// For a transfer that ends after so much silence.
+    #[cfg(test)]
+    pub(crate) fn with_silence(silence: core::time::Duration) -> Self {
+        Self { pulse: Pulse::new(silence), ..Self::default() }
+    }
+
     pub(crate) fn begin(&self, files: u32, bytes: u64) {
         self.total.store(bytes, Relaxed);
         self.files.store(files.into(), Relaxed);
     }
 
     pub(crate) fn moved(&self, bytes: u64) {
+        self.pulse.work();
         self.done.fetch_add(bytes, Relaxed);
     }
 
@@ -77,41 +89,43 @@ pub(crate) struct Summary {
     /// The hash of all of it: a single file's BLAKE3, otherwise that of the text that `b3sum` would print for the
     /// files in the order of the list.
     pub(crate) hash: [u8; 32],
-    /// Files that the sender could not read to their end, with the reason; they are in none of the figures above.
+    /// Files that the sender could not read to their end, or that the receiver has others in place of, with the reason;
+    /// they are in none of the figures above.
     pub(crate) failed: Vec<String>,
 }
 
-/// Adds up file by file what both sides must agree on in the end.
-#[derive(Debug)]
+/// Collects what both sides must agree on in the end.
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
-    lines: blake3::Hasher,
-    only: Option<[u8; 32]>,
-    files: u32,
-    bytes: u64,
+    /// Files by their places in the list, in any order.
+    files: Vec<(u32, blake3::Hash)>,
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
-        Self { lines: blake3::Hasher::new(), only: None, files: 0, bytes: 0 }
+    /// The file number `index` is complete, with this hash.
+    pub(crate) fn add(&mut self, index: u32, hash: blake3::Hash) {
+        self.files.push((index, hash));
     }
 
-    /// A file is complete, with this hash.
-    pub(crate) fn add(&mut self, entry: &Entry, hash: blake3::Hash) {
-        self.lines.update(hash.to_hex().as_bytes()).update(b"  ").update(entry.path.as_bytes()).update(b"\n");
-        self.only = (self.files == 0).then(|| *hash.as_bytes());
-        self.files += 1;
-        self.bytes += entry.size().unwrap_or(0);
+    /// Takes these files out again.
+    pub(crate) fn without(mut self, taken: &BTreeSet<u32>) -> Self {
+        self.files.retain(|(index, _)| !taken.contains(index));
+        self
     }
 
-    pub(crate) const fn files(&self) -> u32 {
-        self.files
-    }
-
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(crate) fn hash(&self) -> [u8; 32] {
-        self.only.unwrap_or_else(|| *self.lines.finalize().as_bytes())
+    /// Adds up, in the order of the list.
+    pub(crate) fn total(mut self, entries: &[Entry]) -> Finish {
+        self.files.sort_unstable_by_key(|(index, _)| *index);
+        let (mut lines, mut bytes) = (blake3::Hasher::new(), 0);
+        for (index, hash) in &self.files {
+            let Some(entry) = entries.get(*index as usize) else { continue };
+            lines.update(hash.to_hex().as_bytes()).update(b"  ").update(entry.path.as_bytes()).update(b"\n");
+            bytes += entry.size().unwrap_or(0);
+        }
+        let hash = match self.files[..] {
+            [(_, only)] => only,
+            _ => lines.finalize(),
+        };
+        Finish { files: self.files.len() as u32, bytes, hash: *hash.as_bytes() }
     }
 }

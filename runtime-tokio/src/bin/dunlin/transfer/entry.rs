@@ -3,7 +3,7 @@
 use super::fault::{Fault, FaultKind};
 use super::path::RelPath;
 
-/// Most entries of one transfer. With [`MAX_PATH_BYTES`] it bounds what a receiver keeps for a list to about 200 MiB.
+/// Most files and folders of one transfer, those included that are only named on the way to others. With [`MAX_PATH_BYTES`] it bounds what a receiver keeps for a list to about 250 MiB.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 
 /// Most bytes of paths in one transfer.
@@ -32,15 +32,31 @@ pub(crate) enum Kind {
     File {
         /// Length in bytes.
         size: u64,
+        /// Which state of which file of the sender it is.
+        version: Version,
     },
 }
+
+/// Tells a file in one state from all other files, and from itself in other states, without telling what is in it. An
+/// incomplete file is called after it: who knows it goes on where an earlier try has stopped, and nobody else comes upon
+/// what is there. The sender takes it from what its system knows of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Version(pub(crate) [u8; 8]);
 
 impl Entry {
     /// The size, if it is a file.
     pub(crate) const fn size(&self) -> Option<u64> {
         match self.kind {
-            Kind::File { size } => Some(size),
+            Kind::File { size, .. } => Some(size),
             Kind::Folder => None,
+        }
+    }
+
+    /// The version; that of a folder means nothing.
+    pub(crate) const fn version(&self) -> Version {
+        match self.kind {
+            Kind::File { version, .. } => version,
+            Kind::Folder => Version([0; 8]),
         }
     }
 }
@@ -51,6 +67,8 @@ impl Entry {
 pub(crate) struct List {
     entries: Vec<Entry>,
     path_bytes: usize,
+    /// Files and folders that the paths name, those between included.
+    names: usize,
     bytes: u64,
     files: u32,
 }
@@ -60,11 +78,14 @@ impl List {
     pub(crate) fn push(&mut self, entry: Entry) -> Result<(), Fault> {
         let refuse =
             |why: &str| Err(Fault::new(FaultKind::Refused, format!("{:?} is refused: {why}", entry.path)));
-        if self.entries.len() >= MAX_ENTRIES || self.path_bytes + entry.path.as_bytes().len() > MAX_PATH_BYTES
-        {
+        let shared = self.entries.last().map_or(0, |last| last.path.names_shared(&entry.path));
+        let names = self.names + entry.path.names().count() - shared;
+        if names > MAX_ENTRIES || self.path_bytes + entry.path.as_bytes().len() > MAX_PATH_BYTES {
             return Err(Fault::new(
                 FaultKind::Refused,
-                format!("more than {MAX_ENTRIES} files, or 64 MiB of names: send it in several parts"),
+                format!(
+                    "more than {MAX_ENTRIES} files and folders, or 64 MiB of names: send it in several parts"
+                ),
             ));
         }
         if let Some(last) = self.entries.last() {
@@ -75,13 +96,14 @@ impl List {
                 return refuse("it lies below a file");
             }
         }
-        if let Kind::File { size } = entry.kind {
+        if let Kind::File { size, .. } = entry.kind {
             let Some(bytes) = self.bytes.checked_add(size).filter(|bytes| *bytes <= MAX_FILE) else {
                 return refuse("it is larger than a file can be");
             };
             self.bytes = bytes;
             self.files += 1;
         }
+        self.names = names;
         self.path_bytes += entry.path.as_bytes().len();
         self.entries.push(entry);
         Ok(())

@@ -29,6 +29,8 @@ pub(crate) enum FaultKind {
     Interrupted = 8,
     /// Any other error of the system.
     System = 9,
+    /// Nothing was heard for too long.
+    Silent = 10,
 }
 
 impl FaultKind {
@@ -43,6 +45,7 @@ impl FaultKind {
             6 => Self::Mismatch,
             7 => Self::Protocol,
             8 => Self::Interrupted,
+            10 => Self::Silent,
             _ => Self::System,
         }
     }

@@ -6,11 +6,17 @@ use core::fmt;
 use crate::folder;
 use crate::text::printable;
 
+use super::entry::Version;
+
 /// Longest path, in bytes (Linux's PATH_MAX with its final NUL).
 pub(crate) const MAX_PATH: usize = 4095;
 
 /// Longest name, in bytes (Linux's NAME_MAX, and about every file system's).
 const MAX_NAME: usize = 255;
+
+/// Most names in a path: deeper trees are not those of people, and each level costs whoever walks through it a file
+/// descriptor.
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// What a name ends with while its file is incomplete.
 const PART: &[u8] = b".dunlin-part";
@@ -30,6 +36,9 @@ pub(crate) enum PathError {
     /// The path or a name in it is too long.
     #[error("it is longer than 4095 bytes, or a name in it longer than 255")]
     TooLong,
+    /// Too many names.
+    #[error("it is more than 128 names deep")]
+    TooDeep,
     /// This system has no such names.
     #[error("this system cannot have a file of that name")]
     Unusable,
@@ -48,6 +57,9 @@ impl RelPath {
     pub(crate) fn new(bytes: &[u8]) -> Result<Self, PathError> {
         if bytes.len() > MAX_PATH {
             return Err(PathError::TooLong);
+        }
+        if bytes.iter().filter(|byte| **byte == b'/').count() >= MAX_DEPTH {
+            return Err(PathError::TooDeep);
         }
         for name in bytes.split(|byte| *byte == b'/') {
             match name {
@@ -71,6 +83,11 @@ impl RelPath {
     /// The names, outermost first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b'/')
+    }
+
+    /// How many names `other` begins with that this path begins with too.
+    pub(crate) fn names_shared(&self, other: &Self) -> usize {
+        self.names().zip(other.names()).take_while(|(a, b)| a == b).count()
     }
 
     /// The folder (empty for the start itself) and the last name.
@@ -113,16 +130,17 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// The name of `name`'s file while it is incomplete: `NAME.dunlin-part`, or, where that would be too long, as much of
-/// NAME as fits, and 16 digits of its BLAKE3 so that names alike in their beginning stay apart.
-pub(crate) fn part_name(name: &[u8]) -> Vec<u8> {
-    if name.len() + PART.len() <= MAX_NAME {
-        return [name, PART].concat();
-    }
-    let digits = blake3::hash(name).to_hex();
+/// The name of `name`'s file in this version while it is incomplete: as much of NAME as fits, 16 digits of a BLAKE3 of
+/// both, and the ending.
+pub(crate) fn part_name(name: &[u8], version: Version) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    let digits = hasher.update(&version.0).update(name).finalize().to_hex();
     let digits = &digits.as_bytes()[..16];
     let keep = MAX_NAME - PART.len() - digits.len() - 1;
     // Cut between characters where the name is UTF-8: some file systems insist on it.
-    let keep = (keep - 3..=keep).rev().find(|at| name[*at] & 0xc0 != 0x80).unwrap_or(keep);
+    let keep = match name.len() {
+        fits if fits <= keep => fits,
+        _ => (keep - 3..=keep).rev().find(|at| name[*at] & 0xc0 != 0x80).unwrap_or(keep),
+    };
     [&name[..keep], b"~", digits, PART].concat()
 }

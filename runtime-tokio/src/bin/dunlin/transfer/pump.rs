@@ -10,12 +10,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::fault::TransferError;
+use super::pulse::Pulse;
 
 /// Bytes of a buffer: large enough that handing it over costs nothing beside filling it.
 const BUFFER: usize = 256 << 10;
 
 /// Buffers that wait between a stream and a thread.
 const QUEUE: usize = 8;
+
+/// Bytes written to a stream at once: what the slowest network that is not silence takes in a while.
+const AT_ONCE: usize = 16 << 10;
 
 /// Where a piece of a file is worth beginning, in bytes left in the buffer.
 const WORTH_BEGINNING: usize = 4 << 10;
@@ -129,9 +133,16 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// Writes what the thread feeds until it is done. Does not end the stream.
-    pub(crate) async fn run<W: AsyncWrite + Unpin>(mut self, stream: &mut W) -> io::Result<()> {
+    pub(crate) async fn run<W: AsyncWrite + Unpin>(
+        mut self,
+        stream: &mut W,
+        pulse: &Pulse,
+    ) -> io::Result<()> {
         while let Some(buffer) = self.filled.recv().await {
-            stream.write_all(&buffer.bytes[..buffer.len]).await?;
+            for piece in buffer.bytes[..buffer.len].chunks(AT_ONCE) {
+                stream.write_all(piece).await?;
+                pulse.hear();
+            }
             self.pool.give(buffer);
         }
         stream.flush().await
@@ -148,10 +159,11 @@ pub(crate) struct Fill {
 impl Fill {
     /// Reads until the end of the stream, or until the thread takes no more. Whatever was read before an error
     /// reaches the thread.
-    pub(crate) async fn run<R: AsyncRead + Unpin>(self, stream: &mut R) -> io::Result<()> {
+    pub(crate) async fn run<R: AsyncRead + Unpin>(self, stream: &mut R, pulse: &Pulse) -> io::Result<()> {
         let mut buffer = self.pool.take();
         loop {
             let read = stream.read(&mut buffer.bytes[buffer.len..]).await;
+            pulse.hear();
             buffer.len += *read.as_ref().unwrap_or(&0);
             let over = !matches!(read, Ok(1..));
             if over || buffer.len == buffer.bytes.len() {

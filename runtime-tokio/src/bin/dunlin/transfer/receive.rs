@@ -6,17 +6,17 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
-
-use crate::folder::Folder;
+use tokio::time::timeout;
 
 use super::check::Check;
 use super::counters::{Counters, Summary};
-use super::entry::List;
+use super::entry::{Entry, List};
 use super::fault::{Fault, FaultKind, TransferError};
+use super::pulse::Pulse;
 use super::send::joined;
 use super::store::{Store, Stored};
-use super::tree::Tree;
-use super::wire::{self, Finish, Message, MessageReader};
+use super::tree::Destination;
+use super::wire::{self, Message, MessageReader};
 use super::{PATIENCE, explained, pump, tell};
 
 /// Files that the looking thread may be ahead of the writing one: as many small files can be under way at once.
@@ -25,12 +25,12 @@ const AHEAD: usize = 4096;
 /// Answers that are written at once, at most.
 const ANSWERS: usize = 512;
 
-/// Receives into `root`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
+/// Receives to `to`: `incoming` and `control` are the two halves of the control stream, `data` the data stream.
 ///
 /// # Errors
 /// [`TransferError`]. A fault of this side was told to the peer; what arrived is kept.
 pub(crate) async fn receive<R, W, D>(
-    root: &Folder,
+    to: &Destination,
     incoming: R,
     mut control: W,
     mut data: D,
@@ -41,8 +41,8 @@ where
     W: AsyncWrite + Unpin,
     D: AsyncRead + Unpin,
 {
-    let mut messages = MessageReader::new(incoming);
-    match converse(root, &mut messages, &mut control, &mut data, counters).await {
+    let mut messages = MessageReader::new(incoming, Arc::clone(&counters));
+    match converse(to, &mut messages, &mut control, &mut data, counters).await {
         Ok(summary) => Ok(summary),
         Err(TransferError::Here(fault)) => {
             tell(&fault, &mut messages, &mut control).await;
@@ -53,7 +53,7 @@ where
 }
 
 async fn converse<R, W, D>(
-    root: &Folder,
+    to: &Destination,
     messages: &mut MessageReader<R>,
     control: &mut W,
     data: &mut D,
@@ -64,14 +64,20 @@ where
     W: AsyncWrite + Unpin,
     D: AsyncRead + Unpin,
 {
-    let list = read_list(messages).await?;
+    let list = tokio::select! {
+        list = read_list(messages) => list?,
+        silence = counters.pulse.stop() => return Err(silence),
+    };
     counters.begin(list.files(), list.bytes());
     let (fill, intake) = pump::inlet();
     let (answers, answered) = mpsc::channel(ANSWERS);
-    let mut crew = Crew::start(root, list, intake, answers, counters)?;
+    let entries = Arc::new(list.into_entries());
+    let mut crew = Crew::start(to, &entries, intake, answers, Arc::clone(&counters))?;
     let outcome = tokio::select! {
-        stored = crew.finish() => stored,
-        error = carry(fill, data, answered, control) => Err(error),
+        // The last answers may be on their way when the threads have ended.
+        done = async { tokio::try_join!(crew.finish(), answer(answered, control, &counters.pulse)) } => done.map(|(stored, ())| stored),
+        error = carry(fill, data, &counters.pulse) => Err(error),
+        silence = counters.pulse.stop() => Err(silence),
         error = watch(messages) => Err(error),
     };
     // The select has dropped its futures and with them the channels: whoever is left of the crew ends, having written
@@ -85,7 +91,7 @@ where
             });
         }
     };
-    finish(stored, messages, control).await
+    finish(stored, &entries, messages, control).await
 }
 
 async fn read_list<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> Result<List, TransferError> {
@@ -118,20 +124,25 @@ struct Crew {
 
 impl Crew {
     fn start(
-        root: &Folder,
-        list: List,
+        to: &Destination,
+        entries: &Arc<Vec<Entry>>,
         intake: pump::Intake,
         messages: mpsc::Sender<Message>,
         counters: Arc<Counters>,
     ) -> Result<Self, TransferError> {
-        let tree = || {
-            let root = root.try_clone().map_err(|error| Fault::system("open", "the folder", &error))?;
-            Ok::<_, Fault>(Tree::new(root))
-        };
-        let entries = Arc::new(list.into_entries());
         let (planned, plans) = mpsc::channel(AHEAD);
-        let check = Check { tree: tree()?, entries: Arc::clone(&entries), plans: planned, messages };
-        let store = Store { tree: tree()?, entries, plans, intake, counters };
+        let (made, known) = std::sync::mpsc::channel();
+        let (tree, others) = (to.tree()?, Arc::clone(entries));
+        let check = Check {
+            tree,
+            entries: others,
+            plans: planned,
+            messages: messages.clone(),
+            made,
+            counters: Arc::clone(&counters),
+        };
+        let (tree, entries) = (to.tree()?, Arc::clone(entries));
+        let store = Store { tree, entries, plans, made: known, intake, messages, counters };
         Ok(Self {
             check: Some(task::spawn_blocking(|| check.run())),
             store: Some(task::spawn_blocking(|| store.run())),
@@ -157,48 +168,56 @@ impl Crew {
     }
 }
 
-/// Carries data to the writing thread and answers to the sender; returns if that fails.
-async fn carry<W, D>(
-    fill: pump::Fill,
-    data: &mut D,
+/// Carries data to the writing thread; returns if that fails.
+async fn carry<D: AsyncRead + Unpin>(fill: pump::Fill, data: &mut D, pulse: &Pulse) -> TransferError {
+    match fill.run(data, pulse).await {
+        // The thread has all it needs.
+        Ok(()) => pending().await,
+        Err(error) => TransferError::Lost(error),
+    }
+}
+
+/// Writes the threads' answers to the sender until both have given their last, and that they are at work where they have
+/// none for long.
+async fn answer<W: AsyncWrite + Unpin>(
     mut answers: mpsc::Receiver<Message>,
     control: &mut W,
-) -> TransferError
-where
-    W: AsyncWrite + Unpin,
-    D: AsyncRead + Unpin,
-{
-    let answering = async {
-        let mut some = Vec::with_capacity(ANSWERS);
-        let mut bytes = Vec::new();
-        while answers.recv_many(&mut some, ANSWERS).await > 0 {
-            some.drain(..).for_each(|message| message.encode(&mut bytes));
-            control.write_all(&bytes).await?;
-            control.flush().await?;
-            bytes.clear();
+    pulse: &Pulse,
+) -> Result<(), TransferError> {
+    let mut some = Vec::with_capacity(ANSWERS);
+    let (mut bytes, mut worked) = (Vec::new(), pulse.worked());
+    loop {
+        match timeout(pulse.between_words(), answers.recv_many(&mut some, ANSWERS)).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(_) if pulse.worked() == worked => continue,
+            Err(_) => some.push(Message::Working),
         }
-        Ok(())
-    };
-    match tokio::try_join!(fill.run(data), answering) {
-        // The threads have all they need.
-        Ok(_) => pending().await,
-        Err(error) => TransferError::Lost(error),
+        worked = pulse.worked();
+        some.drain(..).for_each(|message| message.encode(&mut bytes));
+        control.write_all(&bytes).await.map_err(TransferError::Lost)?;
+        control.flush().await.map_err(TransferError::Lost)?;
+        bytes.clear();
     }
 }
 
 /// Listens for a sender that gives up.
 async fn watch<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> TransferError {
-    match messages.next().await {
-        Ok(Some(Message::Fault(fault))) => TransferError::There(fault),
-        Ok(Some(_)) => TransferError::protocol("a message that a sender must not send"),
-        Ok(None) => TransferError::lost(),
-        Err(error) => error,
+    loop {
+        return match messages.next().await {
+            Ok(Some(Message::Working)) => continue,
+            Ok(Some(Message::Fault(fault))) => TransferError::There(fault),
+            Ok(Some(_)) => TransferError::protocol("a message that a sender must not send"),
+            Ok(None) => TransferError::lost(),
+            Err(error) => error,
+        };
     }
 }
 
 /// Tells the sender the hash of all, and waits for its last word.
 async fn finish<R, W>(
     stored: Stored,
+    entries: &[Entry],
     messages: &mut MessageReader<R>,
     control: &mut W,
 ) -> Result<Summary, TransferError>
@@ -207,10 +226,10 @@ where
     W: AsyncWrite + Unpin,
 {
     let Stored { tally, kept, failed } = stored;
-    let finish = Finish { files: tally.files(), bytes: tally.bytes(), hash: tally.hash() };
+    let finish = tally.total(entries);
     wire::write_message(control, &Message::Finish(finish)).await.map_err(TransferError::Lost)?;
     control.shutdown().await.map_err(TransferError::Lost)?;
-    match tokio::time::timeout(PATIENCE, messages.next()).await {
+    match timeout(PATIENCE, last_word(messages)).await {
         Ok(Ok(Some(Message::Fault(fault)))) => Err(TransferError::There(fault)),
         Ok(Ok(Some(_))) => {
             Err(Fault::new(FaultKind::Protocol, "the sender went on after the end of the transfer").into())
@@ -218,6 +237,18 @@ where
         // Every file has been verified by the sender's own hash: a last word that got lost changes nothing.
         Ok(Ok(None) | Err(_)) | Err(_) => {
             Ok(Summary { files: finish.files, bytes: finish.bytes, kept, hash: finish.hash, failed })
+        }
+    }
+}
+
+/// What the sender says in the end, beside that it was at work.
+async fn last_word<R: AsyncRead + Unpin>(
+    messages: &mut MessageReader<R>,
+) -> Result<Option<Message>, TransferError> {
+    loop {
+        match messages.next().await {
+            Ok(Some(Message::Working)) => {}
+            other => return other,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What the sender offers: the files and folders at the given paths, as a list.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::folder;
+use crate::folder::{self, FileId, Folder, Found, Seen};
 use crate::text::printable;
 
-use super::entry::{Entry, Kind, List};
+use super::entry::{Entry, Kind, List, Version};
 use super::fault::{Fault, FaultKind};
 use super::path::{PathError, RelPath};
 
@@ -16,9 +16,10 @@ use super::path::{PathError, RelPath};
 pub(crate) struct Source {
     /// The list, in order.
     pub(crate) entries: Vec<Entry>,
-    /// For each entry, which of `bases` its path is relative to.
-    base_of: Vec<u32>,
-    bases: Vec<PathBuf>,
+    /// For each entry, where it was found.
+    pub(crate) places: Vec<Place>,
+    /// What the user has named, without links: by the numbers in `places`.
+    pub(crate) bases: Vec<Base>,
     /// Bytes of all files.
     pub(crate) bytes: u64,
     /// Number of files.
@@ -27,17 +28,35 @@ pub(crate) struct Source {
     pub(crate) left_out: Vec<String>,
 }
 
+/// Where an entry was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// Number of its base.
+    pub(crate) base: u32,
+    /// Which file it was.
+    pub(crate) id: FileId,
+}
+
+/// What the user has named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Base {
+    /// This file.
+    File(PathBuf),
+    /// This folder and all below it, which the first name of an entry's path stands for.
+    Folder(PathBuf),
+}
+
 impl Source {
     /// Looks at `paths` and all below them. A link named here is followed; below a folder links are left out, and so
     /// are devices and the like.
     pub(crate) fn gather(paths: &[PathBuf]) -> Result<Self, Fault> {
         let mut walk = Walk::default();
-        let mut bases = Vec::with_capacity(paths.len());
         for path in paths {
-            let (base, name) = base_and_name(path)?;
-            let metadata = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-            walk.add(name.as_os_str().into(), bases.len() as u32, path, &metadata)?;
-            bases.push(base);
+            let name = own_name(path)?;
+            let real = fs::canonicalize(path).map_err(|error| cannot_read(path, &error))?;
+            let metadata = fs::metadata(&real).map_err(|error| cannot_read(path, &error))?;
+            let base = if metadata.is_dir() { Base::Folder(real) } else { Base::File(real) };
+            walk.add(name, path, base, &folder::seen(&metadata))?;
         }
         walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         if let Some(twice) = walk.found.windows(2).find(|pair| pair[0].0.path == pair[1].0.path) {
@@ -47,35 +66,28 @@ impl Source {
             ));
         }
         let mut list = List::default();
-        let mut base_of = Vec::with_capacity(walk.found.len());
-        for (entry, base) in walk.found {
+        let mut places = Vec::with_capacity(walk.found.len());
+        for (entry, place) in walk.found {
             list.push(entry)?;
-            base_of.push(base);
+            places.push(place);
         }
-        let (bytes, files) = (list.bytes(), list.files());
-        Ok(Self { entries: list.into_entries(), base_of, bases, bytes, files, left_out: walk.left_out })
-    }
-
-    /// Where the entry number `index` lies.
-    pub(crate) fn location(&self, index: usize) -> PathBuf {
-        self.bases[self.base_of[index] as usize]
-            .join(folder::path_from_bytes(self.entries[index].path.as_bytes()))
+        let (bytes, files, bases, left_out) = (list.bytes(), list.files(), walk.bases, walk.left_out);
+        Ok(Self { entries: list.into_entries(), places, bases, bytes, files, left_out })
     }
 }
 
-/// The folder that `path` lies in and its name there; `.` and the like are looked up.
-fn base_and_name(path: &Path) -> Result<(PathBuf, PathBuf), Fault> {
+/// The name that `path` is sent under: its last; `.` and the like are looked up.
+fn own_name(path: &Path) -> Result<PathBuf, Fault> {
     let whole = match path.file_name() {
-        Some(_) => path.to_path_buf(),
+        Some(name) => return Ok(name.into()),
         None => fs::canonicalize(path).map_err(|error| cannot_read(path, &error))?,
     };
-    match (whole.parent(), whole.file_name()) {
-        (Some(base), Some(name)) => Ok((base.to_path_buf(), name.into())),
-        _ => Err(Fault::new(
+    whole.file_name().map(PathBuf::from).ok_or_else(|| {
+        Fault::new(
             FaultKind::Refused,
             format!("{} has no name to send it under: name the folders in it", path.display()),
-        )),
-    }
+        )
+    })
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Fault {
@@ -88,42 +100,73 @@ fn cannot_read(path: &Path, error: &io::Error) -> Fault {
     }
 }
 
-/// The walk through the folders: what was found so far, with the number of its base.
+/// The walk through the folders: what was found so far.
 #[derive(Default)]
 struct Walk {
-    found: Vec<(Entry, u32)>,
+    found: Vec<(Entry, Place)>,
+    bases: Vec<Base>,
     left_out: Vec<String>,
 }
 
+/// A folder that the walk is in. They are open, and nothing in them is reached but by its name in them, so that nobody
+/// leads the walk elsewhere by putting a link in a folder's place meanwhile.
+struct Level {
+    /// Where it goes.
+    path: PathBuf,
+    /// What the user would call it.
+    location: PathBuf,
+    folder: Folder,
+    /// What is still to be looked at in it.
+    names: Vec<Vec<u8>>,
+}
+
 impl Walk {
-    /// Adds what lies at `location` under the name `start`, and all below it.
-    fn add(&mut self, start: PathBuf, base: u32, location: &Path, metadata: &Metadata) -> Result<(), Fault> {
+    /// Adds what the user calls `location` under the name `start`, and all below it.
+    fn add(&mut self, start: PathBuf, location: &Path, base: Base, seen: &Seen) -> Result<(), Fault> {
+        let fail = |error| cannot_read(location, &error);
         let Some(path) = self.check(&start, location)? else { return Ok(()) };
-        if !metadata.is_dir() {
-            self.add_one(path, base, location, metadata);
+        let number = self.bases.len() as u32;
+        self.bases.push(base.clone());
+        let Base::Folder(real) = base else {
+            self.add_one(path, number, location, seen);
             return Ok(());
-        }
-        self.add_one(path, base, location, metadata);
-        let mut folders = vec![(start, location.to_path_buf())];
-        while let Some((path, location)) = folders.pop() {
-            let listing = fs::read_dir(&location).map_err(|error| cannot_read(&location, &error))?;
-            for child in listing {
-                let child = child.map_err(|error| cannot_read(&location, &error))?;
-                let (path, location) = (path.join(child.file_name()), child.path());
-                let metadata = match child.metadata() {
-                    Ok(metadata) => metadata,
-                    // It went away meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(cannot_read(&location, &error)),
-                };
-                let Some(checked) = self.check(&path, &location)? else { continue };
-                self.add_one(checked, base, &location, &metadata);
-                if metadata.is_dir() {
-                    folders.push((path, location));
-                }
-            }
+        };
+        // What was opened is what is walked through, whatever it was a moment ago.
+        let folder = Folder::open(&real).map_err(fail)?;
+        self.add_one(path, number, location, &folder.itself().map_err(fail)?);
+        let names = folder.names_in().map_err(fail)?;
+        let mut levels = vec![Level { path: start, location: location.to_path_buf(), folder, names }];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let child = self.child(level, &name, number)?;
+            levels.extend(child);
         }
         Ok(())
+    }
+
+    /// Adds what `name` stands for in a folder; returns it if it is a folder itself.
+    fn child(&mut self, level: &Level, name: &[u8], base: u32) -> Result<Option<Level>, Fault> {
+        let as_path = folder::path_from_bytes(name);
+        let (path, location) = (level.path.join(&as_path), level.location.join(&as_path));
+        let fail = |error| cannot_read(&location, &error);
+        // It may go away meanwhile.
+        let Some(mut seen) = level.folder.see(name).map_err(fail)? else { return Ok(None) };
+        let Some(checked) = self.check(&path, &location)? else { return Ok(None) };
+        if seen.found != Found::Folder {
+            self.add_one(checked, base, &location, &seen);
+            return Ok(None);
+        }
+        let folder = match level.folder.enter(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entered => entered.map_err(fail)?,
+        };
+        seen = folder.itself().map_err(fail)?;
+        self.add_one(checked, base, &location, &seen);
+        let names = folder.names_in().map_err(fail)?;
+        Ok(Some(Level { path, location, folder, names }))
     }
 
     /// The path on the wire, if what lies there can be sent.
@@ -145,18 +188,19 @@ impl Walk {
         }
     }
 
-    fn add_one(&mut self, path: RelPath, base: u32, location: &Path, metadata: &Metadata) {
-        let kind = if metadata.is_dir() {
-            Kind::Folder
-        } else if metadata.is_file() {
-            Kind::File { size: metadata.len() }
-        } else {
-            let what = if metadata.is_symlink() { "a symbolic link" } else { "neither a file nor a folder" };
-            let location = printable(location.as_os_str().as_encoded_bytes());
-            self.left_out.push(format!("`{location}` is left out: it is {what}"));
-            return;
+    fn add_one(&mut self, path: RelPath, base: u32, location: &Path, seen: &Seen) {
+        let kind = match seen.found {
+            Found::Folder => Kind::Folder,
+            Found::File { size } => Kind::File { size, version: Version(seen.fingerprint()) },
+            Found::Link | Found::Special => {
+                let link = seen.found == Found::Link;
+                let what = if link { "a symbolic link" } else { "neither a file nor a folder" };
+                let location = printable(location.as_os_str().as_encoded_bytes());
+                self.left_out.push(format!("`{location}` is left out: it is {what}"));
+                return;
+            }
         };
-        self.found.push((Entry { path, mode: folder::mode_of(metadata), kind }, base));
+        self.found.push((Entry { path, mode: seen.mode, kind }, Place { base, id: seen.id }));
     }
 }
 

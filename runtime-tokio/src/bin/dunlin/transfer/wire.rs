@@ -4,21 +4,27 @@
 //!
 //! | type | name | from | payload |
 //! |---|---|---|---|
-//! | 1 | ENTRIES | sender | entries: kind (1: 0 folder, 1 file), mode (2), size (8, files only), path length (2), path |
+//! | 1 | ENTRIES | sender | entries: kind (1: 0 folder, 1 file), mode (2), files only: size (8), version (8); path length (2), path |
 //! | 2 | END | sender | number of entries (4), bytes of all files (8) |
-//! | 3 | HAVE | receiver | entry (4), offset (8), BLAKE3 of the bytes before it (32; only if the offset is not 0) |
+//! | 3 | HAVE | receiver | entry (4), what (1); 0, nothing; 1, its beginning: length (8), BLAKE3 of it (32); 2, a file: nonce (32) |
 //! | 4 | FINISH | receiver | files (4), bytes (8), hash of all of it (32) |
 //! | 5 | FAULT | either | kind (1), explanation, UTF-8, cut after 1,024 bytes |
+//! | 6 | VERDICT | receiver | entry (4), what (1): 0 the file there is the same, 1 another one is and stays, 2 send it |
+//! | 7 | WORKING | either | nothing; its end is reading, hashing or writing, and has nothing else to say meanwhile |
 //!
 //! A record of the data stream is a file's entry (4), the offset at which its data starts (8), and pieces: a length (4)
 //! and as many bytes. Length 0 ends the file, followed by the BLAKE3 of the whole file (32); length 2^32 - 1 gives it
-//! up, and it stays incomplete.
+//! up, and it stays incomplete. There is a record for each HAVE, in the same order. The one for a file that is there
+//! starts at its end and has no pieces, and its hash is keyed with the nonce; VERDICT answers it, and those that are to
+//! be sent all the same follow after the last HAVE's record, in the same order again.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::entry::{Entry, Kind};
+use super::counters::Counters;
+use super::entry::{Entry, Kind, Version};
 use super::fault::{Fault, MAX_TEXT, TransferError};
 use super::path::RelPath;
 
@@ -36,10 +42,38 @@ pub(crate) const GIVE_UP: u32 = u32::MAX;
 pub(crate) struct Have {
     /// The file, by its place in the list.
     pub(crate) entry: u32,
-    /// How many bytes of its beginning are there.
-    pub(crate) offset: u64,
-    /// Their BLAKE3; all zero if there are none.
-    pub(crate) hash: [u8; 32],
+    /// What is there.
+    pub(crate) what: There,
+}
+
+/// What is there of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum There {
+    /// Nothing of use.
+    Nothing,
+    /// What an earlier try of the same sender has left.
+    Beginning {
+        /// Its length in bytes, at least 1.
+        length: u64,
+        /// Its BLAKE3.
+        hash: [u8; 32],
+    },
+    /// A file of that name. What is in it is not for everybody to know: the sender is to show that it has the same.
+    File {
+        /// What the sender keys the hash of its own file with.
+        nonce: [u8; 32],
+    },
+}
+
+/// What becomes of a file whose name is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// What is there is the sender's file.
+    Same = 0,
+    /// What is there is something else, and stays.
+    Kept = 1,
+    /// What is there is something else, and is to be replaced.
+    Send = 2,
 }
 
 /// What the receiver has in the end.
@@ -68,6 +102,15 @@ pub(crate) enum Message {
     Finish(Finish),
     /// This side failed.
     Fault(Fault),
+    /// What becomes of a file whose name is taken.
+    Verdict {
+        /// The file, by its place in the list.
+        entry: u32,
+        /// What becomes of it.
+        verdict: Verdict,
+    },
+    /// This side is at work.
+    Working,
 }
 
 impl Message {
@@ -83,9 +126,17 @@ impl Message {
             }
             Self::Have(have) => {
                 out.extend(have.entry.to_be_bytes());
-                out.extend(have.offset.to_be_bytes());
-                if have.offset > 0 {
-                    out.extend(have.hash);
+                match have.what {
+                    There::Nothing => out.push(0),
+                    There::Beginning { length, hash } => {
+                        out.push(1);
+                        out.extend(length.to_be_bytes());
+                        out.extend(hash);
+                    }
+                    There::File { nonce } => {
+                        out.push(2);
+                        out.extend(nonce);
+                    }
                 }
             }
             Self::Finish(finish) => {
@@ -96,6 +147,11 @@ impl Message {
             Self::Fault(fault) => {
                 out.push(fault.kind as u8);
                 out.extend(&fault.text.as_bytes()[..fault.text.len().min(MAX_TEXT)]);
+            }
+            Self::Working => {}
+            Self::Verdict { entry, verdict } => {
+                out.extend(entry.to_be_bytes());
+                out.push(*verdict as u8);
             }
         }
         let length = (out.len() - start - HEADER) as u32;
@@ -109,6 +165,8 @@ impl Message {
             Self::Have(_) => 3,
             Self::Finish(_) => 4,
             Self::Fault(_) => 5,
+            Self::Verdict { .. } => 6,
+            Self::Working => 7,
         }
     }
 
@@ -119,13 +177,29 @@ impl Message {
             1 => Some(Self::Entries(decode_entries(rest)?)),
             2 => rest.end(|f| Some(Self::End { entries: f.u32()?, bytes: f.u64()? })),
             3 => rest.end(|f| {
-                let (entry, offset) = (f.u32()?, f.u64()?);
-                let hash = if offset > 0 { f.array()? } else { [0; 32] };
-                Some(Self::Have(Have { entry, offset, hash }))
+                let (entry, what) = (f.u32()?, f.u8()?);
+                let what = match what {
+                    0 => There::Nothing,
+                    1 => There::Beginning { length: f.u64()?, hash: f.array()? },
+                    2 => There::File { nonce: f.array()? },
+                    _ => return None,
+                };
+                Some(Self::Have(Have { entry, what }))
             }),
             4 => rest
                 .end(|f| Some(Self::Finish(Finish { files: f.u32()?, bytes: f.u64()?, hash: f.array()? }))),
             5 => rest.u8().map(|kind| Self::Fault(Fault::from_peer(kind, rest.0))),
+            6 => rest.end(|f| {
+                let (entry, verdict) = (f.u32()?, f.u8()?);
+                let verdict = match verdict {
+                    0 => Verdict::Same,
+                    1 => Verdict::Kept,
+                    2 => Verdict::Send,
+                    _ => return None,
+                };
+                Some(Self::Verdict { entry, verdict })
+            }),
+            7 => rest.end(|_| Some(Self::Working)),
             _ => return Err(TransferError::protocol("a message of an unknown type")),
         };
         message.ok_or_else(|| TransferError::protocol(MALFORMED))
@@ -133,19 +207,20 @@ impl Message {
 }
 
 /// Most bytes of one entry.
-pub(crate) const MAX_ENTRY: usize = 13 + super::path::MAX_PATH;
+pub(crate) const MAX_ENTRY: usize = 21 + super::path::MAX_PATH;
 
 /// Bytes of `entry` in ENTRIES.
 pub(crate) fn encoded_len(entry: &Entry) -> usize {
-    let size = if matches!(entry.kind, Kind::File { .. }) { 8 } else { 0 };
+    let size = if matches!(entry.kind, Kind::File { .. }) { 16 } else { 0 };
     5 + size + entry.path.as_bytes().len()
 }
 
 fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.push(u8::from(matches!(entry.kind, Kind::File { .. })));
     out.extend(entry.mode.to_be_bytes());
-    if let Kind::File { size } = entry.kind {
+    if let Kind::File { size, version } = entry.kind {
         out.extend(size.to_be_bytes());
+        out.extend(version.0);
     }
     let path = entry.path.as_bytes();
     out.extend((path.len() as u16).to_be_bytes());
@@ -160,7 +235,7 @@ fn decode_entries(mut fields: Fields<'_>) -> Result<Vec<Entry>, TransferError> {
             let mode = fields.u16()?;
             let kind = match is_file {
                 0 => Kind::Folder,
-                1 => Kind::File { size: fields.u64()? },
+                1 => Kind::File { size: fields.u64()?, version: Version(fields.array()?) },
                 _ => return None,
             };
             let length = fields.u16()?;
@@ -216,19 +291,21 @@ impl<'a> Fields<'a> {
 #[derive(Debug)]
 pub(crate) struct MessageReader<R> {
     stream: R,
+    counters: Arc<Counters>,
     buffer: Vec<u8>,
     start: usize,
 }
 
 impl<R: AsyncRead + Unpin> MessageReader<R> {
-    pub(crate) const fn new(stream: R) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+    pub(crate) const fn new(stream: R, counters: Arc<Counters>) -> Self {
+        Self { stream, counters, buffer: Vec::new(), start: 0 }
     }
 
     /// The next message; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Message>, TransferError> {
         loop {
             if let Some(message) = self.take()? {
+                self.counters.pulse.hear();
                 return Ok(Some(message));
             }
             self.buffer.drain(..self.start);

@@ -27,7 +27,7 @@ async fn a_broken_transfer_goes_on_where_it_stopped() {
         );
         kept = now;
     }
-    assert!(to.join("d/big.dunlin-part").exists() && !to.join("d/big").exists());
+    assert!(part_of(&from.join("d/big"), &to.join("d")).exists() && !to.join("d/big").exists());
     let summary = must_transfer(&[from.join("d")], &to).await;
     assert_eq!(summary.kept, kept);
     assert_eq!(listing(&to), listing(&from));
@@ -71,7 +71,7 @@ async fn a_damaged_or_foreign_beginning_is_thrown_away() {
     let longer = [&whole[..], b"and more"].concat();
     for part in [&flipped[..], &longer, b"something else"] {
         let _ = fs::remove_file(to.join("f"));
-        write(&to.join("f.dunlin-part"), part);
+        write(&part_of(&from.join("f"), &to), part);
         assert_eq!(must_transfer(&[from.join("f")], &to).await.kept, 0);
         assert_eq!(listing(&to), listing(&from));
     }
@@ -82,7 +82,7 @@ async fn a_whole_part_only_gets_its_name() {
     let (_scratch, from, to) = folders();
     let whole = content("whole", 200_000);
     write(&from.join("f"), &whole);
-    write(&to.join("f.dunlin-part"), &whole);
+    write(&part_of(&from.join("f"), &to), &whole);
     assert_eq!(must_transfer(&[from.join("f")], &to).await.kept, 200_000);
     assert_eq!(listing(&to), listing(&from));
 }
@@ -92,8 +92,9 @@ async fn many_beginnings_are_resumed_though_few_are_kept_open() {
     let (_scratch, from, to) = folders();
     for index in 0..100 {
         let whole = content(&index.to_string(), 500);
-        write(&from.join(format!("d/{index}")), &whole);
-        write(&to.join(format!("d/{index}.dunlin-part")), &whole[..400]);
+        let file = from.join(format!("d/{index}"));
+        write(&file, &whole);
+        write(&part_of(&file, &to.join("d")), &whole[..400]);
     }
     assert_eq!(must_transfer(&[from.join("d")], &to).await.kept, 40_000);
     assert_eq!(listing(&to), listing(&from));
@@ -104,10 +105,10 @@ async fn an_interrupted_replacement_leaves_the_old_file() {
     let (_scratch, from, to) = folders();
     write(&from.join("f"), &content("new", 400_000));
     write(&to.join("f"), b"old");
-    let (sent, received) = transfer_cut(&[from.join("f")], &to, 100_000).await;
+    let (sent, received) = transfer_as(&[from.join("f")], &to, Existing::Replace, 100_000).await;
     assert!(sent.is_err() && received.is_err());
     assert_eq!(fs::read(to.join("f")).unwrap(), b"old");
-    assert!(must_transfer(&[from.join("f")], &to).await.kept > 90_000);
+    assert!(must_replace(&[from.join("f")], &to).await.kept > 90_000);
     assert_eq!(listing(&to), listing(&from));
 }
 
@@ -118,7 +119,17 @@ async fn a_sender_that_vanishes_before_its_list_is_complete_is_an_error() {
         let ((near, far), (near_data, far_data)) = (duplex(100), duplex(100));
         drop((near, near_data));
         let (incoming, control) = split(far);
-        (receive(&Folder::open(&to).unwrap(), incoming, control, far_data, Arc::default()).await, ())
+        (
+            receive(
+                &Destination::open(&to, Existing::Keep).unwrap(),
+                incoming,
+                control,
+                far_data,
+                Arc::default(),
+            )
+            .await,
+            (),
+        )
     };
     let () = replies;
     assert!(matches!(received, Err(TransferError::Lost(_))), "{received:?}");

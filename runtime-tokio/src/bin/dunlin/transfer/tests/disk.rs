@@ -49,7 +49,7 @@ async fn a_folder_that_may_not_be_written_is_told() {
 async fn a_file_that_another_transfer_writes_is_left_alone() {
     let (_scratch, from, to) = folders();
     write(&from.join("f"), &content("f", 5000));
-    let part = fs::File::create(to.join("f.dunlin-part")).unwrap();
+    let part = fs::File::create(part_of(&from.join("f"), &to)).unwrap();
     part.lock().unwrap();
     let (sent, received) = transfer(&[from.join("f")], &to).await;
     assert_eq!(fault(&received).1.kind, FaultKind::Busy);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Kind, Version};
 use super::path::{PathError, RelPath, part_name};
 use super::*;
 
@@ -46,7 +46,7 @@ proptest! {
     )) {
         if let Ok(path) = RelPath::new(&bytes) {
             let root = Path::new("/root/of/all");
-            let joined = root.join(crate::folder::path_from_bytes(path.as_bytes()));
+            let joined = root.join(folder::path_from_bytes(path.as_bytes()));
             prop_assert!(joined.starts_with(root));
             prop_assert!(joined.components().all(|part| part != std::path::Component::ParentDir));
             prop_assert!(joined.components().count() > root.components().count());
@@ -54,11 +54,12 @@ proptest! {
     }
 
     #[test]
-    fn part_names_fit_and_differ(a in "[a-zé]{1,120}", b in "[a-zé]{1,120}") {
-        let (a, b) = (part_name(a.as_bytes()), (part_name(b.as_bytes()), a == b));
-        prop_assert!(a.len() <= 255);
-        prop_assert!(core::str::from_utf8(&a).is_ok());
-        prop_assert_eq!(a == b.0, b.1);
+    fn part_names_fit_and_differ(a in "[a-zé]{1,120}", b in "[a-zé]{1,120}", v in 0_u8..2, w in 0_u8..2) {
+        let named = |name: &str, version: u8| part_name(name.as_bytes(), Version([version; 8]));
+        let (here, there) = (named(&a, v), named(&b, w));
+        prop_assert!(here.len() <= 255);
+        prop_assert!(core::str::from_utf8(&here).is_ok());
+        prop_assert_eq!(here == there, a == b && v == w);
     }
 }
 
@@ -66,6 +67,7 @@ proptest! {
 fn raw_entries(path: &[u8]) -> Vec<u8> {
     let mut payload = vec![1, 0x01, 0xff];
     payload.extend(5_u64.to_be_bytes());
+    payload.extend([7; 8]);
     payload.extend((path.len() as u16).to_be_bytes());
     payload.extend(path);
     let mut message = vec![1];
@@ -80,14 +82,14 @@ async fn a_sender_that_tries_to_escape_is_refused_and_told() {
     for path in [&b"../escaped"[..], b"/tmp/escaped", b"in/../../escaped", b"a\0b", b""] {
         let (scratch, _, to) = folders();
         let ((near, far), (_near_data, far_data)) = (duplex(1 << 16), duplex(1 << 16));
-        let root = Folder::open(&to).unwrap();
+        let destination = Destination::open(&to, Existing::Keep).unwrap();
         let receiver = tokio::spawn(async move {
             let (incoming, control) = split(far);
-            receive(&root, incoming, control, far_data, Arc::default()).await
+            receive(&destination, incoming, control, far_data, Arc::default()).await
         });
         let (incoming, mut control) = split(near);
         control.write_all(&raw_entries(path)).await.unwrap();
-        let reply = MessageReader::new(incoming).next().await.unwrap();
+        let reply = MessageReader::new(incoming, Arc::default()).next().await.unwrap();
         assert!(matches!(reply, Some(Message::Fault(_))), "{reply:?}");
         drop(control);
         let received = receiver.await.unwrap();
@@ -98,7 +100,11 @@ async fn a_sender_that_tries_to_escape_is_refused_and_told() {
 }
 
 fn file(path: &str, size: u64) -> Entry {
-    Entry { path: RelPath::new(path.as_bytes()).unwrap(), mode: 0o644, kind: Kind::File { size } }
+    Entry {
+        path: RelPath::new(path.as_bytes()).unwrap(),
+        mode: 0o644,
+        kind: Kind::File { size, version: Version([7; 8]) },
+    }
 }
 
 #[cfg(unix)]
@@ -122,7 +128,7 @@ async fn links_in_the_receivers_folder_are_never_followed() {
     assert!(fault(&received).1.text.contains("symbolic link"), "{received:?}");
     fs::remove_file(to.join("d/f")).unwrap();
 
-    symlink(outside.join("victim"), to.join("d/f.dunlin-part")).unwrap();
+    symlink(outside.join("victim"), part_of(&from.join("d/f"), &to.join("d"))).unwrap();
     let (_, received) = transfer(&[from.join("d")], &to).await;
     assert!(fault(&received).1.text.contains("symbolic link"), "{received:?}");
 

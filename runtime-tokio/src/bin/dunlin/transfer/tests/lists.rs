@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::entry::{Entry, Kind, List, MAX_ENTRIES, MAX_PATH_BYTES};
-use super::path::RelPath;
-use super::wire::{Finish, Have};
+use super::entry::{Entry, Kind, List, MAX_ENTRIES, MAX_PATH_BYTES, Version};
+use super::path::{MAX_DEPTH, PathError, RelPath};
+use super::wire::{Finish, Have, There, Verdict};
 use super::*;
 
 fn path(text: &str) -> RelPath {
@@ -50,6 +50,33 @@ fn a_list_has_an_end() {
 }
 
 #[test]
+fn folders_that_are_only_named_on_the_way_count() {
+    let branch = vec!["a"; MAX_DEPTH - 1].join("/");
+    let mut list = List::default();
+    let fits = MAX_ENTRIES / MAX_DEPTH;
+    for index in 0..fits {
+        list.push(folder_at(&format!("{index:05}/{branch}"))).unwrap();
+    }
+    let error = list.push(folder_at(&format!("{fits:05}/{branch}"))).unwrap_err();
+    assert_eq!(error.kind, FaultKind::Refused);
+    assert_eq!(RelPath::new(format!("a/{branch}/b").as_bytes()), Err(PathError::TooDeep));
+}
+
+#[test]
+fn a_check_for_nobody_makes_nothing() {
+    let (_scratch, _, to) = folders();
+    let (messages, heard) = tokio::sync::mpsc::channel(1);
+    let (plans, _planned) = tokio::sync::mpsc::channel(1);
+    let (made, _made) = std::sync::mpsc::channel();
+    drop(heard);
+    let tree = Destination::open(&to, Existing::Keep).unwrap().tree().unwrap();
+    let entries = Arc::new(vec![folder_at("a"), folder_at("b")]);
+    let check = check::Check { tree, entries, plans, messages, made, counters: Arc::default() };
+    assert!(matches!(check.run(), Err(TransferError::Lost(_))));
+    assert!(listing(&to).is_empty());
+}
+
+#[test]
 fn paths_that_cannot_be_sent_are_named() {
     let scratch = Scratch::new();
     let missing = Source::gather(&[scratch.path().join("nothing")]).unwrap_err();
@@ -64,24 +91,30 @@ fn paths_that_cannot_be_sent_are_named() {
     let here = Source::gather(&[scratch.path().join("a/.")]).unwrap();
     assert_eq!(here.entries[1].path.to_string(), "a/same");
     let up = Source::gather(&[scratch.path().join("a/..")]).unwrap();
-    assert!(up.location(2).ends_with("a/same"), "{:?}", up.entries);
+    assert!(up.entries[2].path.to_string().ends_with("a/same"), "{:?}", up.entries);
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let entry = ("[a-z]{1,8}(/[a-z]{1,8}){0,3}", 0_u16..=0o777, proptest::option::of(any::<u64>())).prop_map(
-        |(text, mode, size)| Entry {
-            path: path(&text),
-            mode,
-            kind: size.map_or(Kind::Folder, |size| Kind::File { size }),
-        },
-    );
+    let entry =
+        ("[a-z]{1,8}(/[a-z]{1,8}){0,3}", 0_u16..=0o777, proptest::option::of(any::<(u64, [u8; 8])>()))
+            .prop_map(|(text, mode, size)| Entry {
+                path: path(&text),
+                mode,
+                kind: size
+                    .map_or(Kind::Folder, |(size, version)| Kind::File { size, version: Version(version) }),
+            });
     prop_oneof![
         proptest::collection::vec(entry, 0..20).prop_map(Message::Entries),
         any::<(u32, u64)>().prop_map(|(entries, bytes)| Message::End { entries, bytes }),
-        any::<(u32, u64, [u8; 32])>().prop_map(|(entry, offset, hash)| {
-            let hash = if offset == 0 { [0; 32] } else { hash };
-            Message::Have(Have { entry, offset, hash })
+        Just(Message::Working),
+        any::<u32>().prop_map(|entry| Message::Have(Have { entry, what: There::Nothing })),
+        any::<(u32, u64, [u8; 32])>().prop_map(|(entry, length, hash)| {
+            Message::Have(Have { entry, what: There::Beginning { length, hash } })
         }),
+        any::<(u32, [u8; 32])>()
+            .prop_map(|(entry, nonce)| Message::Have(Have { entry, what: There::File { nonce } })),
+        (any::<u32>(), prop_oneof![Just(Verdict::Same), Just(Verdict::Kept), Just(Verdict::Send)])
+            .prop_map(|(entry, verdict)| Message::Verdict { entry, verdict }),
         any::<(u32, u64, [u8; 32])>().prop_map(|(files, bytes, hash)| Message::Finish(Finish {
             files,
             bytes,
@@ -95,7 +128,7 @@ fn message() -> impl Strategy<Value = Message> {
 fn read_all(bytes: &[u8]) -> Result<Vec<Message>, TransferError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let mut reader = MessageReader::new(bytes);
+        let mut reader = MessageReader::new(bytes, Arc::default());
         let mut messages = Vec::new();
         while let Some(message) = reader.next().await? {
             messages.push(message);

@@ -4,6 +4,8 @@ mod cuts;
 mod disk;
 mod escapes;
 mod lists;
+mod silence;
+mod strangers;
 mod trees;
 
 use core::pin::Pin;
@@ -15,8 +17,9 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, ReadBuf, duplex, split};
 
+use super::entry::Version;
 use super::*;
-use crate::folder::Folder;
+use crate::folder::{self, Existing};
 use crate::testing::Scratch;
 
 /// What one side makes of a transfer.
@@ -48,16 +51,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
 
 /// Sends `paths` into `root`; the data stream breaks after `cut` bytes. The sender's outcome comes first.
 async fn transfer_cut(paths: &[PathBuf], root: &Path, cut: usize) -> (Outcome, Outcome) {
+    transfer_as(paths, root, Existing::Keep, cut).await
+}
+
+/// The same, where what is there is kept or replaced.
+async fn transfer_as(paths: &[PathBuf], root: &Path, existing: Existing, cut: usize) -> (Outcome, Outcome) {
     let source = Source::gather(paths).unwrap();
     let ((near, far), (near_data, far_data)) = (duplex(64 << 10), duplex(64 << 10));
     let sender = tokio::spawn(async move {
         let (incoming, control) = split(near);
         send(source, incoming, control, near_data, Arc::default()).await
     });
-    let root = Folder::open(root).unwrap();
+    let to = Destination::open(root, existing).unwrap();
     let (incoming, control) = split(far);
     let data = Cut { stream: far_data, left: cut };
-    let received = receive(&root, incoming, control, data, Arc::default()).await;
+    let received = receive(&to, incoming, control, data, Arc::default()).await;
     (sender.await.unwrap(), received)
 }
 
@@ -66,9 +74,17 @@ async fn transfer(paths: &[PathBuf], root: &Path) -> (Outcome, Outcome) {
     transfer_cut(paths, root, usize::MAX).await
 }
 
+/// A transfer that must succeed and may replace what is there.
+async fn must_replace(paths: &[PathBuf], root: &Path) -> Summary {
+    agreed(transfer_as(paths, root, Existing::Replace, usize::MAX).await)
+}
+
 /// A transfer that must succeed; both sides must agree on what it was.
 async fn must_transfer(paths: &[PathBuf], root: &Path) -> Summary {
-    let (sent, received) = transfer(paths, root).await;
+    agreed(transfer(paths, root).await)
+}
+
+fn agreed((sent, received): (Outcome, Outcome)) -> Summary {
     let (sent, received) = (sent.unwrap(), received.unwrap());
     assert_eq!((sent.files, sent.bytes, sent.kept), (received.files, received.bytes, received.kept));
     assert_eq!(sent.hash, received.hash);
@@ -79,10 +95,10 @@ async fn must_transfer(paths: &[PathBuf], root: &Path) -> Summary {
 async fn receive_from(talk: &[Message], data: &[u8], root: &Path) -> (Outcome, Vec<Message>) {
     use tokio::io::AsyncWriteExt;
     let ((near, far), (mut near_data, far_data)) = (duplex(1 << 20), duplex(1 << 20));
-    let root = Folder::open(root).unwrap();
+    let to = Destination::open(root, Existing::Keep).unwrap();
     let receiver = tokio::spawn(async move {
         let (incoming, control) = split(far);
-        receive(&root, incoming, control, far_data, Arc::default()).await
+        receive(&to, incoming, control, far_data, Arc::default()).await
     });
     let (incoming, mut control) = split(near);
     for message in talk {
@@ -91,7 +107,7 @@ async fn receive_from(talk: &[Message], data: &[u8], root: &Path) -> (Outcome, V
     near_data.write_all(data).await.unwrap();
     drop(near_data);
     let mut replies = Vec::new();
-    let mut messages = MessageReader::new(incoming);
+    let mut messages = MessageReader::new(incoming, Arc::default());
     while let Ok(Some(message)) = messages.next().await {
         let last = matches!(message, Message::Fault(_) | Message::Finish(_));
         replies.push(message);
@@ -132,6 +148,13 @@ fn listing(root: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     }
     found.sort();
     found
+}
+
+/// Where the file at `from` goes to in `folder` while it is incomplete.
+fn part_of(from: &Path, folder: &Path) -> PathBuf {
+    let version = Version(folder::seen(&fs::metadata(from).unwrap()).fingerprint());
+    let name = path::part_name(from.file_name().unwrap().as_encoded_bytes(), version);
+    folder.join(core::str::from_utf8(&name).unwrap())
 }
 
 /// Two folders, to send from and to receive into.
