@@ -8,7 +8,8 @@
 //! machine, and of the engine alone.
 
 use core::net::SocketAddr;
-use std::time::{Duration as Span, Instant as Clock};
+use core::time::Duration as Span;
+use std::time::Instant as Clock;
 
 use dunlin_core::fuzzing::Stranger;
 use dunlin_core::{Arrival, CRYPTO_BACKEND, Duration, EndpointStats, Instant, LocalAddr, Peer, PublicKey};

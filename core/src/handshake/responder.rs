@@ -27,6 +27,7 @@ use super::{Message, read_payload};
 pub(crate) struct Opening {
     stage: Stage,
     remote_id: ConnectionId,
+    early_token: Option<EarlyToken>,
     message_at: usize,
 }
 
@@ -50,6 +51,7 @@ impl Opening {
         let (clear, message) = datagram.split_at_checked(message_at).ok_or(DropReason::TooShort)?;
         let header = clear.first_chunk::<CLEAR_HEADER>().ok_or(DropReason::TooShort)?;
         let token = clear.get(InitHeader::TOKEN_LEN_AT..).ok_or(DropReason::TooShort)?;
+        let early_token = early_token(token.get(1..).unwrap_or_default());
         let prologue = prologue(header, token);
         let stage = if ty == PacketType::InitKnown {
             Stage::Sealed(KnownStatic::read(party, &prologue, &ephemeral, message)?)
@@ -57,7 +59,7 @@ impl Opening {
             let (noise, payload) = Responder::read_ix(party, &prologue, &ephemeral, message)?;
             Stage::Clear(noise, payload)
         };
-        Ok(Self { stage, remote_id, message_at })
+        Ok(Self { stage, remote_id, early_token, message_at })
     }
 
     /// X25519 operations that were done for it.
@@ -92,7 +94,8 @@ impl Opening {
         let payload = read_payload(kind, message.get(range).unwrap_or_default(), looked_at)
             .map_err(|_| DropReason::BadHandshake)?;
         let early = without_padding(payload.frames).into();
-        Ok(Attempt { noise, hello: payload.hello, remote_id: self.remote_id, early, early_token })
+        let Self { remote_id, early_token, .. } = self;
+        Ok(Attempt { noise, hello: payload.hello, remote_id, early, early_token })
     }
 }
 
