@@ -8,6 +8,7 @@
 //! machine, and of the engine alone.
 
 use core::net::SocketAddr;
+use core::time::Duration as Span;
 use std::time::Instant as Clock;
 
 use dunlin_core::fuzzing::Stranger;
@@ -137,7 +138,7 @@ impl Forge {
     /// How many one core makes in a millisecond.
     fn rate(&mut self, class: Class) -> u64 {
         let (begun, mut made, mut out) = (Clock::now(), 0, Vec::new());
-        while begun.elapsed() < Duration::from_millis(200) {
+        while begun.elapsed() < Span::from_millis(200) {
             self.make(class, Instant::ZERO, &mut out);
             made += 1;
         }
@@ -154,7 +155,7 @@ struct Run {
     x25519: u64,
     inits: u64,
     /// The least time of a second that the engine had for them: what else runs on the machine makes it only longer.
-    spent: Duration,
+    spent: Span,
 }
 
 /// A transfer beside `each` first packets in a millisecond.
@@ -172,7 +173,7 @@ fn run(flood: Option<(Class, u64)>, seconds: u64) -> Run {
     let mut result = None::<Run>;
     let mut begun = 0;
     for second in 0..WARM_UP + seconds {
-        let (before, mut spent) = (pair.server().endpoint.stats(), Duration::ZERO);
+        let (before, mut spent) = (pair.server().endpoint.stats(), Span::ZERO);
         for _ in 0..1000 {
             if let Some((class, each)) = flood {
                 spent += pour(&mut pair, &mut forge, class, each);
@@ -203,7 +204,7 @@ fn run(flood: Option<(Class, u64)>, seconds: u64) -> Run {
 }
 
 /// So many arrive at once. Says how long the engine took.
-fn pour(pair: &mut Pair, forge: &mut Forge, class: Class, each: u64) -> Duration {
+fn pour(pair: &mut Pair, forge: &mut Forge, class: Class, each: u64) -> Span {
     let (now, ip) = (pair.now(), Some(pair.server_addr.ip()));
     let mut batch = Vec::new();
     for _ in 0..each {
