@@ -151,9 +151,9 @@ impl Evil {
         work_between(&before, &now)
     }
 
-    /// Lets the dialler's engine live again, and ends the scenario as [`Pair::finish`] does.
+    /// Lets the dialler's engine live again, and ends the scenario as [`Pair::finish_among_strangers`] does.
     pub fn finish(mut self) {
         self.pair.world.node_mut(self.pair.client).asleep = false;
-        self.pair.finish();
+        self.pair.finish_among_strangers();
     }
 }

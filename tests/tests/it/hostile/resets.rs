@@ -54,7 +54,7 @@ fn ac_41_a_peer_that_was_restarted_says_so_within_a_round_trip() {
         assert_eq!(stats.resets_received, 1, "once is enough");
         let ends = pair.client().events_of(client).filter(|event| matches!(event, Event::Closed(_)));
         assert_eq!(ends.count(), 1);
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -78,7 +78,7 @@ fn a_dialler_that_was_restarted_says_so_too() {
         pair.server().closed(server).map(|(_, reason)| reason.clone()),
         Some(CloseReason::PeerRestarted)
     );
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn ac_41_another_identity_another_key_or_another_number_of_shards_ends_nothing()
         assert_eq!(pair.client().endpoint.stats().resets_received, 0);
         pair.world.run_for(Duration::from_secs(60));
         assert_eq!(ended(&pair, client).map(|(_, reason)| reason), Some(CloseReason::IdleTimeout));
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -153,7 +153,7 @@ fn ac_41_a_reset_counts_from_where_the_id_is_used_and_with_all_its_bits() {
     assert_eq!(arrive(&mut pair, server_addr, &reset), Some(CloseReason::PeerRestarted), "and that is all");
     let ends = pair.client().events_of(client).filter(|event| matches!(event, Event::Closed(_)));
     assert_eq!(ends.count(), 1);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 /// A reset of the id of one path ends the whole connection: there is one peer.

@@ -64,7 +64,7 @@ fn a_dial_that_is_asked_shows_its_address_and_connects_a_round_trip_later() {
         assert_ne!(inits[0].bytes[9..41], inits[1].bytes[9..41], "nothing is sealed twice under one key");
         assert_eq!((retry.bytes.len(), inits[0].bytes[TOKEN_LEN]), (50, 0));
         assert_eq!(inits[1].bytes[TOKEN_LEN..][..26], [&[25], &retry.bytes[9..34]].concat());
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -81,7 +81,7 @@ fn early_data_goes_again_and_arrives_once() {
         });
         pair.world.run_for(Duration::from_secs(1));
         assert_eq!((received.borrow().finished, received.borrow().total()), (1, len as u64));
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -101,7 +101,7 @@ fn a_lost_retry_or_second_init_is_repeated() {
         // Two round trips, and the wait before one of the Inits is sent again.
         assert_eq!(pair.client().when(client, &Event::Connected), Some(at(80 + 250)));
         assert_eq!(kinds(&seen).iter().filter(|ty| **ty == INIT_KNOWN).count(), 3);
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -142,7 +142,7 @@ fn ac_43_a_retry_forged_on_the_way_costs_a_packet_and_not_the_dial() {
                 // Its Retry is the second one, so this dial is lost: as by any packet forged beside it, if all are asked.
                 _ => assert_eq!(pair.client().closed(client), Some((at(5000), &CloseReason::NoAnswer))),
             }
-            pair.finish();
+            pair.finish_among_strangers();
         }
     }
 }
@@ -172,7 +172,7 @@ fn retries_that_do_not_belong_to_the_dial_change_nothing() {
     pair.world.run_for(ms(100));
     assert!(pair.client().has(client, &Event::Connected));
     assert_eq!(say_late(&mut pair, server, &retry), Disposition::Dropped(DropReason::Unexpected));
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 fn say_late(pair: &mut Pair, from: SocketAddr, bytes: &[u8]) -> Disposition {
@@ -209,7 +209,7 @@ fn a_token_is_good_where_it_was_given_out_for_and_for_15_s() {
     inject(&mut pair, client, &init);
     pair.world.run_for(ms(50));
     assert_eq!(attempts(&pair), 1);
-    pair.finish();
+    pair.finish_among_strangers();
 
     for (waits, expected) in [(14, 1), (16, 0)] {
         let (mut pair, init) = with_token();
@@ -217,7 +217,7 @@ fn a_token_is_good_where_it_was_given_out_for_and_for_15_s() {
         inject(&mut pair, client, &init);
         pair.world.run_for(ms(50));
         assert_eq!(attempts(&pair), expected, "{waits} s");
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -229,7 +229,7 @@ fn no_token_of_before_a_reseed_is_good_after_it() {
     inject(&mut pair, client, &init);
     pair.world.run_for(ms(50));
     assert_eq!(pair.server().count(|event| *event == Event::Incoming), 0);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn endpoints_with_one_group_secret_know_each_others_tokens() {
         other.handle_datagram(at(70), arrival, &mut init.bytes.clone());
         let attempts = core::iter::from_fn(|| other.poll_event()).count();
         assert_eq!(attempts, expected, "{secret:?}");
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -279,7 +279,7 @@ fn the_application_may_ask_by_itself_and_once() {
             assert_eq!(pair.client().when(client, &Event::Connected), Some(at(80)));
             assert_eq!(pair.server().endpoint.stats().retries_sent, 1);
             assert_eq!(pair.server().count(|event| *event == Event::Incoming), 2);
-            pair.finish();
+            pair.finish_among_strangers();
         }
     }
 }
@@ -296,7 +296,7 @@ fn qotp_cannot_be_asked() {
     assert!(!endpoint.incoming(handle).unwrap().is_validated());
     assert_eq!(endpoint.incoming(handle).unwrap().retry(now), Err(RetryError::Unsupported));
     assert_eq!(endpoint.incoming(handle).unwrap().accept(now), Ok(handle));
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -313,5 +313,5 @@ fn ac_62_an_address_that_shows_nothing_gets_less_than_it_sent() {
     for n in 0..5 {
         assert_eq!(traffic[&stranger(n)], (10 * 1200, 10 * 50));
     }
-    pair.finish();
+    pair.finish_among_strangers();
 }

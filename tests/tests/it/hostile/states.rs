@@ -257,7 +257,7 @@ fn ac_02_two_first_datagrams_with_one_id_are_two_attempts() {
             assert_eq!(opened, 1, "a reply is for one of them");
         }
         assert_eq!(pair.server().endpoint.stats().connections, 2);
-        pair.finish();
+        pair.finish_among_strangers();
     }
 }
 
@@ -292,5 +292,5 @@ fn ac_42_the_id_of_a_connection_gets_a_stranger_nothing() {
     assert_eq!(before, after);
     assert_eq!(pair.server().dropped(DropReason::Unauthentic), 0);
     pair.on_client(client, |connection| connection.open_bi().map(drop)).expect("it goes on");
-    pair.finish();
+    pair.finish_among_strangers();
 }

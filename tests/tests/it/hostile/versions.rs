@@ -45,7 +45,7 @@ fn who_dials_in_an_unknown_version_is_told_ours() {
     assert_eq!(pair.server().dropped(DropReason::Version), 4);
     assert_eq!(pair.server().endpoint.stats().version_lists_sent, 4);
     assert_eq!(pair.server().endpoint.stats().connections, 0);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn nothing_else_is_answered() {
         pair.world.run_for(ms(300));
     }
     assert!(seen.borrow().is_empty(), "{:?}", seen.borrow());
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn answers_are_few_for_a_network_and_for_all_of_them() {
     assert_eq!(ask(stranger(201, 0)), 100, "all of them");
     pair.world.run_for(Duration::from_secs(10));
     assert_eq!(pair.server().endpoint.stats().datagrams_sent, 100);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_answer_waits_neither_for_ever_nor_for_long() {
         dunlin_core::Tuple { local: answer.local, remote: answer.remote },
         11,
     );
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_own_address_is_never_answered() {
         hand_in(&mut pair.world, node, addr, from, &init(INIT, 17));
     }
     assert_eq!(pair.server().endpoint.stats().version_lists_sent, 1);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn who_accepts_nobody_answers_nobody() {
     hand_in(&mut pair.world, node, to, stranger(1, 1), &init(INIT, 17));
     pair.world.run_for(ms(300));
     assert_eq!(pair.server().endpoint.stats().datagrams_sent, 0);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 /// A dial of which nothing reaches the answerer, and its routing id.
@@ -177,7 +177,7 @@ fn a_dial_of_who_speaks_other_versions_ends_in_half_its_time_and_is_not_repeated
     let CloseReason::Versions(versions) = reason else { panic!("{reason}") };
     assert_eq!(versions.versions().collect::<Vec<_>>(), [17, 25]);
     assert_eq!(pair.client().endpoint.stats().dials, 1);
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn lists_that_are_none_of_the_dials_business_change_nothing() {
     }
     pair.world.run_for(Duration::from_secs(10));
     assert_eq!(pair.client().closed(client), Some((at(5000), &CloseReason::NoAnswer)));
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn ac_43_a_forged_list_does_not_keep_a_dial_from_its_peer_nor_move_it_to_another
         seen.borrow().iter().filter(|seen| seen.to == server && kind(&seen.bytes) == INIT_KNOWN).count();
     assert!(seen.borrow().iter().all(|seen| seen.bytes[0] & 0x1f == NATIVE));
     assert_eq!(inits, 4, "the waits are those of any dial");
-    pair.finish();
+    pair.finish_among_strangers();
 }
 
 #[test]
@@ -242,5 +242,5 @@ fn a_dial_of_several_addresses_goes_on_when_one_of_them_speaks_other_versions() 
     assert_eq!(say(&mut pair, other, &list(&routing, &[17])), Disposition::Accepted);
     pair.world.run_for(Duration::from_secs(3));
     assert!(pair.client().has(client, &Event::Connected));
-    pair.finish();
+    pair.finish_among_strangers();
 }
