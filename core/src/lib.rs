@@ -4,6 +4,7 @@
 #![cfg_attr(
     not(test),
     deny(
+        clippy::arithmetic_side_effects,
         clippy::expect_used,
         clippy::get_unwrap,
         clippy::indexing_slicing,

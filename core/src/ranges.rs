@@ -1,7 +1,5 @@
 //! A set of `u64` kept as sorted ranges: packet numbers to acknowledge, stream bytes acked, lost or received.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use core::fmt;
 use core::ops::Range;
 

@@ -2,8 +2,6 @@
 //! purpose, or a new one, cannot be linked to an old one by who watches both (docs/PROTOCOL.md, "Connection ids"; RFC
 //! 9000 section 5.1, without Retire Prior To: only the user of an id retires it).
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 pub(crate) mod local;
 pub(crate) mod remote;
 pub(crate) mod reset;

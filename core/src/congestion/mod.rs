@@ -1,8 +1,6 @@
 //! Congestion control of a path: BBRv3 ([`Bbr`]) says how much may be in flight and how fast it may leave, the
 //! [`Pacer`] spreads it over time. Both are integer arithmetic only, so that a run is reproducible to the byte.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 mod bandwidth;
 mod bbr;
 mod pacer;

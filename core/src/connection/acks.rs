@@ -1,7 +1,5 @@
 //! What an acknowledgement says: what arrived, what did not, and how the path is doing.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use smallvec::SmallVec;
 
 use crate::error::TransportError;

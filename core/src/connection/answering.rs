@@ -1,7 +1,5 @@
 //! The answering side's reply, which waits for the answer to early data (docs/PROTOCOL.md, "Early data at once").
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use alloc::boxed::Box;
 use core::fmt;
 

@@ -12,6 +12,7 @@ use crate::path::addr::TransportAddr;
 use crate::path::slots::PathSlot;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::time::Instant;
 use crate::wire::frame::{Control, MAX_CONTROL, NewConnectionId, put_control};
 
@@ -61,7 +62,7 @@ impl Connection {
         sequence: u32,
     ) -> Result<(), Stop> {
         let used = self.paths[at].local_id;
-        let period = self.largest_pto() * 3;
+        let period = self.largest_pto().saturating_mul(3);
         if self.cid_supply() == 0 || self.cids.local.on_retire(now, sequence, used, period).is_err() {
             return Err(TransportError::Protocol.into());
         }
@@ -125,7 +126,7 @@ impl Connection {
         let is_of = |path: &Path| path.remote == *remote && path.remote_token.as_ref() == Some(token);
         let over = stands && self.paths.slots().any(|at| is_of(&self.paths[at]));
         if over {
-            cx.stats.resets_received += 1;
+            count(&mut cx.stats.resets_received, 1);
             self.drain(cx, now, CloseReason::PeerRestarted);
         }
         over
@@ -133,7 +134,7 @@ impl Connection {
 
     /// Appends what is owed, as far as it fits before `end`.
     pub(super) fn put_cids(&mut self, at: PathSlot, cx: &Shared, out: &mut Vec<u8>, end: usize) {
-        while out.len() + MAX_CONTROL <= end
+        while out.len().saturating_add(MAX_CONTROL) <= end
             && self.paths[at].sent.takes_item()
             && let Some(sequence) = self.cids.remote.next_owed()
         {
@@ -141,7 +142,7 @@ impl Connection {
             self.cids.remote.on_sent(sequence);
             self.paths[at].sent.push_item(Item::RetireConnectionId(sequence));
         }
-        while out.len() + MAX_CONTROL <= end
+        while out.len().saturating_add(MAX_CONTROL) <= end
             && self.paths[at].sent.takes_item()
             && let Some((sequence, id)) = self.cids.local.next_owed()
         {

@@ -69,7 +69,7 @@ impl Connection {
         end: usize,
     ) -> bool {
         let room = self.room_for_path_frames(at);
-        if room == 0 || out.len() + room > end {
+        if room == 0 || out.len().saturating_add(room) > end {
             return false;
         }
         let (here, pto) = (self.paths[at].tuple(), self.pto(at));
@@ -87,7 +87,7 @@ impl Connection {
         }
         if let Some(moving) = &mut path.moving
             && let Some(data) = moving.here_due(now)
-            && out.len() + PATH_FRAME <= end
+            && out.len().saturating_add(PATH_FRAME) <= end
         {
             put_control(out, &Control::PathChallenge(data));
             moving.on_sent_here(now, pto);
@@ -218,11 +218,11 @@ impl Connection {
         // Some transports carry less.
         let size = CHALLENGE_SIZE.min(usize::from(self.paths[at].mtu().base()));
         if errand.allowance >= size as u64 {
-            out.resize(out.len().max(start + size - TAG), 0);
+            out.resize(out.len().max(start.saturating_add(size).saturating_sub(TAG)), 0);
         }
-        out.resize(out.len() + TAG, 0);
+        out.resize(out.len().saturating_add(TAG), 0);
         self.seal_apart(at, cx, now, start, out)?;
-        Some(out.len() - start)
+        Some(out.len().saturating_sub(start))
     }
 
     /// The paths whose acknowledgements go on others: those that are over, and those on which nothing may be sent now.
@@ -239,7 +239,7 @@ impl Connection {
         let mut orphans = SlotSet::default();
         self.orphans().for_each(|of| orphans.insert(of));
         for of in orphans.iter().filter(|of| *of != at) {
-            if out.len() + SMALL_ACK <= end {
+            if out.len().saturating_add(SMALL_ACK) <= end {
                 self.put_ack_of(of, at, now, out, end);
             }
         }
@@ -272,7 +272,7 @@ impl Connection {
         while let Some(Abandon { path, generation, .. }) = self.put_abandon(out, end) {
             self.paths[at].sent.push_item(Item::PathAbandon { path, generation });
         }
-        while out.len() + MAX_CONTROL <= end
+        while out.len().saturating_add(MAX_CONTROL) <= end
             && let Some((of, change)) = self.next_status()
         {
             put_control(out, &Control::PathStatus(change));
@@ -284,7 +284,7 @@ impl Connection {
 
     /// Tells the peer of the next end of a path.
     fn put_abandon(&mut self, out: &mut Vec<u8>, end: usize) -> Option<Abandon> {
-        let abandon = self.paths.next_abandon().filter(|_| out.len() + MAX_CONTROL <= end)?;
+        let abandon = self.paths.next_abandon().filter(|_| out.len().saturating_add(MAX_CONTROL) <= end)?;
         put_control(out, &Control::PathAbandon(abandon));
         if let Some(retired) = self.paths.retired_mut(abandon.path) {
             retired.on_sent();
@@ -309,10 +309,10 @@ impl Connection {
         }
         put_header(self.paths[at].remote_id, out);
         // Nobody waits for an acknowledgement: when there is a path again, all of them are told there.
-        while self.put_abandon(out, start + CHALLENGE_SIZE - TAG).is_some() {}
-        out.resize(out.len() + TAG, 0);
+        while self.put_abandon(out, start.saturating_add(CHALLENGE_SIZE - TAG)).is_some() {}
+        out.resize(out.len().saturating_add(TAG), 0);
         self.seal_apart(at, cx, now, start, out)?;
-        self.paths[at].validation.on_sent(out.len() - start);
+        self.paths[at].validation.on_sent(out.len().saturating_sub(start));
         Some(self.paths[at].tuple())
     }
 

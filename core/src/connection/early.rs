@@ -1,8 +1,6 @@
 //! The frames in the initiator's first packet, and the tokens by which they are acted on at once (docs/PROTOCOL.md, "Packet 0
 //! and early data").
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use alloc::vec::Vec;
 
 use crate::crypto::EarlyToken;

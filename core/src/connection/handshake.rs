@@ -15,7 +15,7 @@ use crate::path::slots::FIRST;
 use crate::recovery::received::Received;
 use crate::recovery::sent::SentPackets;
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{CloseKind, Frame, Frames, put_hello};
@@ -74,7 +74,7 @@ impl Connection {
         };
         let bytes = datagram.len();
         let copy = dialling.fanout().is_wide().then(|| {
-            cx.stats.digests += 1;
+            count(&mut cx.stats.digests, 1);
             digest(&[datagram])
         });
         let message = datagram.get_mut(CLEAR_HEADER..).unwrap_or_default();
@@ -83,8 +83,8 @@ impl Connection {
         };
         let Opened { finished, payload, retried } = opened;
         let message = message.get(payload).unwrap_or_default();
-        self.stats.packets_received += 1;
-        self.stats.bytes_received += bytes as u64;
+        count(&mut self.stats.packets_received, 1);
+        count(&mut self.stats.bytes_received, bytes as u64);
         let read = read_payload(Message::Reply, message, &mut cx.stats.frames);
         let payload = match read {
             Ok(payload) => payload,

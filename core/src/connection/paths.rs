@@ -124,7 +124,7 @@ impl Connection {
     /// How long the first challenge of a path waits for its answer.
     pub(super) fn opening_wait(&self) -> Duration {
         let [least, most] = OPENING_WAIT;
-        (self.paths.largest_rtt() * 2).clamp(least, most)
+        self.paths.largest_rtt().saturating_mul(2).clamp(least, most)
     }
 
     /// The peer has answered on a path: it may carry data.
@@ -175,7 +175,7 @@ impl Connection {
 
     /// A path is over. What is in flight there goes again elsewhere, and is no loss to congestion control.
     pub(super) fn end_path(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, why: PathClosed) {
-        let period = self.largest_pto() * TIMEOUTS;
+        let period = self.largest_pto().saturating_mul(TIMEOUTS);
         let was_usable = self.paths.usable().contains(at);
         while self.withdraw_oldest(at).is_some() {}
         let path = &mut self.paths[at];
@@ -216,7 +216,7 @@ impl Connection {
         if self.max_paths() <= 1 {
             return Err(TransportError::Protocol.into());
         }
-        let period = self.largest_pto() * TIMEOUTS;
+        let period = self.largest_pto().saturating_mul(TIMEOUTS);
         let is_theirs = id.opener() != self.role;
         if let Some(at) = self.paths.find(id).filter(|at| self.paths.open().contains(*at)) {
             if self.paths[at].generation == generation {
@@ -294,7 +294,7 @@ impl Connection {
             Standing::Opening { .. } => path.validation.gives_up(),
             Standing::Usable => {
                 let idle = if path.remote.kind() == PathKind::Relay { IDLE_RELAY } else { IDLE };
-                let limit = idle.max(self.pto(at) * TIMEOUTS);
+                let limit = idle.max(self.pto(at).saturating_mul(TIMEOUTS));
                 // One side decides: where each hears the other one on another path, each would keep another.
                 self.paths.idle_at(at, limit).filter(|_| self.role == Role::Initiator)
             }
@@ -317,7 +317,7 @@ impl Connection {
     /// There is no path to send data on: for so long there may be none, and then the connection ends.
     pub(super) fn become_homeless(&mut self, now: Instant) {
         let unmeasured = Rtt::new().pto(self.peer.max_ack_delay).min(MAX_PROBE_TIMEOUT);
-        self.paths.set_homeless(now + unmeasured * TIMEOUTS);
+        self.paths.set_homeless(now + unmeasured.saturating_mul(TIMEOUTS));
     }
 
     /// There was no path for too long.

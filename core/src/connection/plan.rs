@@ -1,7 +1,5 @@
 //! What may the next packet be? Decided here, purely; `send` builds it.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use crate::path::slots::PathSlot;
 use crate::time::Instant;
 

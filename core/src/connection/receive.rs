@@ -1,7 +1,5 @@
 //! What a received packet does: open, interpret, apply.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use bytes::Bytes;
 
 use crate::cids::reset::ResetToken;

@@ -1,7 +1,5 @@
 //! Builds packets, seals them, and commits what was sent.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use alloc::vec::Vec;
 
 use crate::congestion::SentInfo;

@@ -1,8 +1,6 @@
 //! Early tokens: what a responder gives out, so that an initiator's next first packet may be acted on at once
 //! (docs/PROTOCOL.md, "Early data at once").
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use core::fmt;
 
 use subtle::ConstantTimeEq;

@@ -1,7 +1,5 @@
 //! Tokens and tags that are made, forgotten, and known again when they come back.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use core::fmt;
 use core::net::SocketAddr;
 

@@ -111,7 +111,7 @@ impl Endpoint {
         count(&mut self.shared.stats.frames, frames);
         let attempt = read?;
         self.taken.spend(price(header.ty));
-        let cost = PENDING_COST + attempt.early.len();
+        let cost = PENDING_COST.saturating_add(attempt.early.len());
         if self.shared.budget.charge(cost).is_err() {
             return Ok(Disposition::Dropped(DropReason::OverBudget));
         }
@@ -177,7 +177,7 @@ impl Endpoint {
     fn send_retry(&mut self, now: Instant, to: &Tuple, routing: ConnectionId, init: &[u8; 32]) -> bool {
         let token = self.shared.group_secret.retry_token(now, &to.remote);
         let sent = self.stateless.answer(to, &[&retry::answer(init, routing, &token)]);
-        self.shared.stats.retries_sent += u64::from(sent);
+        count(&mut self.shared.stats.retries_sent, u64::from(sent));
         sent
     }
 
@@ -223,7 +223,7 @@ impl Endpoint {
             seat,
         };
         let handle = self.slots.insert(Entry::Pending(Box::new(pending)));
-        self.shared.stats.incoming += 1;
+        count(&mut self.shared.stats.incoming, 1);
         self.ready.push(handle.slot);
         handle
     }

@@ -11,6 +11,7 @@ use crate::handshake::initiator::{Dialling, Target};
 use crate::handshake::negotiate::check_alpns;
 use crate::id::WireVersion;
 use crate::path::addr::{LocalAddr, TransportAddr, Tuple};
+use crate::stats::count;
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint, Entry};
@@ -254,7 +255,7 @@ impl Endpoint {
         let slot = connection.handle.slot;
         self.slots.insert(Entry::Connection(Box::new(connection)));
         self.ready.push(slot);
-        self.shared.stats.dials += 1;
+        count(&mut self.shared.stats.dials, 1);
     }
 }
 

@@ -4,8 +4,6 @@
 //! are used once: those that were are remembered until they are worth nothing any more, and where there is no memory for one
 //! more nothing is acted on.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 

@@ -65,8 +65,8 @@ impl EventQueue {
             }
             matches!(event, Event::Closed(_)) && !unknown.contains(handle)
         });
-        self.forget_oldest_ends(FEW.saturating_add(places as usize * 2), is_alive);
-        self.limit = FEW.max(self.queue.len() * 2);
+        self.forget_oldest_ends(FEW.saturating_add((places as usize).saturating_mul(2)), is_alive);
+        self.limit = FEW.max(self.queue.len().saturating_mul(2));
         self.queue.shrink_to(self.limit);
     }
 
@@ -78,7 +78,7 @@ impl EventQueue {
         if excess > 0 {
             self.queue.retain(|(handle, event)| {
                 let goes = excess > 0 && is_end(*handle, event);
-                excess -= usize::from(goes);
+                excess = excess.saturating_sub(usize::from(goes));
                 !goes
             });
         }

@@ -83,7 +83,8 @@ impl Inits {
 
     pub(super) fn insert(&mut self, id: &InitId, slot: u32) {
         if self.slots.insert(id.digest, slot).is_none() {
-            *self.beginnings.entry(id.beginning).or_default() += 1;
+            let known = self.beginnings.entry(id.beginning).or_default();
+            *known = known.saturating_add(1);
         }
     }
 

@@ -35,13 +35,18 @@ struct Spending {
     at: u64,
 }
 
+/// Where the part of a second with this number is counted.
+const fn place(part: u64) -> usize {
+    part as usize % PARTS
+}
+
 impl Spending {
     /// Forgets what is longer ago.
     fn advance(&mut self, now: Instant) {
         let at = now.as_nanos() / PART_NANOS;
         let passed = at.saturating_sub(self.at).min(PARTS as u64);
         for later in 1..=passed {
-            if let Some(part) = self.parts.get_mut((self.at.wrapping_add(later) % PARTS as u64) as usize) {
+            if let Some(part) = self.parts.get_mut(place(self.at.wrapping_add(later))) {
                 *part = 0;
             }
         }
@@ -49,7 +54,7 @@ impl Spending {
     }
 
     fn spend(&mut self, operations: u32) {
-        if let Some(part) = self.parts.get_mut((self.at % PARTS as u64) as usize) {
+        if let Some(part) = self.parts.get_mut(place(self.at)) {
             *part = part.saturating_add(operations);
         }
     }
@@ -158,7 +163,7 @@ impl Endpoint {
             (Load::Busy, Proof::Token, _) => {
                 let (places, operations) = (self.places_left(), self.operations_left());
                 let may = self.shared.half_open.has_part_left(from, places)
-                    && self.taken.take_part(now, from, operations / cost.max(1));
+                    && self.taken.take_part(now, from, operations.checked_div(cost).unwrap_or(operations));
                 if may { Ruling::Enter } else { Ruling::Drop(DropReason::RateLimited) }
             }
             (Load::Calm, ..) | (Load::Busy, _, RetryPolicy::Never) => Ruling::Enter,
@@ -193,7 +198,7 @@ impl Endpoint {
         let (limits, taken) = (&self.shared.config.limits, &self.shared.half_open);
         let memory = (limits.per_endpoint / MEMORY_PART).saturating_sub(taken.bytes());
         let accepted = limits.granted_window().saturating_add(BASE_COST as u64);
-        let fit = u32::try_from(memory / accepted).unwrap_or(u32::MAX);
+        let fit = u32::try_from(memory.checked_div(accepted).unwrap_or(memory)).unwrap_or(u32::MAX);
         limits.half_open.saturating_sub(taken.seats()).min(fit)
     }
 

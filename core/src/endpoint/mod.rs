@@ -48,7 +48,7 @@ use crate::remote::RemoteMap;
 use crate::remote::rations::Rations;
 use crate::rng::Rng;
 use crate::shared::{Shared, reset_key};
-use crate::stats::{Disposition, DropReason, EndpointStats};
+use crate::stats::{Disposition, DropReason, EndpointStats, count};
 use crate::streams::blocks::{BlockPool, LARGE};
 use crate::time::Instant;
 use crate::wire::header::{Header, HeaderError, PacketType, version};
@@ -208,8 +208,8 @@ impl Endpoint {
     pub fn handle_datagram(&mut self, now: Instant, arrival: Arrival, datagram: &mut [u8]) -> Disposition {
         let now = self.shared.advance(now);
         let arrival = arrival.canonical();
-        self.shared.stats.datagrams_received += 1;
-        self.shared.stats.bytes_received += datagram.len() as u64;
+        count(&mut self.shared.stats.datagrams_received, 1);
+        count(&mut self.shared.stats.bytes_received, datagram.len() as u64);
         let disposition = self.route(now, &arrival, datagram);
         if let Disposition::Dropped(reason) = disposition {
             self.shared.stats.count_drop(reason);
@@ -272,7 +272,7 @@ impl Endpoint {
     /// The timer of a slot is due.
     fn fire(&mut self, now: Instant, slot: u32) {
         self.timers.set(slot, None);
-        self.shared.stats.timers_fired += 1;
+        count(&mut self.shared.stats.timers_fired, 1);
         match self.slots.at_mut(slot) {
             Some(Entry::Connection(connection)) => {
                 connection.handle_timeout(&mut self.shared, now);
@@ -362,7 +362,7 @@ impl Endpoint {
         // What saturated is never due.
         match deadline.filter(|deadline| *deadline < Instant::MAX) {
             Some(deadline) if deadline <= now && *fires > 0 => {
-                *fires -= 1;
+                *fires = fires.saturating_sub(1);
                 self.fire(now, slot);
             }
             deadline => self.timers.set(slot, deadline),

@@ -25,6 +25,9 @@ pub(super) struct Prefixes<T> {
     hasher: KeyedState,
 }
 
+/// The place with the highest number of a kind's, all of whose bits are set.
+const LAST_PLACE: usize = PLACES as usize - 1;
+
 impl<T: Copy> Prefixes<T> {
     pub(super) const fn new(hasher: KeyedState) -> Self {
         Self { entries: Vec::new(), hasher }
@@ -58,7 +61,7 @@ impl<T: Copy> Prefixes<T> {
     /// The `kind`s have places of their own.
     fn places(&self, kind: u16, of: &impl core::hash::Hash) -> Places {
         let hash = self.hasher.hash_one(of);
-        let (first, further) = (hash % PLACES, 1 + (hash >> 32) % (PLACES - 1));
+        let (first, further) = (hash % PLACES, ((hash >> 32) % (PLACES - 1)).saturating_add(1));
         let at = |place: u64| kind.wrapping_mul(PLACES as u16).wrapping_add((place % PLACES) as u16);
         Places([at(first), at(first.wrapping_add(further))])
     }
@@ -72,7 +75,7 @@ impl<T: Copy> Prefixes<T> {
     pub(super) fn update(&mut self, places: Places, new: T, mut change: impl FnMut(&mut T)) {
         for place in places.0.map(usize::from) {
             if self.entries.len() <= place {
-                self.entries.resize((place | (PLACES as usize - 1)).saturating_add(1), new);
+                self.entries.resize((place | LAST_PLACE).saturating_add(1), new);
             }
             if let Some(entry) = self.entries.get_mut(place) {
                 change(entry);

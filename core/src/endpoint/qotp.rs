@@ -80,7 +80,7 @@ impl Endpoint {
             Ok(attempt) => attempt,
             Err(reason) => return Disposition::Dropped(reason),
         };
-        let cost = PENDING_COST + attempt.heap_bytes();
+        let cost = PENDING_COST.saturating_add(attempt.heap_bytes());
         if self.shared.budget.charge(cost).is_err() {
             return Disposition::Dropped(DropReason::OverBudget);
         }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::cids::reset::ResetToken;
 use crate::id::ConnectionId;
 use crate::path::addr::Arrival;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::header::{MIN_DATA, PacketType};
 
@@ -62,11 +62,12 @@ impl Endpoint {
         {
             return;
         }
-        let choice = cx.rng.below((longest - MIN_DATA + 1) as u64) as usize;
+        let choice = cx.rng.below(longest.saturating_sub(MIN_DATA).saturating_add(1) as u64) as usize;
         let random: [u8; MAX_RANDOM] = cx.rng.bytes();
-        let random = random.get(..MIN_DATA - 1 - ResetToken::LEN + choice).unwrap_or_default();
+        let random =
+            random.get(..(MIN_DATA - 1 - ResetToken::LEN).saturating_add(choice)).unwrap_or_default();
         let token = cx.reset_token(to);
         let parts: [&[u8]; 3] = [&[PacketType::Data.first_byte()], random, token.as_bytes()];
-        cx.stats.resets_sent += u64::from(self.stateless.answer(&arrival.tuple(), &parts));
+        count(&mut cx.stats.resets_sent, self.stateless.answer(&arrival.tuple(), &parts).into());
     }
 }

@@ -149,7 +149,7 @@ impl ReadyQueue {
     pub(crate) fn push(&mut self, slot: u32) {
         let place = slot as usize;
         if self.waiting.len() <= place {
-            self.waiting.resize(place + 1, false);
+            self.waiting.resize(place.saturating_add(1), false);
         }
         if let Some(waits @ false) = self.waiting.get_mut(place) {
             *waits = true;

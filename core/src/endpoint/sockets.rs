@@ -113,7 +113,7 @@ impl Sockets {
         let lost = before.iter().filter(|ip| is_lost(ip)).count();
         let earlier = core::mem::take(&mut self.gone);
         // What went long ago is of interest to nobody any more.
-        let earlier = if earlier.len() + lost > MAX_ADDRESSES { Vec::new() } else { earlier };
+        let earlier = if earlier.len().saturating_add(lost) > MAX_ADDRESSES { Vec::new() } else { earlier };
         self.gone = before.into_iter().chain(earlier).filter(is_lost).collect();
         self.gone.sort_unstable();
         News::Changed

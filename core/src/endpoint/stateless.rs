@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::hash::KeyedState;
 use crate::path::addr::{Arrival, Transmit, TransportAddr, Tuple};
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::time::Instant;
 use crate::wire::header::{MIN_INIT, unknown_version};
 use crate::wire::versions::VersionList;
@@ -72,7 +72,7 @@ impl Stateless {
             let room = answer.bytes.get_mut(answer.len..).unwrap_or_default();
             let Some(place) = room.get_mut(..part.len()) else { return false };
             place.copy_from_slice(part);
-            answer.len += part.len();
+            answer.len = answer.len.saturating_add(part.len());
         }
         let fits = self.waiting.len() < MAX_WAITING;
         if fits {
@@ -119,7 +119,7 @@ impl Endpoint {
             let told = self
                 .stateless
                 .answer(&arrival.tuple(), &[&[VersionList::FIRST_BYTE], routing.as_bytes(), &list]);
-            self.shared.stats.version_lists_sent += u64::from(told);
+            count(&mut self.shared.stats.version_lists_sent, u64::from(told));
         }
         Disposition::Dropped(DropReason::Version)
     }

@@ -59,10 +59,10 @@ impl TimerQueue {
 
     fn insert(&mut self, slot: u32, deadline: Instant) {
         if self.places.len() <= slot as usize {
-            self.places.resize(slot as usize + 1, 0);
+            self.places.resize((slot as usize).saturating_add(1), 0);
         }
         self.heap.push((deadline, slot));
-        let place = self.heap.len() - 1;
+        let place = self.heap.len().saturating_sub(1);
         self.record(place);
         self.rise(place);
     }
@@ -78,12 +78,12 @@ impl TimerQueue {
     }
 
     fn record(&mut self, place: usize) {
-        self.places[self.heap[place].1 as usize] = place as u32 + 1;
+        self.places[self.heap[place].1 as usize] = (place as u32).saturating_add(1);
     }
 
     fn rise(&mut self, mut place: usize) {
         while place > 0 {
-            let parent = (place - 1) / 2;
+            let parent = place.saturating_sub(1) / 2;
             if self.heap[parent].0 <= self.heap[place].0 {
                 break;
             }
@@ -94,8 +94,8 @@ impl TimerQueue {
 
     fn sink(&mut self, mut place: usize) {
         loop {
-            let left = 2 * place + 1;
-            let right = left + 1;
+            let left = place.saturating_mul(2).saturating_add(1);
+            let right = left.saturating_add(1);
             let mut least = place;
             if left < self.heap.len() && self.heap[left].0 < self.heap[least].0 {
                 least = left;

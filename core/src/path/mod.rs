@@ -1,7 +1,5 @@
 //! A path of a connection: two addresses with their own packet numbers, round-trip time and congestion state.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 pub(crate) mod addr;
 pub(crate) mod ecn;
 pub(crate) mod events;

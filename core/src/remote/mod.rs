@@ -1,8 +1,6 @@
 //! What is known of peers over all connections of an endpoint: by their key, at which addresses they may be, and how each
 //! has done. Connections say what happens; nothing here knows of packets.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 mod candidate;
 pub(crate) mod fanout;
 mod info;

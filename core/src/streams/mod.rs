@@ -1,8 +1,6 @@
 //! Streams: the table of a connection, with credit, limits and scheduling. The halves of a stream have their own
 //! files; here they meet.
 
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-
 pub(crate) mod blocks;
 mod by_use;
 mod counts;
