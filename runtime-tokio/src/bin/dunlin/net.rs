@@ -268,11 +268,9 @@ async fn dial_native(
     let answered = loop {
         tokio::select! {
             answered = &mut answer => break answered,
-            somebody = &mut who, if found.is_none() => match somebody {
-                // Whoever sees packets can answer this in another's place, and keep the real answer away for a while:
-                // only the dial itself decides.
-                somebody => found = Some(somebody),
-            },
+            // Whoever sees packets can answer this in another's place, and keep the real answer away for a while: only the
+            // dial itself decides.
+            somebody = &mut who, if found.is_none() => found = Some(somebody),
         }
     };
     answered.map_err(|error| match (error, found) {
