@@ -66,7 +66,7 @@ fn a_receiver_with_another_key_is_named() {
         let receiver = Receiver::start(&key, &scratch.path("to"), &[]);
         let ended = run(&["send", "--to", &receiver.address, "--peer", STRANGER, file.to_str().unwrap()]);
         assert_eq!(ended.code, 1);
-        assert!(ended.error().contains(&format!("has another key, {}", key.1)), "{ended:?}");
+        assert!(ended.error().contains(&format!("before you trust {}", key.1)), "{ended:?}");
         // It is not even disturbed, and nothing was sent.
         let sent = run(&receiver.send_args(&[&file]));
         assert_eq!(sent.code, 0, "{sent:?}");

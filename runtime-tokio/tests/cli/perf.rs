@@ -10,7 +10,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
     pub(crate) key: String,
-    out: BufReader<std::process::ChildStdout>,
+    out: Option<BufReader<std::process::ChildStdout>>,
 }
 
 impl Server {
@@ -32,7 +32,7 @@ impl Server {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut next = |what| next_line(&mut out).strip_prefix(what).unwrap().to_owned();
         let (key, address) = (next("public key "), next("listening on "));
-        Self { child, address, key, out }
+        Self { child, address, key, out: Some(out) }
     }
 
     pub(crate) fn args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
@@ -94,7 +94,7 @@ fn shards_get_a_connection_each_and_all_bytes_are_counted() {
     let count = if cfg!(target_os = "linux") { 3 } else { 1 };
     in_time(|| {
         let mut server = Server::start_with(&["--shards", "2"]);
-        let told = next_line(&mut server.out);
+        let told = next_line(server.out.as_mut().unwrap());
         assert_eq!(told, if cfg!(target_os = "linux") { "with 2 shards" } else { "with 1 shard" });
         let more = ["--json", "--bytes", "1000001", "--streams", "2", "--shards", "3"];
         let ended = run(&server.args(&more));
@@ -103,7 +103,7 @@ fn shards_get_a_connection_each_and_all_bytes_are_counted() {
         assert_eq!((&told["bytes"], &told["error"]), (&1_000_001.into(), &serde_json::Value::Null));
         assert_eq!((&told["shards"], &told["streams"]), (&count.into(), &(2 * count).into()));
         for _ in 0..count {
-            assert!(next_line(&mut server.out).contains(" connected with the key "));
+            assert!(next_line(server.out.as_mut().unwrap()).contains(" connected with the key "));
         }
         let ended = run(&server.args(&["--bytes", "1000", "--shards", "2"]));
         let streams = if count > 1 { "2 streams of 2 connections" } else { "1 stream:" };
@@ -157,5 +157,31 @@ fn both_sides_can_log_their_keys() {
         assert_eq!(client.len(), 3);
         // The server has more if the client came late and asked who was there.
         assert!(client.iter().all(|line| server.contains(line)), "{client:?} {server:?}");
+    });
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_goes_on() {
+    in_time(|| {
+        let mut server = Server::start();
+        drop(server.out.take());
+        for _ in 0..2 {
+            let ended = run(&server.args(&["--bytes", "1000"]));
+            assert_eq!(ended.code, 0, "{ended:?}");
+        }
+    });
+}
+
+#[test]
+fn only_those_allowed_measure() {
+    in_time(|| {
+        let scratch = Scratch::new();
+        let (friend, stranger) = (scratch.key("friend"), scratch.key("stranger"));
+        let server = Server::start_with(&["--allow", &friend.1]);
+        let with =
+            |key: &std::path::Path| run(&server.args(&["--bytes", "1000", "--key", key.to_str().unwrap()]));
+        assert_eq!(with(&friend.0).code, 0);
+        let refused = with(&stranger.0);
+        assert!(refused.code == 1 && refused.error().contains("does not let this key in"), "{refused:?}");
     });
 }

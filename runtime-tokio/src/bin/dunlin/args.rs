@@ -204,6 +204,9 @@ pub(crate) struct PerfServerArgs {
     /// The key file of this server; without it, a key that is made now
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Let in only who has this public key; may be given several times. Without it everybody may measure
+    #[arg(long, value_name = "PUBKEY", num_args = 1.., value_parser = public_key)]
+    pub(crate) allow: Vec<PublicKey>,
     /// Spread the connections over so many shards, which work on as many cores at once; one connection uses one (Linux)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards())]
     pub(crate) shards: u8,
@@ -218,6 +221,9 @@ pub(crate) struct PerfServerArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PerfClientArgs {
+    /// The key file to show; without it, a key that is made for this measurement and then forgotten
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
     /// Address and port of the server; may be given several times if it has several addresses: one connection uses all that
     /// answer
     #[arg(long, value_name = "ADDR", required = true)]

@@ -1,10 +1,21 @@
 //! How a command ends when it does not end well: one line, and an exit code; and what is no failure but worth a line.
 
 use core::fmt;
+use std::io::{self, Write};
+
+/// Prints a line on the standard output. Nobody may read it any more, which ends nothing.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a line on the standard error; as [`say`].
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// Tells the user something that does not end the command.
 pub(crate) fn warn(what: impl fmt::Display) {
-    eprintln!("dunlin: warning: {what}");
+    note(format_args!("dunlin: warning: {what}"));
 }
 
 /// The end of a command that has printed its report, as text or as JSON, whichever was asked for.

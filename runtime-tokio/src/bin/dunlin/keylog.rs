@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, warn};
 use crate::folder;
 
+/// More bytes than any entry has as a line: one that grew would leave copies of secrets behind.
+const LINE: usize = 1024;
+
 /// A file that entries are appended to.
 pub(crate) struct KeyLogFile {
     path: PathBuf,
@@ -30,6 +33,11 @@ impl KeyLogFile {
         if !file.metadata().map_err(cannot)?.is_file() {
             return Err(Failure::usage(format!("{name} is no file: name one for --keylog")));
         }
+        if folder::is_of_another(&file).map_err(cannot)? {
+            return Err(Failure::usage(format!(
+                "the key log {name} belongs to another user, who could read it: name another"
+            )));
+        }
         if let Some(mode) = folder::mode_for_others(&file).map_err(cannot)? {
             return Err(Failure::usage(format!(
                 "the key log {name} can be read by others (mode {mode:03o}): run `chmod 600 {name}`, or name another"
@@ -45,8 +53,9 @@ impl KeyLogFile {
     pub(crate) fn write(&mut self, entry: &KeyLogEntry) {
         let Some(file) = &mut self.file else { return };
         // One call a line, so that several programs may write to the same file.
-        let line = Zeroizing::new(format!("{entry}\n"));
-        if let Err(error) = file.write_all(line.as_bytes()) {
+        let mut line = Zeroizing::new(Vec::with_capacity(LINE));
+        let written = writeln!(line, "{entry}").and_then(|()| file.write_all(&line));
+        if let Err(error) = written {
             warn(format_args!("cannot write the key log {}: {error}", self.path.display()));
             self.file = None;
         }

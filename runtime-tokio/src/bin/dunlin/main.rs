@@ -111,7 +111,7 @@ fn on_runtime(json: bool, work: impl Future<Output = Result<Reported, Failure>>)
     runtime.shutdown_timeout(LAST_WRITES);
     result.unwrap_or_else(|failure| {
         if json {
-            println!("{}", report::failed_json(&failure));
+            failure::say(report::failed_json(&failure));
         }
         Err(failure)
     })

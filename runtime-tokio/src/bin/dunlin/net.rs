@@ -268,18 +268,16 @@ async fn dial_native(
     let answered = loop {
         tokio::select! {
             answered = &mut answer => break answered,
-            somebody = &mut who, if found.is_none() => match somebody {
-                Found::Key(key) if key != peer => {
-                    return Err(Failure::failed(format!(
-                        "whoever is at {name} has another key, {key}: if its owner confirms that key, give it with --peer"
-                    )));
-                }
-                // Nobody, or the right one after all and a little late: the dial itself will find out.
-                somebody => found = Some(somebody),
-            },
+            // Whoever sees packets can answer this in another's place, and keep the real answer away for a while: only the
+            // dial itself decides.
+            somebody = &mut who, if found.is_none() => found = Some(somebody),
         }
     };
     answered.map_err(|error| match (error, found) {
+        (ConnectionError::Closed(CloseReason::NoAnswer), Some(Found::Key(key))) if key != peer => Failure::failed(format!(
+            "warning: at {name} somebody answers with another key than the one given with --peer; it may be the right \
+             machine with a new key, or somebody in between: ask its owner for the key before you trust {key}"
+        )),
         (ConnectionError::Closed(CloseReason::NoAnswer), Some(Found::Unwilling)) => Failure::failed(format!(
             "whoever is at {name} answers, but not to the key given with --peer: ask its owner for the right key"
         )),

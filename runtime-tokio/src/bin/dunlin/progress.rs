@@ -9,6 +9,7 @@ use dunlin_tokio::Connection;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::failure;
 use crate::report::Link;
 use crate::text;
 use crate::transfer::{Count, Counters};
@@ -43,16 +44,16 @@ impl Show {
     /// Prints a line on the standard output, above the bars if there are some.
     pub(crate) fn print(&self, line: &str) {
         match self {
-            Self::Bars(bars) => bars.suspend(|| println!("{line}")),
-            Self::Lines | Self::Nothing => println!("{line}"),
+            Self::Bars(bars) => bars.suspend(|| failure::say(line)),
+            Self::Lines | Self::Nothing => failure::say(line),
         }
     }
 
     /// Prints a line on the standard error.
     pub(crate) fn note(&self, line: &str) {
         match self {
-            Self::Bars(bars) => bars.suspend(|| eprintln!("{line}")),
-            Self::Lines | Self::Nothing => eprintln!("{line}"),
+            Self::Bars(bars) => bars.suspend(|| failure::note(line)),
+            Self::Lines | Self::Nothing => failure::note(line),
         }
     }
 
@@ -126,7 +127,7 @@ impl View {
             None => {
                 let percent =
                     if count.total == 0 { 100.0 } else { count.done as f64 * 100.0 / count.total as f64 };
-                eprintln!("{percent:5.1} %  {}", rest.trim_end());
+                failure::note(format_args!("{percent:5.1} %  {}", rest.trim_end()));
             }
         }
     }

@@ -53,8 +53,13 @@ impl Speaks {
                     "QOTP proves nobody's identity: whoever can intercept packets can read and change everything; \
                      where both sides are dunlins, leave --wire qotp out",
                 );
+                if args.qotp_key.as_deref().is_some_and(|key| QotpIdentity::from_hex(key).is_ok()) {
+                    warn("every user of this machine sees the QOTP key with `ps`: put it into a file");
+                }
                 if args.qotp_seed.is_some() {
-                    warn("whoever knows or guesses the seed has the key");
+                    warn(
+                        "whoever knows or guesses the seed has the key, and every user of this machine sees it with `ps`",
+                    );
                 }
                 Ok(Self::Qotp(identity))
             }
@@ -138,6 +143,11 @@ fn read_key(key: &str) -> Result<QotpIdentity, Failure> {
     let name = path.display();
     let cannot = |error: io::Error| Failure::usage(format!("cannot read the QOTP key file {name}: {error}"));
     let file = File::open(path).map_err(cannot)?;
+    if folder::is_of_another(&file).map_err(cannot)? {
+        return Err(Failure::usage(format!(
+            "the QOTP key file {name} belongs to another user, who can change it: take a copy of your own"
+        )));
+    }
     if let Some(mode) = folder::mode_for_others(&file).map_err(cannot)? {
         return Err(Failure::usage(format!(
             "the QOTP key file {name} can be read by others (mode {mode:03o}): run `chmod 600 {name}`"

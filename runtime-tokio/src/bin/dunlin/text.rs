@@ -2,10 +2,14 @@
 
 use core::time::Duration;
 
-/// Whether a character may change how the text around it looks: controls, and the marks that turn the direction of
-/// writing (Unicode TR 9), with which a name can pass for another.
+/// Whether a character may change how the text around it looks: controls, the marks that turn the direction of writing
+/// (Unicode TR 9 section 2), with which a name can pass for another, and the separators that break a line.
 fn is_deceptive(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Bytes that somebody else chose, fit for a terminal and for one line.
@@ -65,7 +69,14 @@ pub(crate) fn time(time: Duration) -> String {
 
 /// `bytes` as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    // Of a secret's digits the caller wipes what this returns; growing would leave others behind.
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        digits.extend([byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    }
+    digits
 }
 
 /// `count` and its noun: `1 file`, `3 files`.
@@ -81,6 +92,10 @@ mod tests {
     fn foreign_text_stays_on_one_line_and_moves_no_cursor() {
         assert_eq!(printable(b"a\x1b[2Jb\nc\xff"), "a\\u{1b}[2Jb\\u{a}c\u{fffd}");
         assert_eq!(printable("\u{202e}gpj.exe".as_bytes()), "\\u{202e}gpj.exe");
+        for mark in ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'] {
+            assert!(printable(mark.to_string().as_bytes()).is_ascii(), "{mark:?}");
+        }
+        assert_eq!(hex(&[0x00, 0x9a, 0xff]), "009aff");
         assert_eq!(printable("Übung ✓".as_bytes()), "Übung ✓");
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use dunlin_tokio::{AeadPolicy, Endpoint, Peer};
 
 use crate::args::DemoArgs;
-use crate::failure::{Failure, Reported};
+use crate::failure::{self, Failure, Reported};
 use crate::folder::{self, Existing};
 use crate::net::{self, CLOSING, code};
 use crate::progress::Show;
@@ -73,7 +73,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
     let result = received.result().and_then(|()| sent.result());
     if result.is_err() {
         if args.json {
-            println!("{}", sent.json());
+            failure::say(sent.json());
         }
         return Ok(result);
     }
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Reported, Failure> {
         return Err(Failure::failed("the file that arrived is not the one that was sent"));
     }
     if args.json {
-        println!("{}", sent.json());
+        failure::say(sent.json());
     } else {
         show.print(&sent.text());
         show.print(&format!("protected with {crypto}"));

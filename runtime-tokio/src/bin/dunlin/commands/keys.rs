@@ -10,7 +10,7 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
     let secret = match &args.seed {
         Some(seed) => {
             eprintln!(
-                "dunlin: warning: whoever knows or guesses this seed has the key; for a key of your own leave --seed out"
+                "dunlin: warning: whoever knows or guesses this seed has the key, and every user of this machine sees it with `ps`; for a key of your own leave --seed out"
             );
             keyfile::secret_from_seed(seed)
         }

@@ -11,7 +11,7 @@ use dunlin_tokio::Connection;
 use tokio::time::timeout;
 
 use crate::args::{Aead, Remote, SendArgs};
-use crate::failure::{Failure, Reported};
+use crate::failure::{Failure, Reported, say};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<Reported, Failure> {
     if args.json {
         let mut json = report.json();
         paths.put_into(&mut json);
-        println!("{json}");
+        say(json);
     } else if report.outcome.is_ok() {
         show.print(&report.text());
         paths.line().iter().for_each(|line| show.print(line));

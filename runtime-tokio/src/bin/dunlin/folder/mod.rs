@@ -20,8 +20,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub(crate) use platform::{
-    Folder, for_owner_only, mode_for_others, name_is_usable, open_file, path_bytes, path_from_bytes, seen,
-    set_file_mode,
+    Folder, for_owner_only, is_of_another, mode_for_others, name_is_usable, open_file, path_bytes,
+    path_from_bytes, seen, set_file_mode, sync_parent,
 };
 
 /// What is to happen where a file stands already.

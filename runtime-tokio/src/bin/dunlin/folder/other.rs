@@ -168,6 +168,16 @@ pub(crate) fn set_file_mode(_file: &File, _mode: u16) -> io::Result<()> {
 /// Access lists are inherited from the folder: there is no mode to set.
 pub(crate) fn for_owner_only(_options: &mut OpenOptions) {}
 
+/// Owners are a matter of access lists here.
+pub(crate) fn is_of_another(_file: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Folders cannot be synchronised here.
+pub(crate) fn sync_parent(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// There is no mode that could let others in.
 pub(crate) fn mode_for_others(_file: &File) -> io::Result<Option<u32>> {
     Ok(None)

@@ -12,7 +12,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::{FileId, Found, Seen};
 
@@ -229,6 +229,22 @@ pub(crate) fn set_file_mode(file: &File, mode: u16) -> io::Result<()> {
 /// Lets a file that `options` creates be read and written by its owner alone.
 pub(crate) fn for_owner_only(options: &mut OpenOptions) {
     options.mode(0o600);
+}
+
+/// Whether `file` belongs to neither us nor the system's administrator: whoever it belongs to can change and read it at
+/// any time, whatever its mode is now.
+pub(crate) fn is_of_another(file: &File) -> io::Result<bool> {
+    let owner = file.metadata()?.uid();
+    Ok(owner != 0 && owner != geteuid().as_raw())
+}
+
+/// Makes sure that a file stays known by `path`, which it has got just now.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
 }
 
 /// The mode of `file` if it lets others than its owner in.

@@ -22,6 +22,9 @@ use crate::failure::Failure;
 use crate::folder::{self, Existing};
 use crate::text::hex;
 
+/// What a person who opens the file should know.
+const COMMENT: &str = "# A dunlin identity. Whoever can read this file can pass for its owner.\n";
+
 /// First line that is no comment; a later format gets another number.
 const FORMAT: &str = "dunlin-key-1";
 
@@ -48,11 +51,11 @@ pub(crate) fn secret_from_seed(seed: &str) -> Zeroizing<[u8; 32]> {
 pub(crate) fn write(path: &Path, secret: &[u8; 32], existing: Existing) -> Result<Identity, Failure> {
     let identity = Identity::from_secret(*secret);
     let digits = Zeroizing::new(hex(secret));
-    let text = Zeroizing::new(format!(
-        "# A dunlin identity. Whoever can read this file can pass for its owner.\n{FORMAT}\nsecret {}\npublic {}\n",
-        *digits,
-        identity.public()
-    ));
+    // All of it at once: a text that grows leaves copies of itself behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_LEN as usize));
+    for part in [COMMENT, FORMAT, "\nsecret ", &digits, "\npublic ", &identity.public().to_string(), "\n"] {
+        text.push_str(part);
+    }
     let written = match existing {
         Existing::Keep => write_new(path, text.as_bytes()),
         Existing::Replace => replace(path, text.as_bytes()),
@@ -77,12 +80,15 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
 /// Writes beside `path` first, so that the old key is there until the new one is.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().map_or_else(Default::default, std::ffi::OsStr::to_os_string);
-    name.push(format!(".{}.new", std::process::id()));
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    name.push(format!(".{}.new", hex(&random)));
     let new = path.with_file_name(name);
     write_new(&new, text)?;
     fs::rename(&new, path).inspect_err(|_| {
         let _ = fs::remove_file(&new);
-    })
+    })?;
+    folder::sync_parent(path)
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
@@ -110,6 +116,11 @@ pub(crate) fn read(path: &Path) -> Result<Identity, Failure> {
     let file = File::open(path).map_err(cannot)?;
     if !file.metadata().map_err(cannot)?.is_file() {
         return Err(Failure::usage(format!("{name} is no file: name a key file made by `dunlin keygen`")));
+    }
+    if folder::is_of_another(&file).map_err(cannot)? {
+        return Err(Failure::usage(format!(
+            "the key file {name} belongs to another user, who can change it: take a copy of your own"
+        )));
     }
     if let Some(mode) = folder::mode_for_others(&file).map_err(cannot)? {
         return Err(Failure::usage(format!(

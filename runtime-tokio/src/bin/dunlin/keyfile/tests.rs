@@ -43,6 +43,30 @@ fn a_key_that_others_can_read_is_refused_with_the_cure() {
 }
 
 #[test]
+fn what_a_killed_process_has_left_does_not_stand_in_the_way() {
+    let dir = Scratch::new();
+    let path = dir.path().join("key");
+    fs::write(dir.path().join(format!("key.{}.new", std::process::id())), b"half").unwrap();
+    write(&path, &[2; 32], Existing::Replace).unwrap();
+    assert_eq!(read(&path).unwrap().public(), Identity::from_secret([2; 32]).public());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_of_another_user_is_refused() {
+    let dir = Scratch::new();
+    let path = dir.path().join("key");
+    write(&path, &[1; 32], Existing::Keep).unwrap();
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+        eprintln!("skipped: this needs root");
+        return;
+    }
+    let error = read(&path).unwrap_err();
+    assert!(error.to_string().contains("belongs to another user"), "{error}");
+}
+
+#[test]
 fn every_damage_is_noticed() {
     let dir = Scratch::new();
     let path = dir.path().join("key");

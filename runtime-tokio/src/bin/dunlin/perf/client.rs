@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Mode, PerfClientArgs, Remote};
-use crate::failure::{Failure, Reported};
+use crate::failure::{Failure, Reported, note, say};
+use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::net::{self, CLOSING, code};
 use crate::paths::Paths;
@@ -38,12 +39,16 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     if mode == Mode::Ping && args.bytes.is_some_and(|bytes| bytes > MAX_PING) {
         return Err(Failure::usage("a message of --ping has at most 64 KiB: give --bytes 64K or less"));
     }
+    let identity = match &args.key {
+        Some(path) => keyfile::read(path)?,
+        None => net::throwaway()?,
+    };
     let speaks = Speaks::of(&args.wire)?;
     let target = speaks.target(args.peer.as_deref())?;
     let mut config = speaks.config(ALPN, args.packet_size, args.aead)?;
     config.selector = args.paths.policy.into();
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
-    let endpoint = net::dialler(&args.paths.local, args.shards, config, net::throwaway()?, keylog)?;
+    let endpoint = net::dialler(&args.paths.local, args.shards, config, identity, keylog)?;
     speaks.equip(&endpoint);
     let name = &Remote::names(&args.to);
     let connections = tokio::select! {
@@ -53,7 +58,7 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     let load = Arc::new(Load::new());
     // Of an upload the server tells only now and then what has come.
     let arrived = (mode != Mode::Upload).then(|| Arc::clone(&load)).map(|load| move || load.amount());
-    let paths = Paths::watch(&connections, arrived, |line| eprintln!("{line}"));
+    let paths = Paths::watch(&connections, arrived, |line| note(line));
     let begun = Instant::now();
     let outcome = tokio::select! {
         outcome = measure(&connections, &args, mode, &load) => {
@@ -86,10 +91,10 @@ pub(crate) async fn run(args: PerfClientArgs) -> Result<Reported, Failure> {
     if args.json {
         let mut json = summary.json();
         paths.put_into(&mut json);
-        println!("{json}");
+        say(json);
     } else {
-        println!("{}", summary.text());
-        paths.line().iter().for_each(|line| println!("{line}"));
+        say(summary.text());
+        paths.line().iter().for_each(say);
     }
     Ok(summary.outcome)
 }
@@ -146,7 +151,7 @@ async fn measure(
                 None => return Ok(()),
             },
             _ = ticks.tick() => if !args.json {
-                println!("{}", lines.next(mode, load, &Link::of_all(connections)));
+                say(lines.next(mode, load, &Link::of_all(connections)));
             },
         }
     }
@@ -163,7 +168,8 @@ struct Lines {
 impl Lines {
     fn next(&mut self, mode: Mode, load: &Load, link: &Link) -> String {
         let (now, amount, lost) = (Instant::now(), load.amount(), link.stats.packets_lost);
-        let (passed, fresh, fresh_lost) = (now - self.last, amount - self.before, lost - self.lost);
+        let (passed, fresh, fresh_lost) =
+            (now - self.last, amount.saturating_sub(self.before), lost.saturating_sub(self.lost));
         (self.last, self.before, self.lost) = (now, amount, lost);
         let second = (now - self.begun).as_secs_f64().round();
         let rest = format!("{}  lost {fresh_lost}", link.via_text());

@@ -1,14 +1,18 @@
 //! The server: does what each stream's header asks for.
 
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dunlin_tokio::{Connection, ErrorCode, Incoming, RecvStream, SendStream};
+use dunlin_tokio::{Connection, ErrorCode, Incoming, PublicKey, RecvStream, SendStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use crate::args::{Aead, PerfServerArgs};
-use crate::failure::{Failure, Reported};
+use crate::args::{Aead, PerfServerArgs, Wire};
+use crate::failure::{Failure, Reported, say};
 use crate::keyfile;
 use crate::keylog::KeyLogFile;
 use crate::net::{self, code};
@@ -22,6 +26,25 @@ use super::{ALPN, HEADER, PIECE, TELL, Wanted};
 /// Streams that a client may have open at once; a little more than a client uses.
 const MAX_STREAMS: u32 = 300;
 
+/// Clients at once: with the streams of each and [`AT_ONCE`] it bounds what they make this program hold.
+const MAX_CLIENTS: usize = 64;
+
+/// Bytes taken off a stream at once.
+const AT_ONCE: usize = 16 << 10;
+
+/// Bytes of a ping that are held on their way back.
+const ECHO: usize = 4 << 10;
+
+/// A stream on which nothing has moved for this long ends, and so does a connection without streams.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What every client is served with.
+struct Server {
+    allow: Vec<PublicKey>,
+    places: Arc<Semaphore>,
+    zeros: Arc<[u8]>,
+}
+
 /// Answers measurements until it is stopped.
 pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
     let identity = match &args.key {
@@ -29,19 +52,28 @@ pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
         None => net::throwaway()?,
     };
     let speaks = Speaks::of(&args.wire)?;
+    if args.wire.wire == Wire::Qotp && !args.allow.is_empty() {
+        return Err(Failure::usage(
+            "in QOTP a client only claims to have a key, which is no reason to let it in: leave --allow or --wire qotp out",
+        ));
+    }
     let mut config = speaks.config(ALPN, args.packet_size, Aead::Auto)?;
     config.limits.streams_bidi = MAX_STREAMS;
     let keylog = KeyLogFile::open(args.keylog.file.as_deref())?;
     let endpoint = net::bind(args.listen, args.shards, config, identity, keylog)?;
-    println!("public key {}", speaks.equip(&endpoint));
-    println!("listening on {}", endpoint.local_addr());
+    say(format_args!("public key {}", speaks.equip(&endpoint)));
+    say(format_args!("listening on {}", endpoint.local_addr()));
     if args.shards > net::ONE_SHARD {
-        println!("with {}", text::counted(endpoint.shards() as u64, "shard"));
+        say(format_args!("with {}", text::counted(endpoint.shards() as u64, "shard")));
     }
-    let zeros: Arc<[u8]> = vec![0; PIECE].into();
+    let server = Arc::new(Server {
+        allow: args.allow,
+        places: Arc::new(Semaphore::new(MAX_CLIENTS)),
+        zeros: vec![0; PIECE].into(),
+    });
     let serving = async {
         while let Some(incoming) = endpoint.accept().await {
-            tokio::spawn(meet(incoming, Arc::clone(&zeros)));
+            tokio::spawn(meet(incoming, Arc::clone(&server)));
         }
     };
     tokio::select! {
@@ -53,29 +85,52 @@ pub(crate) async fn run(args: PerfServerArgs) -> Result<Reported, Failure> {
 }
 
 /// One client, from its handshake to its end.
-async fn meet(incoming: Incoming, zeros: Arc<[u8]>) {
+async fn meet(incoming: Incoming, server: Arc<Server>) {
     let address = incoming.remote();
+    if !server.lets_in(incoming.identity().key()) {
+        incoming.refuse(code::of(code::NOT_ALLOWED));
+        return;
+    }
+    let Ok(_place) = Arc::clone(&server.places).try_acquire_owned() else {
+        incoming.refuse(code::of(code::BUSY));
+        return;
+    };
     let Ok(connecting) = incoming.accept() else { return };
     // Whoever does not finish the handshake is nobody's business.
     let Ok(connection) = connecting.await else { return };
-    match connection.peer_identity() {
-        Some(key) => println!("{address} connected with the key {key}"),
-        None => println!("{address} connected, without proof of any key"),
+    if !server.lets_in(connection.peer_identity()) {
+        connection.close(code::of(code::NOT_ALLOWED), b"");
+        return;
     }
-    while let Ok(stream) = connection.accept_bi().await {
-        tokio::spawn(serve(connection.clone(), stream, Arc::clone(&zeros)));
+    match connection.peer_identity() {
+        Some(key) => say(format_args!("{address} connected with the key {key}")),
+        None => say(format_args!("{address} connected, without proof of any key")),
+    }
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => match stream {
+                Ok(stream) => drop(streams.spawn(serve(connection.clone(), stream, Arc::clone(&server.zeros)))),
+                Err(_) => break,
+            },
+            Some(_) = streams.join_next() => {}
+            () = sleep(SILENCE), if streams.is_empty() => {
+                net::end(&connection, code::FAILED, b"nothing is measured any more").await;
+                break;
+            }
+        }
     }
     say_goodbye(&address.to_string(), &connection);
 }
 
 fn say_goodbye(address: &str, connection: &Connection) {
     let link = Link::of(connection);
-    println!(
+    say(format_args!(
         "{address} left; {} received, {} sent, {}",
         text::bytes(link.stats.bytes_received),
         text::bytes(link.stats.bytes_sent),
         link.line()
-    );
+    ));
 }
 
 /// One stream. Whatever ends it early is the client's decision.
@@ -89,11 +144,11 @@ async fn serve(
         return Ok(());
     }
     let mut header = [0; HEADER];
-    receiver.read_exact(&mut header).await?;
+    in_time(receiver.read_exact(&mut header)).await?;
     match Wanted::decode(header) {
         Some(Wanted::Upload) => take(&mut sender, &mut receiver).await?,
         Some(Wanted::Download { bytes }) => give(&mut sender, bytes, &zeros).await?,
-        Some(Wanted::Ping { size }) => echo(&mut sender, &mut receiver, size).await?,
+        Some(Wanted::Ping { .. }) => echo(&mut sender, &mut receiver).await?,
         None => {
             let code: ErrorCode = code::of(code::FAILED);
             receiver.stop(code);
@@ -105,17 +160,22 @@ async fn serve(
     sender.shutdown().await
 }
 
+/// What `work` comes to, unless nothing moves for too long.
+async fn in_time<T, E: Into<io::Error>>(work: impl Future<Output = Result<T, E>>) -> io::Result<T> {
+    let done = timeout(SILENCE, work).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    done.map_err(Into::into)
+}
+
 async fn take(sender: &mut SendStream, receiver: &mut RecvStream) -> io::Result<()> {
-    let mut piece = vec![0; PIECE];
     let (mut total, mut told) = (0_u64, Instant::now());
     loop {
-        let read = AsyncReadExt::read(receiver, &mut piece).await?;
-        total += read as u64;
-        if read == 0 || told.elapsed() >= TELL {
+        let read = in_time(receiver.read_chunk(AT_ONCE)).await?.map(|chunk| chunk.len());
+        total += read.unwrap_or(0) as u64;
+        if read.is_none() || told.elapsed() >= TELL {
             told = Instant::now();
-            AsyncWriteExt::write_all(sender, &total.to_be_bytes()).await?;
+            in_time(AsyncWriteExt::write_all(sender, &total.to_be_bytes())).await?;
         }
-        if read == 0 {
+        if read.is_none() {
             return Ok(());
         }
     }
@@ -124,19 +184,22 @@ async fn take(sender: &mut SendStream, receiver: &mut RecvStream) -> io::Result<
 async fn give(sender: &mut SendStream, mut bytes: u64, zeros: &[u8]) -> io::Result<()> {
     while bytes > 0 {
         let now = usize::try_from(bytes).map_or(PIECE, |bytes| bytes.min(PIECE));
-        AsyncWriteExt::write_all(sender, &zeros[..now]).await?;
-        bytes -= now as u64;
+        bytes -= in_time(AsyncWriteExt::write(sender, &zeros[..now])).await? as u64;
     }
     Ok(())
 }
 
-async fn echo(sender: &mut SendStream, receiver: &mut RecvStream, size: usize) -> io::Result<()> {
-    let mut message = vec![0; size];
-    loop {
-        match receiver.read_exact(&mut message).await {
-            Ok(_) => AsyncWriteExt::write_all(sender, &message).await?,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error),
-        }
+/// Sends back what comes, as it comes: messages are the client's.
+async fn echo(sender: &mut SendStream, receiver: &mut RecvStream) -> io::Result<()> {
+    while let Some(chunk) = in_time(receiver.read_chunk(ECHO)).await? {
+        in_time(AsyncWriteExt::write_all(sender, &chunk)).await?;
+    }
+    Ok(())
+}
+
+impl Server {
+    /// Whether somebody with this key may measure; in QOTP nobody has one.
+    fn lets_in(&self, key: Option<&PublicKey>) -> bool {
+        self.allow.is_empty() || key.is_some_and(|key| self.allow.contains(key))
     }
 }

@@ -91,7 +91,10 @@ where
             });
         }
     };
-    finish(stored, &entries, messages, control).await
+    tokio::select! {
+        finished = finish(stored, &entries, messages, control) => finished,
+        silence = counters.pulse.stop() => Err(silence),
+    }
 }
 
 async fn read_list<R: AsyncRead + Unpin>(messages: &mut MessageReader<R>) -> Result<List, TransferError> {

@@ -164,3 +164,23 @@ async fn what_takes_the_place_of_a_listed_file_is_not_sent() {
         listing(&to).into_iter().filter_map(|(path, content)| Some((path, content?))).collect();
     assert_eq!(arrived, [(PathBuf::from("d/stays"), b"listed".to_vec())]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_folder_swapped_for_a_link_while_files_come_leads_nowhere() {
+    use std::io::Write;
+    let (scratch, _, to) = folders();
+    let (outside, entry) = (scratch.path().join("outside"), file("d/f", 3));
+    write(&outside.join("f"), b"theirs");
+    let destination = Destination::open(&to, Existing::Replace).unwrap();
+    let mut tree = destination.tree().unwrap();
+    tree.open_part(&entry).unwrap().file.write_all(b"new").unwrap();
+    fs::rename(to.join("d"), to.join("moved")).unwrap();
+    std::os::unix::fs::symlink(&outside, to.join("d")).unwrap();
+    // Where it was opened it goes on, and what looks for it anew finds no folder.
+    assert_eq!(tree.complete(&entry).unwrap(), Naming::Done);
+    assert_eq!(fs::read(to.join("moved/f")).unwrap(), b"new");
+    let found = destination.tree().unwrap().open_part(&entry);
+    assert_eq!(found.map(drop).unwrap_err().kind, FaultKind::Refused);
+    assert_eq!(listing(&outside), [(PathBuf::from("f"), Some(b"theirs".to_vec()))]);
+}
