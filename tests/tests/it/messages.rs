@@ -179,7 +179,8 @@ fn hello_has_rules_of_its_own() {
         (false, with(offer(), ALPN, b"\x03sim\x00")),
         (false, with(offer(), ALPN, b"\x04sim")),
         (false, with(offer(), ALPN, &b"\x01x".repeat(17))),
-        (false, with(offer(), EARLY_DATA, &[3])),
+        (true, with(offer(), EARLY_DATA, &[3])),
+        (false, with(offer(), EARLY_DATA, &[4])),
         (true, with(offer(), 0x7777, &[0; 400])),
         (false, with(offer(), 0x7777, &[0; 500])),
     ];
