@@ -202,6 +202,11 @@ impl Datagrams {
         self.outgoing = Queue::default();
     }
 
+    /// Drops what was received and not read.
+    pub(crate) fn discard_received(&mut self) {
+        self.incoming = Queue::default();
+    }
+
     /// Whether [`Self::shrink`] is worth calling.
     pub(crate) fn is_roomy(&self) -> bool {
         self.outgoing.is_roomy() || self.incoming.is_roomy()

@@ -95,9 +95,14 @@ impl Connection {
         self.tell_end(cx, reason);
     }
 
-    /// Ends without a word: nobody listens, or nothing may be said.
+    /// Ends without a word: nobody listens, or nothing may be said. What was received stays readable, if somebody has proved to
+    /// have sent it.
     pub(super) fn end(&mut self, cx: &mut Shared, reason: CloseReason) {
         self.note_undelivered();
+        if self.is_half_open() {
+            self.shed(cx);
+            self.datagrams.discard_received();
+        }
         if self.streams.any_unread() {
             self.lingered = true;
             self.state.on_drain(cx.now + LINGER);

@@ -41,8 +41,6 @@ impl Connection {
             return;
         }
         if qotp.unconfirmed_at().is_some_and(|expires| expires <= now) {
-            // What came with the Init may be anybody's: it is not kept for a reader.
-            self.shed(cx);
             return self.end(cx, CloseReason::Unconfirmed);
         }
         let repeats = [qotp.told.take_repeat(now), qotp.proof.take_due(now)];

@@ -243,6 +243,9 @@ fn some_data() -> Vec<u8> {
     [&[0x0a, 2, 0x40, 100][..], &[7; 100]].concat()
 }
 
+/// A DATAGRAM frame with its length.
+const A_DATAGRAM: &[u8] = &[0x31, 3, 7, 7, 7];
+
 /// An answerer, and a token of the puppet's.
 fn puppet_scene(config: Config) -> (Instant, Endpoint, EarlyToken) {
     let (mut now, mut dialler) = (at(1000), endpoint(self::config(), PUPPET, 1));
@@ -416,4 +419,35 @@ fn early_data_that_is_never_confirmed_ends_and_can_be_read_until_then() {
     answerer.handle_timeout(later);
     let end = core::iter::from_fn(|| answerer.poll_event()).last();
     assert!(matches!(end, Some((_, Event::Closed(CloseReason::Unconfirmed)))), "{end:?}");
+}
+
+/// Hands an Init in to an application that accepts and does nothing else: says what it hears.
+fn accept(now: Instant, endpoint: &mut Endpoint, init: &Init) -> (ConnectionHandle, Vec<Event>) {
+    endpoint.handle_datagram(now, Arrival::from_remote(DIALLER), &mut init.datagram.clone());
+    let (handle, event) = endpoint.poll_event().expect("an attempt");
+    assert_eq!(event, Event::Incoming);
+    endpoint.incoming(handle).expect("it waits").accept(now).expect("there is room");
+    (handle, core::iter::from_fn(|| endpoint.poll_event()).map(|(_, event)| event).collect())
+}
+
+#[test]
+fn ac_50_early_data_that_nobody_proved_is_gone_when_the_attempt_ends() {
+    let (now, mut answerer, token) = puppet_scene(applying());
+    let frames = [A_DATAGRAM, &some_data()].concat();
+    let init = puppets(&answerer, token.as_bytes(), &frames);
+    let (handle, _) = accept(now, &mut answerer, &init);
+    sent(now, &mut answerer);
+    // An application that reads nothing of which `is_early` says that it is, until that changes.
+    assert!(answerer.connection(handle).expect("it is there").is_early());
+    let later = now + Duration::from_secs(10);
+    answerer.handle_timeout(later);
+    let end = core::iter::from_fn(|| answerer.poll_event()).last();
+    assert_eq!(end, Some((handle, Event::Closed(CloseReason::Unconfirmed))));
+    if let Some(mut connection) = answerer.connection(handle) {
+        let id = connection.accept(Direction::Unidirectional);
+        let data = id.and_then(|id| connection.read_chunk(id, usize::MAX).ok().flatten());
+        assert_eq!((data, connection.read_datagram(&mut Vec::new())), (None, None));
+    }
+    sent(later, &mut answerer);
+    assert_eq!(answerer.stats().connections, 0, "it is not kept for a reader");
 }
