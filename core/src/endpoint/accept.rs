@@ -144,7 +144,7 @@ impl Endpoint {
         if let Some(Entry::Pending(pending)) = self.slots.get_mut(handle)
             && let Decision::Waiting(Candidate::Native(attempt)) = &mut pending.decision
         {
-            attempt.early_token = None;
+            self.used_tokens.use_up(now, attempt, &mut self.shared);
         }
         if self.accept(now, handle).is_ok()
             && let Some(Entry::Connection(connection)) = self.slots.get_mut(handle)
@@ -343,7 +343,9 @@ impl Endpoint {
     fn refuse_with(&mut self, now: Instant, handle: ConnectionHandle, close: &Close<'_>) {
         let now = self.shared.advance(now);
         // QOTP has no refusal: silence.
-        let Some(Candidate::Native(attempt)) = self.take_candidate(handle) else { return };
+        let Some(Candidate::Native(mut attempt)) = self.take_candidate(handle) else { return };
+        // Whoever hears that it was not done relies on that.
+        self.used_tokens.use_up(now, &mut attempt, &mut self.shared);
         let reserved = self.shared.rng.next_u64();
         let ephemeral = self.shared.rng.ephemeral_secret(now, attempt.remote_id.as_bytes());
         let reply = attempt.refuse(close, &mut self.shared.party(), &ephemeral, reserved);

@@ -14,6 +14,7 @@ use crate::crypto::early_token::Serial;
 use crate::error::TransportError;
 use crate::handshake::responder::Attempt;
 use crate::id::ConnectionId;
+use crate::shared::Shared;
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint};
@@ -31,6 +32,21 @@ pub(super) struct UsedTokens {
 }
 
 impl UsedTokens {
+    /// Uses up the token of an attempt, whatever becomes of that: the same packet may come again. Says whether its early data
+    /// may be acted on, which is so once.
+    pub(super) fn use_up(&mut self, now: Instant, attempt: &mut Attempt, cx: &mut Shared) -> bool {
+        let Some(token) = attempt.early_token.take() else { return false };
+        if cx.config.early_data != EarlyData::Apply || !attempt.is_sealed() || attempt.ends_early() {
+            return false;
+        }
+        // Other shards do not know which tokens this one has seen: each acts only on packets that belong to it.
+        if attempt.early.is_empty() || !cx.config.shard.owns(attempt.remote_id) {
+            return false;
+        }
+        let named = cx.early_secret.recognize(now, &token, attempt.remote_static());
+        named.is_some_and(|named| self.take(now, named, &mut cx.budget))
+    }
+
     /// Uses a token. `false` if it was used before, or if there is no memory in which to note that it is.
     fn take(&mut self, now: Instant, token: Serial, budget: &mut Budget) -> bool {
         self.expire(now, budget);
@@ -74,9 +90,9 @@ impl Endpoint {
         now: Instant,
         handle: ConnectionHandle,
         local_id: ConnectionId,
-        answering: Box<Answering>,
+        mut answering: Box<Answering>,
     ) -> Result<Connection, NoConnection> {
-        let applies = self.may_apply(now, &answering.attempt);
+        let applies = self.used_tokens.use_up(now, &mut answering.attempt, &mut self.shared);
         let cx = &mut self.shared;
         let mut connection =
             Connection::accept(cx, now, handle, local_id, answering).ok_or(NoConnection::OverBudget)?;
@@ -95,20 +111,6 @@ impl Endpoint {
                 Connection::accept(cx, now, handle, local_id, answering).ok_or(NoConnection::OverBudget)
             }
         }
-    }
-
-    /// Whether the early data of an attempt may be acted on now, which uses its token up.
-    fn may_apply(&mut self, now: Instant, attempt: &Attempt) -> bool {
-        if self.shared.config.early_data != EarlyData::Apply || !attempt.is_sealed() || attempt.ends_early() {
-            return false;
-        }
-        // Other shards do not know which tokens this one has seen: each acts only on packets that belong to it.
-        if attempt.early.is_empty() || !self.shared.config.shard.owns(attempt.remote_id) {
-            return false;
-        }
-        let Some(token) = &attempt.early_token else { return false };
-        let named = self.shared.early_secret.recognize(now, token, attempt.remote_static());
-        named.is_some_and(|named| self.used_tokens.take(now, named, &mut self.shared.budget))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Early data that is acted on at once, and those who would have it acted on once more (docs/PROTOCOL.md, "Early data at once").
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use dunlin_core::admission::Known;
+use dunlin_core::admission::{Admission, Candidate, Known, Verdict};
 use dunlin_core::{
     Arrival, CloseReason, Config, ConnectOptions, ConnectionHandle, ConnectionState, Direction, Duration,
     EarlyData, EarlyToken, Endpoint, Event, Instant, Peer, Secret, Shard, TrainLimit, TransportError,
@@ -450,4 +451,36 @@ fn ac_50_early_data_that_nobody_proved_is_gone_when_the_attempt_ends() {
     }
     sent(later, &mut answerer);
     assert_eq!(answerer.stats().connections, 0, "it is not kept for a reader");
+}
+
+#[test]
+fn ac_50_a_first_packet_that_was_refused_is_not_acted_on_later() {
+    let (now, _, mut answerer, init) = scene(applying());
+    answerer.handle_datagram(now, Arrival::from_remote(DIALLER), &mut init.clone());
+    let (handle, _) = answerer.poll_event().expect("an attempt");
+    answerer.incoming(handle).expect("it waits").refuse(now, 1u32.into());
+    assert_eq!(sent(now, &mut answerer).len(), 1, "who dialled is told");
+    let (read, reply) = hand(now + ms(11_000), &mut answerer, &init);
+    assert_eq!((read, reply.is_some()), (0, true));
+}
+
+/// Lets in unasked, for a time.
+#[derive(Debug)]
+struct Lenient(AtomicBool);
+
+impl Admission for Lenient {
+    fn judge(&self, _: &Candidate) -> Verdict {
+        if self.0.load(Ordering::Relaxed) { Verdict::Accept } else { Verdict::Ask }
+    }
+}
+
+#[test]
+fn ac_50_a_first_packet_that_was_held_is_not_acted_on_later() {
+    let (mut settings, policy) = (applying(), Arc::new(Lenient(AtomicBool::new(true))));
+    settings.admission = Some(Arc::<Lenient>::clone(&policy));
+    let (now, _, mut answerer, init) = scene(settings);
+    assert_eq!(hand(now, &mut answerer, &init).0, 0, "it waits for its proof");
+    policy.0.store(false, Ordering::Relaxed);
+    let (read, reply) = hand(now + ms(11_000), &mut answerer, &init);
+    assert_eq!((read, reply.is_some()), (0, true));
 }
