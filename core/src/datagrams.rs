@@ -155,6 +155,11 @@ impl Datagrams {
         Some((dropped, core::mem::take(&mut self.awaited)))
     }
 
+    /// Whether there is something to read.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.incoming.lens.is_empty()
+    }
+
     /// Whether there is something to send.
     pub(crate) fn has_output(&self) -> bool {
         !self.outgoing.lens.is_empty()

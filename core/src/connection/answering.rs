@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::crypto::Secret;
 use crate::endpoint::InitId;
+use crate::event::Event;
 use crate::handshake::negotiate::{Agreement, answer};
 use crate::handshake::responder::{Attempt, hello_frame};
 use crate::id::PacketNumber;
@@ -85,6 +86,14 @@ impl Connection {
             State::Answering(answering) => answering.early == EarlyOutcome::Applied,
             State::Confirming(confirming) => confirming.applied,
             _ => false,
+        }
+    }
+
+    /// Tells that there is early data, and then what there is of it.
+    pub(crate) fn tell_early(&mut self, cx: &mut Shared) {
+        cx.events.push(self.handle, Event::EarlyData);
+        if self.datagrams.has_input() {
+            self.tell(cx, Event::DatagramReceived);
         }
     }
 

@@ -307,7 +307,8 @@ impl Connection {
         let (dropped, awaited) = self.datagrams.on_received(data, room).ok_or(TransportError::Protocol)?;
         self.stats.datagrams_received = self.stats.datagrams_received.saturating_add(1);
         self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(dropped);
-        if awaited {
+        // Early data may be taken back yet, and is told of as such first.
+        if awaited && !matches!(self.state, State::Answering(_)) {
             self.tell(cx, Event::DatagramReceived);
         }
         Ok(())

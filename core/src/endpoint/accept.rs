@@ -305,7 +305,7 @@ impl Endpoint {
             }
         };
         if connection.is_early() {
-            self.shared.events.push(handle, Event::EarlyData);
+            connection.tell_early(&mut self.shared);
             connection.finish_verb(&mut self.shared);
         } else if !connection.make_reply(&mut self.shared, now) {
             connection.forget(&mut self.shared);

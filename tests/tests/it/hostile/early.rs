@@ -345,10 +345,13 @@ fn ac_04_early_frames_that_break_a_rule_are_refused_and_leave_nothing() {
     ] {
         let (now, mut answerer, token) = puppet_scene(applying());
         // What comes before is good, and is gone with the rest.
-        let frames = [some_data(), frames].concat();
+        let frames = [A_DATAGRAM, &some_data(), &frames].concat();
         let mut init = puppets(&answerer, token.as_bytes(), &frames);
-        let (read, reply) = hand(now, &mut answerer, &init.datagram);
-        assert_eq!(read, 0);
+        answerer.handle_datagram(now, Arrival::from_remote(DIALLER), &mut init.datagram.clone());
+        let (handle, _) = answerer.poll_event().expect("an attempt");
+        assert!(answerer.incoming(handle).expect("it waits").accept(now).is_err());
+        assert_eq!(answerer.poll_event(), None, "nobody hears of it");
+        let reply = sent(now, &mut answerer).into_iter().find(|packet| kind(packet) == INIT_KNOWN_REPLY);
         let payload = init.open(&reply.expect("a refusal")).expect("it opens");
         let (_, frames) = split(&payload);
         assert_eq!(frames[..2], [0x1c, error.code().get() as u8]);
@@ -356,7 +359,7 @@ fn ac_04_early_frames_that_break_a_rule_are_refused_and_leave_nothing() {
         answerer.handle_timeout(later);
         sent(later, &mut answerer);
         assert_eq!((answerer.stats().connections, answerer.stats().early_applied), (0, 0));
-        assert!(core::iter::from_fn(|| answerer.poll_event()).next().is_none(), "nobody hears of it");
+        assert_eq!(answerer.poll_event(), None, "nobody hears of it");
     }
 }
 
@@ -483,4 +486,16 @@ fn ac_50_a_first_packet_that_was_held_is_not_acted_on_later() {
     policy.0.store(false, Ordering::Relaxed);
     let (read, reply) = hand(now + ms(11_000), &mut answerer, &init);
     assert_eq!((read, reply.is_some()), (0, true));
+}
+
+#[test]
+fn early_datagrams_are_told_of_behind_the_word_that_they_are_early() {
+    let (now, mut answerer, token) = puppet_scene(applying());
+    let frames = [A_DATAGRAM, &some_data()].concat();
+    let init = puppets(&answerer, token.as_bytes(), &frames);
+    let (handle, events) = accept(now, &mut answerer, &init);
+    assert_eq!(events.first(), Some(&Event::EarlyData), "{events:?}");
+    assert_eq!(events.iter().filter(|event| **event == Event::DatagramReceived).count(), 1);
+    let mut connection = answerer.connection(handle).expect("it is there");
+    assert_eq!(connection.read_datagram(&mut Vec::new()), Some(3));
 }
