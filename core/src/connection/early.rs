@@ -27,7 +27,7 @@ const RENEWAL: Duration = Duration::from_secs(300);
 pub(super) struct Early {
     /// What went with our handshake packet and is not acknowledged yet.
     flight: Option<EarlyFlight>,
-    /// Initiator: the newest token that the peer has given out, for another dial.
+    /// The newest token that there was: the initiator's for another dial, the responder's to be given out again if it is lost.
     token: Option<EarlyToken>,
     /// Responder: how the initiator comes by one.
     issue: Issue,
@@ -50,8 +50,52 @@ enum Issue {
     #[default]
     Never,
     Now,
-    /// From then on, with what is sent anyway.
+    /// From then on a new one, with what is sent anyway.
     From(Instant),
+    /// The same again, or a new one from then on.
+    Again(Instant),
+}
+
+impl Early {
+    /// Responder: appends a NEW_TOKEN if one is due and fits before `end`; `make` makes a new token.
+    fn put_token(
+        &mut self,
+        now: Instant,
+        sent: &mut SentPackets,
+        out: &mut Vec<u8>,
+        end: usize,
+        make: impl FnOnce() -> EarlyToken,
+    ) {
+        /// Type and length.
+        const HEADER: usize = 2;
+        let renewal = match self.issue {
+            Issue::Never => return,
+            Issue::Now => now,
+            Issue::From(renewal) if now < renewal => return,
+            Issue::From(renewal) | Issue::Again(renewal) => renewal,
+        };
+        if out.len().saturating_add(HEADER + EarlyToken::LEN) > end {
+            return;
+        }
+        let renewal = if renewal <= now {
+            self.token = Some(make());
+            now + RENEWAL
+        } else {
+            renewal
+        };
+        self.issue = Issue::From(renewal);
+        if let Some(token) = &self.token {
+            put_new_token(out, token.as_bytes());
+            sent.push_item(Item::NewToken);
+        }
+    }
+
+    /// Responder: a token was lost.
+    fn on_token_lost(&mut self) {
+        if let Issue::From(renewal) = self.issue {
+            self.issue = Issue::Again(renewal);
+        }
+    }
 }
 
 /// Why early data is not acted on at once.
@@ -180,33 +224,22 @@ impl Connection {
 
     /// Whether the peer is to be given a token although there is nothing else to send.
     pub(super) fn owes_token(&self) -> bool {
-        self.early.as_ref().is_some_and(|early| early.issue == Issue::Now)
+        self.early.as_ref().is_some_and(|early| matches!(early.issue, Issue::Now | Issue::Again(_)))
     }
 
-    /// A NEW_TOKEN was lost: the peer gets a newer one.
+    /// A NEW_TOKEN was lost: the peer gets the same again, so that losses do not make it rich.
     pub(super) fn on_token_lost(&mut self) {
         if let Some(early) = &mut self.early {
-            early.issue = Issue::Now;
+            early.on_token_lost();
         }
     }
 
     /// Appends a NEW_TOKEN if one is due and fits before `end`.
     pub(super) fn put_token(&mut self, at: PathSlot, cx: &mut Shared, out: &mut Vec<u8>, end: usize) {
-        /// Type and length.
-        const HEADER: usize = 2;
         let Some(early) = &mut self.early else { return };
-        let due = match early.issue {
-            Issue::Never => false,
-            Issue::Now => true,
-            Issue::From(from) => from <= cx.now,
-        };
         let State::Established(secured) = &self.state else { return };
-        if due && out.len().saturating_add(HEADER + EarlyToken::LEN) <= end {
-            let token = cx.early_secret.token(cx.now, cx.rng.bytes(), &secured.peer);
-            put_new_token(out, token.as_bytes());
-            self.paths[at].sent.push_item(Item::NewToken);
-            early.issue = Issue::From(cx.now + RENEWAL);
-        }
+        let make = || cx.early_secret.token(cx.now, cx.rng.bytes(), &secured.peer);
+        early.put_token(cx.now, &mut self.paths[at].sent, out, end, make);
     }
 
     /// A NEW_TOKEN came. One of a kind that is not known is of no use, and does no harm.
@@ -222,7 +255,7 @@ impl Connection {
 
     /// The newest token that the peer has given out.
     pub(super) fn early_token(&self) -> Option<&EarlyToken> {
-        self.early.as_ref()?.token.as_ref()
+        self.early.as_ref()?.token.as_ref().filter(|_| self.role == Role::Initiator)
     }
 }
 
@@ -246,6 +279,35 @@ mod tests {
     use crate::path::addr::{Arrival, LocalAddr, TrainLimit, TransportAddr, Tuple};
     use crate::remote::fanout::{Fanout, Guess};
     use crate::wire::header::PacketType;
+
+    /// What an answerer puts into a packet after so many seconds: the n-th token that it has made, if one.
+    fn put(early: &mut Early, made: &mut u8, sent: &mut SentPackets, seconds: u64) -> Option<u8> {
+        let mut out = Vec::new();
+        let make = || {
+            *made += 1;
+            EarlyToken::from_bytes([*made; EarlyToken::LEN])
+        };
+        early.put_token(Instant::ZERO + Duration::from_secs(seconds), sent, &mut out, 1_200, make);
+        out.last().copied()
+    }
+
+    #[test]
+    fn hostile_losses_of_a_token_bring_the_same_again() {
+        let (mut made, mut sent) = (0, SentPackets::new(PacketNumber::ZERO));
+        let (mut early, sent) = (Early::default(), &mut sent);
+        assert_eq!(put(&mut early, &mut made, sent, 0), None);
+        early.issue = Issue::Now;
+        assert_eq!(put(&mut early, &mut made, sent, 1), Some(1));
+        for second in 2..301 {
+            assert_eq!(put(&mut early, &mut made, sent, second), None);
+            early.on_token_lost();
+            assert_eq!(put(&mut early, &mut made, sent, second), Some(1));
+        }
+        early.on_token_lost();
+        for (second, token) in [(301, Some(2)), (600, None), (601, Some(3)), (602, None)] {
+            assert_eq!(put(&mut early, &mut made, sent, second), token, "{second} s");
+        }
+    }
 
     /// The events of an answerer that got these frames in the first packet, and those in the one that proves the key.
     fn events_of(early: &[u8], data: &[u8]) -> Vec<Event> {
