@@ -74,7 +74,7 @@ impl Early {
             Issue::From(renewal) if now < renewal => return,
             Issue::From(renewal) | Issue::Again(renewal) => renewal,
         };
-        if out.len().saturating_add(HEADER + EarlyToken::LEN) > end {
+        if out.len().saturating_add(HEADER + EarlyToken::LEN) > end || !sent.takes_item() {
             return;
         }
         let renewal = if renewal <= now {
@@ -307,6 +307,22 @@ mod tests {
         for (second, token) in [(301, Some(2)), (600, None), (601, Some(3)), (602, None)] {
             assert_eq!(put(&mut early, &mut made, sent, second), token, "{second} s");
         }
+    }
+
+    #[test]
+    fn hostile_packets_that_take_no_more_items_leave_the_token_for_later() {
+        let (mut made, mut sent) = (0, SentPackets::new(PacketNumber::ZERO));
+        let mut early = Early { issue: Issue::Now, ..Early::default() };
+        sent.push_item(Item::MaxData);
+        sent.begin_packet(0);
+        while sent.takes_item() {
+            sent.push_item(Item::MaxData);
+        }
+        let before = sent.heap_bytes();
+        assert_eq!(put(&mut early, &mut made, &mut sent, 0), None);
+        assert_eq!(sent.heap_bytes(), before);
+        sent.begin_packet(usize::MAX);
+        assert_eq!(put(&mut early, &mut made, &mut sent, 0), Some(1));
     }
 
     /// The events of an answerer that got these frames in the first packet, and those in the one that proves the key.
