@@ -9,9 +9,12 @@ use super::digest::keyed;
 use super::{PublicKey, Secret};
 use crate::time::{Duration, Instant};
 
-/// How long a token is good for: so long it has to be remembered once it is used. RFC 9001 section 9.2 and RFC 8446 section 8
+/// How long a token is good for at most: so long it has to be remembered once it is used. RFC 9001 section 9.2 and RFC 8446 section 8
 /// ask for a bound and name none.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Tokens expire at whole minutes, in nanoseconds: nobody is to see by one in clear which packet of which connection brought it.
+const STEP: u64 = 60_000_000_000;
 
 /// The kind of these tokens: their first byte.
 const KIND: u8 = 2;
@@ -23,7 +26,7 @@ const TAG_LEN: usize = 16;
 ///
 /// It comes from [`Connection::early_token`](crate::Connection::early_token) of an earlier connection and goes into
 /// [`ConnectOptions::early`](crate::ConnectOptions::early). It is worth nothing without the identity key of who got it; it is
-/// good for 10 minutes, and for nothing any more when the peer has been restarted. What it means is the peer's business: here it
+/// good for 9 to 10 minutes, and for nothing any more when the peer has been restarted. What it means is the peer's business: here it
 /// is just bytes, which may be stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EarlyToken([u8; Self::LEN]);
@@ -95,7 +98,9 @@ impl EarlySecret {
 
     /// A token for the holder of a key. No two may have the same `serial`.
     pub(crate) fn token(&self, now: Instant, serial: [u8; SERIAL_LEN], initiator: &PublicKey) -> EarlyToken {
-        self.token_of(&Serial { expires: now + LIFETIME, serial }, initiator)
+        let latest = (now + LIFETIME).as_nanos();
+        let expires = Instant::from_nanos(latest.saturating_sub(latest % STEP));
+        self.token_of(&Serial { expires, serial }, initiator)
     }
 
     fn token_of(&self, named: &Serial, initiator: &PublicKey) -> EarlyToken {
@@ -147,14 +152,26 @@ mod tests {
 
     #[test]
     fn hostile_early_tokens_are_good_for_one_key_and_for_10_minutes() {
-        let token = secret(7).token(at(1000), [1; 8], &key(1));
-        assert!(secret(7).recognize(at(1000), &token, &key(2)).is_none());
-        for (now, good) in [(0, false), (999, false), (1000, true), (1600, true), (1601, false)] {
+        let token = secret(7).token(at(1030), [1; 8], &key(1));
+        assert!(secret(7).recognize(at(1030), &token, &key(2)).is_none());
+        for (now, good) in [(0, false), (1019, false), (1030, true), (1620, true), (1621, false)] {
             assert_eq!(secret(7).recognize(at(now), &token, &key(1)).is_some(), good, "{now}");
         }
-        let other = secret(7).token(at(1000), [2; 8], &key(1));
-        let names = [&token, &other].map(|token| secret(7).recognize(at(1000), token, &key(1)));
+        let other = secret(7).token(at(1030), [2; 8], &key(1));
+        let names = [&token, &other].map(|token| secret(7).recognize(at(1030), token, &key(1)));
         assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
+    fn hostile_readers_see_by_the_minute_when_a_token_was_made() {
+        let expiry = |now: Instant| {
+            let token = secret(7).token(now, [1; 8], &key(1));
+            assert!(secret(7).recognize(now, &token, &key(1)).is_some());
+            token.as_bytes()[1 + SERIAL_LEN..][..8].to_vec()
+        };
+        let end = at(1080) - Duration::from_nanos(1);
+        assert_eq!(expiry(at(1020)), expiry(end));
+        assert_ne!(expiry(end), expiry(at(1080)));
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn ac_50_tokens_that_are_not_the_diallers_or_too_old_or_out_of_place_have_early_
         assert_eq!(outcome(&mut init, reply), expected, "{tokens:x?}");
         assert_eq!(read, if expected == applied { 100 } else { 0 });
     }
-    for (later, expected) in [(599, applied), (601, held)] {
+    for (later, expected) in [(539, applied), (601, held)] {
         let (_, mut answerer, token) = puppet_scene(applying());
         let mut init = puppets(&answerer, token.as_bytes(), &some_data());
         let (_, reply) = hand(now + Duration::from_secs(later), &mut answerer, &init.datagram);
