@@ -324,6 +324,9 @@ impl Connection {
             self.datagrams.heap_bytes(),
         ]);
         self.account.settle(&mut cx.budget, BASE_COST.max(held));
+        if let Some(seat) = &mut self.half_open {
+            cx.half_open.resize(seat, self.account.used());
+        }
         self.paths.check();
     }
 

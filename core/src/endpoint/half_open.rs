@@ -76,7 +76,7 @@ impl HalfOpen {
     }
 
     /// It holds so many now.
-    pub(super) fn resize(&mut self, seat: &mut Seat, bytes: usize) {
+    pub(crate) fn resize(&mut self, seat: &mut Seat, bytes: usize) {
         let before = core::mem::replace(&mut seat.bytes, u32::try_from(bytes).unwrap_or(u32::MAX));
         self.bytes = self.bytes.saturating_sub(before.into()).saturating_add(seat.bytes.into());
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use dunlin_core::admission::{Admission, Candidate, Known, Verdict};
 use dunlin_core::{
-    Arrival, CloseReason, Config, ConnectOptions, ConnectionHandle, ConnectionState, Direction, Duration,
-    EarlyData, EarlyToken, Endpoint, Event, Instant, Peer, Secret, Shard, TrainLimit, TransportError,
-    fuzzing,
+    Arrival, CloseReason, Config, ConnectOptions, ConnectionHandle, ConnectionState, Direction, Disposition,
+    DropReason, Duration, EarlyData, EarlyToken, Endpoint, Event, Instant, Peer, Secret, Shard, TrainLimit,
+    TransportError, fuzzing,
 };
 use dunlin_sim::{ALPN, AcceptAll, Evil, Pair, config, endpoint};
 
@@ -498,4 +498,22 @@ fn early_datagrams_are_told_of_behind_the_word_that_they_are_early() {
     assert_eq!(events.iter().filter(|event| **event == Event::DatagramReceived).count(), 1);
     let mut connection = answerer.connection(handle).expect("it is there");
     assert_eq!(connection.read_datagram(&mut Vec::new()), Some(3));
+}
+
+#[test]
+fn ac_50_answers_to_those_who_prove_nothing_are_in_the_sum_of_what_attempts_hold() {
+    let full = Disposition::Dropped(DropReason::OverBudget);
+    for (answer, expected) in [(1_000, Disposition::Accepted), (200 << 10, full)] {
+        let mut settings = applying();
+        settings.limits.per_endpoint = 1 << 20;
+        let (now, mut answerer, token) = puppet_scene(settings);
+        let init = puppets(&answerer, token.as_bytes(), &[0x0a, 0, 1, 7]);
+        let (handle, _) = accept(now, &mut answerer, &init);
+        let mut connection = answerer.connection(handle).expect("it is there");
+        let id = connection.accept(Direction::Bidirectional).expect("the request");
+        assert_eq!(connection.write(id, &vec![7; answer]), Ok(answer));
+        let other = Init::new(None, &hello(&offer()), b"", 1200);
+        let next = answerer.handle_datagram(now, Arrival::from_remote(DIALLER), &mut other.datagram.clone());
+        assert_eq!(next, expected, "behind an answer of {answer} bytes");
+    }
 }
