@@ -11,10 +11,11 @@ use super::state::State;
 impl Connection {
     /// The next time at which something is to be done, if nothing comes before.
     pub(crate) fn timeout(&self) -> Option<Instant> {
+        let graceful = self.graceful.as_ref().map(|graceful| graceful.deadline);
         match &self.state {
-            State::Dialling(dialling) => dialling.timeout(),
-            State::Answering(answering) => Some(answering.expires),
-            State::Confirming(confirming) => Some(confirming.expires),
+            State::Dialling(dialling) => dialling.timeout().into_iter().chain(graceful).min(),
+            State::Answering(answering) => graceful.into_iter().chain([answering.expires]).min(),
+            State::Confirming(confirming) => graceful.into_iter().chain([confirming.expires]).min(),
             State::Untrusted(_) | State::Established(_) => {
                 let paths = self.paths.slots().filter_map(|at| self.path_timeout(at)).min();
                 [
@@ -25,7 +26,7 @@ impl Connection {
                     self.upkeep_due(),
                     self.idle.deadline(self.largest_pto()),
                     self.early_lost_at(),
-                    self.graceful.as_ref().map(|graceful| graceful.deadline),
+                    graceful,
                     self.idle.rest_due().filter(|_| self.is_roomy()),
                     self.cids.local.deadline(),
                 ]
@@ -130,13 +131,10 @@ impl Connection {
             }
             State::Qotp(_) => self.handle_qotp_timeout(cx, now),
             State::Untrusted(_) | State::Established(_) => self.handle_open_timeout(cx, now),
-            State::Dialling(_)
-            | State::Answering(_)
-            | State::Confirming(_)
-            | State::Closing(_)
-            | State::Lingering(_)
-            | State::Draining { .. }
-            | State::Over => {}
+            State::Dialling(_) | State::Answering(_) | State::Confirming(_) => {
+                self.close_if_delivered(cx, now);
+            }
+            State::Closing(_) | State::Lingering(_) | State::Draining { .. } | State::Over => {}
         }
     }
 

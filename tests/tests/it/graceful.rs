@@ -140,6 +140,17 @@ fn a_graceful_close_of_a_dial_waits_for_the_handshake() {
 }
 
 #[test]
+fn a_graceful_close_of_a_dial_that_nobody_answers_ends_at_its_deadline() {
+    let mut pair = Pair::new(1, quick());
+    let _shut = drop_while(&mut pair.world, |_| true);
+    let client = pair.dial();
+    pair.on_client(client, |connection| connection.close_graceful(at(1234), 3u32.into(), b""));
+    pair.world.run_for(Duration::from_secs(2));
+    assert_eq!(pair.client().closed(client), Some((at(1234), &CloseReason::Local { code: 3u32.into() })));
+    pair.finish();
+}
+
+#[test]
 fn a_graceful_close_may_come_from_both_sides() {
     for seed in seeds(5) {
         let (sent_by_client, client_seen) = Receiver::new();

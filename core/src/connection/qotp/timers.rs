@@ -13,7 +13,8 @@ impl Connection {
     /// The next time at which something is to be done, if nothing comes before.
     pub(in crate::connection) fn qotp_timeout(&self, qotp: &Qotp) -> Option<Instant> {
         if let Phase::Dialling(dial) = &qotp.phase {
-            return Some(dial.timeout());
+            let graceful = self.graceful.as_ref().map(|graceful| graceful.deadline);
+            return graceful.into_iter().chain([dial.timeout()]).min();
         }
         let (pto, outstanding) = (self.pto(FIRST), self.paths[FIRST].sent.outstanding());
         [
@@ -36,9 +37,9 @@ impl Connection {
         let Some(qotp) = self.state.qotp_mut() else { return };
         if let Phase::Dialling(dial) = &qotp.phase {
             if dial.deadline <= now {
-                self.end(cx, CloseReason::NoAnswer);
+                return self.end(cx, CloseReason::NoAnswer);
             }
-            return;
+            return self.close_if_delivered(cx, now);
         }
         if qotp.unconfirmed_at().is_some_and(|expires| expires <= now) {
             return self.end(cx, CloseReason::Unconfirmed);

@@ -517,3 +517,21 @@ fn ac_50_answers_to_those_who_prove_nothing_are_in_the_sum_of_what_attempts_hold
         assert_eq!(next, expected, "behind an answer of {answer} bytes");
     }
 }
+
+#[test]
+fn a_graceful_close_of_what_nobody_proves_ends_at_its_deadline() {
+    let (now, mut answerer, token) = puppet_scene(applying());
+    // Nothing is left of the connection that brought the token.
+    let now = now + ms(1_000);
+    answerer.handle_timeout(now);
+    let init = puppets(&answerer, token.as_bytes(), &some_data());
+    let (handle, _) = accept(now, &mut answerer, &init);
+    let deadline = now + ms(1_000);
+    let mut connection = answerer.connection(handle).expect("it is there");
+    connection.close_graceful(deadline, 3u32.into(), b"");
+    sent(now, &mut answerer);
+    assert_eq!(answerer.poll_timeout(), Some(deadline));
+    answerer.handle_timeout(deadline);
+    let end = core::iter::from_fn(|| answerer.poll_event()).last();
+    assert_eq!(end, Some((handle, Event::Closed(CloseReason::Local { code: 3u32.into() }))));
+}
