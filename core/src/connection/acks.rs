@@ -19,6 +19,9 @@ use super::Connection;
 /// three probe timeouts of RFC 9002 section 7.6.1.
 const PERSISTENT: u32 = 3;
 
+/// Probe timeouts after which the acknowledgement of a packet that arrived has come, one way or another.
+const FLIGHT: u32 = 3;
+
 /// What a packet says of other paths than its own, which is seldom anything.
 type Others = SmallVec<[Item; 2]>;
 
@@ -318,7 +321,8 @@ impl Connection {
     /// Gives up what a peer leaves unacknowledged that keeps us acknowledging: behind a single PING each acknowledgement
     /// would have its record for as long as the peer likes (RFC 9000 section 13.2.4 has us send that PING to be rid of them).
     pub(super) fn forget_stale(&mut self, at: PathSlot, now: Instant) {
-        while self.paths[at].sent.is_front_stale(now, STALE) {
+        let flight = self.pto(at).saturating_mul(FLIGHT);
+        while self.paths[at].sent.is_front_stale(now, STALE, flight) {
             self.lose_oldest(at, now);
             let path = &mut self.paths[at];
             path.sent.forget_front();

@@ -160,8 +160,8 @@ pub(crate) struct SentPackets {
 const KEPT: usize = 1024;
 /// Records of packets that nobody has to acknowledge are few, if there are not so many for each packet in flight.
 const PER_OUTSTANDING: usize = 8;
-/// Records behind a packet in flight, as long as those in flight are few: acknowledgements of every second packet at 2 Gbit/s
-/// over 700 ms.
+/// Records behind a packet in flight that most connections never have, as long as those in flight are few: acknowledgements of
+/// every second packet at 2 Gbit/s over 700 ms. Beyond that what is in flight is given up sooner.
 const MOST_UNAWAITED: usize = 1 << 16;
 /// Room for items that one packet is assumed to need. Some have many more, for instance the ends of a hundred streams: where
 /// there is no memory for those they go in several packets.
@@ -422,15 +422,17 @@ impl SentPackets {
     }
 
     /// Whether the oldest record is of a packet in flight that is not worth the records behind it: most of these are of packets
-    /// that asked for no acknowledgement, there are more than are kept anyway, and it is older than `age`, or they are more
-    /// than can be under way.
-    pub(crate) fn is_front_stale(&self, now: Instant, age: Duration) -> bool {
+    /// that asked for no acknowledgement, there are more than are kept anyway, and it is older than `age`, or than `flight`
+    /// where there are very many. No sooner: its acknowledgement may be under way.
+    pub(crate) fn is_front_stale(&self, now: Instant, age: Duration, flight: Duration) -> bool {
         let records = self.packets.len();
+        let age = if records > MOST_UNAWAITED { flight.min(age) } else { age };
         records > KEPT
             && records / PER_OUTSTANDING > self.outstanding
-            && self.packets.front().is_some_and(|front| {
-                front.fate == Fate::Outstanding && (records > MOST_UNAWAITED || front.sent + age <= now)
-            })
+            && self
+                .packets
+                .front()
+                .is_some_and(|front| front.fate == Fate::Outstanding && front.sent + age <= now)
     }
 
     /// Whether the oldest record is of a packet in flight; `None` if there is no record.

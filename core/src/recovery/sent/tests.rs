@@ -74,3 +74,19 @@ fn hostile_records_that_piled_up_give_their_room_back() {
     assert_eq!(sent.outstanding(), 10);
     assert!(sent.heap_bytes() < full / 20, "{} of {full}", sent.heap_bytes());
 }
+
+#[test]
+fn hostile_piles_of_records_do_not_give_up_what_is_still_under_way() {
+    let (age, flight) = (Duration::from_secs(6), Duration::from_secs(1));
+    let stale = |records: u64, millis| {
+        let mut sent = ring(1);
+        for _ in 1..records {
+            sent.record(Instant::ZERO, 60, SentInfo::default(), KeyPhase::default(), false);
+        }
+        sent.is_front_stale(Instant::ZERO + Duration::from_millis(millis), age, flight)
+    };
+    for (records, end) in [(KEPT as u64 + 1, 6_000), (MOST_UNAWAITED as u64 + 1, 1_000)] {
+        assert_eq!([stale(records, end - 1), stale(records, end)], [false, true], "{records}");
+    }
+    assert!(!stale(KEPT as u64, 60_000));
+}
