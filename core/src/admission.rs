@@ -3,7 +3,7 @@
 //! | policy | incoming attempts |
 //! |---|---|
 //! | none, the default | each is an [`Event::Incoming`](crate::Event::Incoming) for the application to decide on |
-//! | [`Known`] | those with one of these keys are accepted, of others nobody hears |
+//! | [`Known`] | those with one of these keys who know ours are accepted, of others nobody hears |
 //! | [`Everyone`] | are accepted |
 //!
 //! A policy decides before most is spent: an attempt by a key that it does not want costs one X25519 at most, and leaves nothing
@@ -106,7 +106,10 @@ impl Admission for Everyone {
     }
 }
 
-/// Accepts those with one of these keys, and does not answer anybody else; nobody in QOTP, which proves no key.
+/// Accepts those with one of these keys who know ours, and does not answer anybody else.
+///
+/// Who dials without our key (IX) shows his own in clear, so whoever has seen it can write it, too, and would learn from an answer
+/// that it is one of these. Nobody in QOTP, which proves no key.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Known {
     peers: BTreeSet<PublicKey>,
@@ -122,8 +125,8 @@ impl Known {
 
 impl Admission for Known {
     fn judge(&self, candidate: &Candidate) -> Verdict {
-        match candidate.identity.key() {
-            Some(key) if self.peers.contains(key) => Verdict::Accept,
+        match &candidate.identity {
+            IncomingIdentity::Unconfirmed(key) if self.peers.contains(key) => Verdict::Accept,
             _ => Verdict::Ignore,
         }
     }

@@ -24,7 +24,8 @@ use crate::table::{Handshake, Settled};
 /// An endpoint with [`EarlyData::Apply`](dunlin_core::EarlyData::Apply) reads early data *at once* where the dialler shows a token
 /// ([`ConnectOptions::early`](dunlin_core::ConnectOptions::early)): then [`Connecting::is_early`] is true, what comes from
 /// [`Connecting::accept_bi`] and its sisters is that data, and what is written to its streams before something is waited for goes
-/// with the first packet of the answer. So the type says what is what: **what is read from a `Connecting` may be a copy of what
+/// with the first packet of the answer, if the endpoint has nothing else to do in between, and else when the dialler has proved
+/// its key. So the type says what is what: **what is read from a `Connecting` may be a copy of what
 /// somebody once sent; what is read from a [`Connection`] is not.**
 ///
 /// ```no_run

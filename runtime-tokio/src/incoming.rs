@@ -83,8 +83,8 @@ impl Incoming {
             shared: Arc::clone(shared),
             handle,
             remote: path.remote,
-            // It has shown its key in answer to what was sent there.
-            validated: true,
+            // Its key was shown in answer to what was sent there; QOTP's dialler has shown nothing.
+            validated: !matches!(identity, IncomingIdentity::Qotp(_)),
             identity,
             alpns: alpns.into(),
             decided: false,

@@ -51,9 +51,9 @@ impl EventQueue {
         self.queue.len() > self.limit
     }
 
-    /// Removes what says nothing new, where there were at most `places` connections at once. O(length), and the length has
+    /// Removes what says nothing new, where there were at most `places` connections and attempts at once, ever. O(length), and the length has
     /// doubled since the last time.
-    pub(crate) fn clean_up(&mut self, places: u32, is_alive: impl Fn(ConnectionHandle) -> bool) {
+    pub(crate) fn clean_up(&mut self, places: usize, is_alive: impl Fn(ConnectionHandle) -> bool) {
         let mut said = HashSet::with_hasher(self.hasher);
         let mut unknown = HashSet::with_hasher(self.hasher);
         self.queue.retain(|(handle, event)| {
@@ -65,7 +65,7 @@ impl EventQueue {
             }
             matches!(event, Event::Closed(_)) && !unknown.contains(handle)
         });
-        self.forget_oldest_ends(FEW.saturating_add((places as usize).saturating_mul(2)), is_alive);
+        self.forget_oldest_ends(FEW.saturating_add(places.saturating_mul(2)), is_alive);
         self.limit = FEW.max(self.queue.len().saturating_mul(2));
         self.queue.shrink_to(self.limit);
     }
@@ -111,10 +111,10 @@ mod tests {
     use crate::error::CloseReason;
     use crate::rng::Rng;
 
-    const PLACES: u32 = 10;
+    const PLACES: usize = 10;
 
     fn handle(generation: u32) -> ConnectionHandle {
-        ConnectionHandle { slot: generation % PLACES, generation }
+        ConnectionHandle { slot: generation % PLACES as u32, generation }
     }
 
     /// Peers come and go by the thousand where nobody asks for events.
@@ -127,7 +127,7 @@ mod tests {
                 queue.clean_up(PLACES, |_| false);
             }
         }
-        let most = FEW + 2 * PLACES as usize;
+        let most = FEW + 2 * PLACES;
         assert!(queue.queue.len() <= 2 * most + 1, "{} events", queue.queue.len());
         let handles: alloc::vec::Vec<_> =
             core::iter::from_fn(|| queue.pop()).map(|(handle, _)| handle).collect();

@@ -3,15 +3,7 @@
 use crate::hash::KeyedState;
 use crate::path::addr::TransportAddr;
 
-use super::prefixes::{Places, Prefixes};
-
-/// What one network that has shown its addresses may take of what is left: one part in so many. The more networks take part, the
-/// less is left, so that there is always something for one more ("dynamic thresholds": Choudhury and Hahne, Dynamic queue
-/// length thresholds for shared-memory packet switches, IEEE/ACM Transactions on Networking 6(2), 1998). Of n networks that take
-/// all they can get, each has one part in n + 4.
-pub(super) const NETWORK_PART: u32 = 4;
-/// The same for a site, which may be many networks.
-pub(super) const SITE_PART: u32 = 2;
+use super::prefixes::{Groups, PARTS, Places, Prefixes};
 
 /// An attempt's part in [`HalfOpen`], until it is confirmed or over.
 #[derive(Debug)]
@@ -19,8 +11,7 @@ pub(crate) struct Seat {
     /// Bytes of the budget that it holds.
     bytes: u32,
     /// Where it is counted, if it has shown its address.
-    network: Option<Places>,
-    site: Option<Places>,
+    groups: Groups,
 }
 
 /// The attempts that are not confirmed.
@@ -47,13 +38,13 @@ impl HalfOpen {
         self.bytes
     }
 
-    /// Whether the network and the site of `addr` have less than their parts of what is left, if that is enough for `left` more
-    /// attempts. Who has nothing always has less than its part.
+    /// Whether the network of `addr`, and all that it belongs to, have less than their parts of what is left, if that is enough
+    /// for `left` more attempts. Who has nothing always has less than its part.
     pub(super) fn has_part_left(&self, addr: &TransportAddr, left: u32) -> bool {
-        let network = self.prefixes.network(addr);
-        let site = self.prefixes.site(addr);
-        self.count(network) < (left / NETWORK_PART).max(1)
-            && site.is_none_or(|site| self.count(site) < (left / SITE_PART).max(1))
+        let mut groups = self.prefixes.groups(addr).into_iter().zip(PARTS);
+        groups.all(|(places, part)| {
+            places.is_none_or(|places| self.count(places) < left.checked_div(part).unwrap_or(left).max(1))
+        })
     }
 
     fn count(&self, places: Places) -> u32 {
@@ -64,13 +55,12 @@ impl HalfOpen {
     /// An attempt begins that holds so many bytes, from `shown` if it has shown that it is there.
     #[must_use]
     pub(super) fn enter(&mut self, bytes: usize, shown: Option<&TransportAddr>) -> Seat {
-        let network = shown.map(|addr| self.prefixes.network(addr));
-        let site = shown.and_then(|addr| self.prefixes.site(addr));
-        for places in network.into_iter().chain(site) {
+        let groups = shown.map_or([None; 3], |addr| self.prefixes.groups(addr));
+        for places in groups.into_iter().flatten() {
             self.prefixes.update(places, 0, |count| *count = count.saturating_add(1));
         }
         self.seats = self.seats.saturating_add(1);
-        let mut seat = Seat { bytes: 0, network, site };
+        let mut seat = Seat { bytes: 0, groups };
         self.resize(&mut seat, bytes);
         seat
     }
@@ -83,7 +73,7 @@ impl HalfOpen {
 
     /// It is confirmed, or over.
     pub(crate) fn leave(&mut self, seat: Seat) {
-        for places in seat.network.into_iter().chain(seat.site) {
+        for places in seat.groups.into_iter().flatten() {
             self.prefixes.update(places, 0, |count| *count = count.saturating_sub(1));
         }
         self.seats = self.seats.saturating_sub(1);
@@ -138,6 +128,24 @@ mod tests {
         });
         // A third: as much as what is left, halved.
         assert_eq!(taken.count(), 333);
+    }
+
+    #[test]
+    fn hostile_sites_of_one_operator_leave_a_place_for_everybody_else() {
+        let mut all = HalfOpen::new(KeyedState::new([1, 2]));
+        let mut seats = Vec::new();
+        for n in 0..40_000_u32 {
+            let from = addr(&std::format!("[2001:db8:{:x}:{:x}00::1]:9", n % 4_096, n / 4_096));
+            if all.has_part_left(&from, 2_000 - all.seats()) {
+                seats.push(all.enter(10, Some(&from)));
+            }
+        }
+        let left = 2_000 - all.seats();
+        assert!(left > 1_300, "{left}");
+        assert!(
+            all.has_part_left(&addr("192.0.2.1:9"), left)
+                && all.has_part_left(&addr("[2001:db9::1]:9"), left)
+        );
     }
 
     #[test]

@@ -9,8 +9,7 @@ use crate::stats::DropReason;
 use crate::time::Instant;
 
 use super::Endpoint;
-use super::half_open::{NETWORK_PART, SITE_PART};
-use super::prefixes::Prefixes;
+use super::prefixes::{PARTS as GROUP_PARTS, Prefixes};
 use super::rates::Bucket;
 
 /// X25519 operations of an attempt by IK: `es` and `ss` to read it, the making of our ephemeral key, `ee` and `se`.
@@ -121,20 +120,17 @@ impl Taken {
         Self { spending, retries: Bucket::NEW, networks }
     }
 
-    /// Whether the network and the site of `from` have done less than their parts of `left` attempts in a second. If so one
+    /// Whether the network of `from`, and all that it belongs to, have done less than their parts of `left` attempts in a second. If so one
     /// more counts as done.
     fn take_part(&mut self, now: Instant, from: &TransportAddr, left: u32) -> bool {
-        let network = self.networks.network(from);
-        let site = self.networks.site(from);
-        let parts = [(Some(network), left / NETWORK_PART), (site, left / SITE_PART)];
-        let parts = parts.map(|(places, part)| (places, part.max(1)));
-        let may = parts.iter().all(|(places, part)| {
-            let Some(places) = places else { return true };
-            self.networks.get(*places, Bucket::NEW).iter().any(|bucket| bucket.allows(now, *part))
+        let groups = self.networks.groups(from).into_iter().zip(GROUP_PARTS);
+        let groups = groups
+            .filter_map(|(places, part)| Some((places?, left.checked_div(part).unwrap_or(left).max(1))));
+        let may = groups.clone().all(|(places, rate)| {
+            self.networks.get(places, Bucket::NEW).iter().any(|bucket| bucket.allows(now, rate))
         });
-        for (places, part) in parts.into_iter().filter(|_| may) {
-            let Some(places) = places else { continue };
-            self.networks.update(places, Bucket::NEW, |bucket| _ = bucket.take(now, part));
+        for (places, rate) in groups.filter(|_| may) {
+            self.networks.update(places, Bucket::NEW, |bucket| _ = bucket.take(now, rate));
         }
         may
     }

@@ -386,7 +386,7 @@ impl Endpoint {
     fn tidy_events(&mut self) {
         if self.shared.events.is_crowded() {
             let slots = &self.slots;
-            self.shared.events.clean_up(slots.places(), |handle| slots.get(handle).is_some());
+            self.shared.events.clean_up(slots.most(), |handle| slots.get(handle).is_some());
         }
     }
 

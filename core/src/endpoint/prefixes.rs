@@ -8,19 +8,28 @@ use alloc::vec::Vec;
 use crate::hash::KeyedState;
 use crate::path::addr::TransportAddr;
 
-/// Places for networks, and as many for sites.
+/// Places for IPv4 networks, as many for IPv6 networks, and as many for what these belong to.
 const PLACES: u64 = 1024;
 
-/// Where a network or site is counted in tables with the same hasher: in two places, of which the one that others share less
+/// Where one is counted in tables with the same hasher: in two places, of which the one that others share less
 /// tells more (a count-min sketch: Cormode and Muthukrishnan, 2005, with one table for both functions). Beside 20 networks that are
 /// counted everywhere they go, one in 700 shares both of its places with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Places([u16; 2]);
 
-/// Something for each network and each site. Nothing is ever looked for or thrown out: its size is fixed.
+/// What an address belongs to.
+pub(super) type Groups = [Option<Places>; 3];
+
+/// What each of them may take of what is left: one part in so many. The more networks take part, the less is left, so that there
+/// is always something for one more ("dynamic thresholds": Choudhury and Hahne, Dynamic queue length thresholds for shared-memory
+/// packet switches, IEEE/ACM Transactions on Networking 6(2), 1998), until there are as many as there are places here. Of n
+/// networks that take all they can get, each has one part in n + 4.
+pub(super) const PARTS: [u32; 3] = [4, 2, 2];
+
+/// Something for each of them. Nothing is ever looked for or thrown out: its size is fixed.
 #[derive(Debug)]
 pub(super) struct Prefixes<T> {
-    /// None before the first one is asked about; those of sites behind those of networks.
+    /// None before the first one is asked about.
     entries: Vec<T>,
     hasher: KeyedState,
 }
@@ -39,22 +48,27 @@ impl<T: Copy> Prefixes<T> {
         let key = match addr.canonical() {
             TransportAddr::Ip(ip) => match ip.ip() {
                 IpAddr::V4(v4) => return self.places(0, &Ipv4Addr::from_bits(v4.to_bits() & !0xff)),
-                IpAddr::V6(v6) => return self.places(0, &prefix(v6, 56)),
+                IpAddr::V6(v6) => return self.places(1, &prefix(v6, 56)),
             },
             other => other,
         };
         self.places(0, &key)
     }
 
-    /// Where the site is counted that `addr` is in: an IPv6 /48, the most that one subscriber is given (RFC 6177 section 2) and
-    /// the longest prefix that the internet routes. IPv4 has nothing between a network and an operator.
-    pub(super) fn site(&self, addr: &TransportAddr) -> Option<Places> {
+    /// Where `addr` is counted, by itself and with ever more others: its network, its site (an IPv6 /48, the most that one
+    /// subscriber is given, RFC 6177 section 2) and its operator (a /32, the least that one is given). An IPv4 network belongs to
+    /// nobody but itself.
+    pub(super) fn groups(&self, addr: &TransportAddr) -> Groups {
+        let network = self.network(addr);
         match addr.canonical() {
             TransportAddr::Ip(ip) => match ip.ip() {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(v6) => Some(self.places(1, &prefix(v6, 48))),
+                IpAddr::V4(_) => [Some(network), None, None],
+                IpAddr::V6(v6) => {
+                    let [site, operator] = [48, 32].map(|len| self.places(2, &(len, prefix(v6, len))));
+                    [Some(network), Some(site), Some(operator)]
+                }
             },
-            TransportAddr::Relay { .. } | TransportAddr::Custom { .. } => None,
+            TransportAddr::Relay { .. } | TransportAddr::Custom { .. } => [Some(network), None, None],
         }
     }
 
@@ -111,12 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn hostile_sites_hold_many_networks() {
+    fn hostile_sites_and_operators_hold_many_networks() {
         let prefixes = prefixes();
-        let site = |text: &str| prefixes.site(&text.parse().unwrap());
-        assert_eq!(site("192.0.2.1:9"), None);
-        assert_eq!(site("[2001:db8::1]:9"), site("[2001:db8:0:ffff::1]:7"));
-        assert_ne!(site("[2001:db8::1]:9"), site("[2001:db8:1::1]:9"));
+        let groups = |text: &str| prefixes.groups(&text.parse().unwrap());
+        assert_eq!(groups("192.0.2.1:9")[1..], [None, None]);
+        let [one, same_site, same_operator, other] =
+            ["[2001:db8::1]:9", "[2001:db8:0:ffff::1]:7", "[2001:db8:1::1]:9", "[2001:db9::1]:9"].map(groups);
+        assert!(one[0] != same_site[0] && one[1..] == same_site[1..]);
+        assert!(one[1] != same_operator[1] && one[2] == same_operator[2]);
+        assert!(one[2] != other[2]);
     }
 
     #[test]
@@ -141,8 +158,9 @@ mod tests {
             prefixes.update(place, 0, |entry| *entry = 1);
         }
         assert_eq!(prefixes.entries.len(), PLACES as usize);
-        let site = prefixes.site(&"[2001:db8::1]:9".parse().unwrap()).unwrap();
-        prefixes.update(site, 0, |entry| *entry = 1);
-        assert_eq!(prefixes.entries.len(), 2 * PLACES as usize);
+        for places in prefixes.groups(&"[2001:db8::1]:9".parse().unwrap()).into_iter().flatten() {
+            prefixes.update(places, 0, |entry| *entry = 1);
+        }
+        assert_eq!(prefixes.entries.len(), 3 * PLACES as usize);
     }
 }

@@ -41,18 +41,25 @@ pub(crate) struct Slots<T> {
     /// What is free among them, and at times what is not among them any more.
     free: BinaryHeap<Reverse<u32>>,
     occupied: usize,
+    /// The most that were occupied at once.
+    most: usize,
     /// The generation of slots that are new, later than those of all that were given back.
     fresh: u32,
 }
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: BinaryHeap::new(), occupied: 0, fresh: 0 }
+        Self { slots: Vec::new(), free: BinaryHeap::new(), occupied: 0, most: 0, fresh: 0 }
     }
 
     /// Occupied slots.
     pub(crate) const fn len(&self) -> usize {
         self.occupied
+    }
+
+    /// The most slots that were ever occupied at once.
+    pub(crate) const fn most(&self) -> usize {
+        self.most
     }
 
     /// Slots, occupied or not.
@@ -80,6 +87,7 @@ impl<T> Slots<T> {
             }
         }
         self.occupied = self.occupied.saturating_add(1);
+        self.most = self.most.max(self.occupied);
         handle
     }
 

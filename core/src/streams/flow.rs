@@ -225,11 +225,11 @@ impl Flow {
         self.peer_max = max;
     }
 
-    /// The peer raised its limit. Returns whether it was one that held us.
-    pub(crate) fn on_max_data(&mut self, max: u64) -> bool {
-        let held = self.send_credit() == 0;
-        self.peer_max = self.peer_max.max(max);
-        held && self.send_credit() > 0
+    /// The peer may have raised its limit. Returns by how much.
+    pub(crate) fn on_max_data(&mut self, max: u64) -> u64 {
+        let more = max.saturating_sub(self.peer_max);
+        self.peer_max = self.peer_max.saturating_add(more);
+        more
     }
 
     /// Bytes of new data that we allow the peer to send.
@@ -419,8 +419,8 @@ mod tests {
         assert_eq!(updated(&mut window, 0, usage(100, 150), 50), (200, 100));
         let mut flow = Flow::new(100, 70);
         flow.on_sent(70);
-        assert!(!flow.on_max_data(60));
-        assert!(flow.on_max_data(71));
+        assert_eq!(flow.on_max_data(60), 0);
+        assert_eq!(flow.on_max_data(71), 1);
         assert_eq!(flow.send_credit(), 1);
     }
 }

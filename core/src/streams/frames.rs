@@ -100,8 +100,9 @@ impl Streams {
     }
 
     pub(crate) fn on_max_data(&mut self, max: u64) {
-        if self.flow.on_max_data(max) {
-            self.wake_useful();
+        let more = self.flow.on_max_data(max);
+        if self.can_wake_held() {
+            self.wake_useful(more);
         }
     }
 

@@ -146,7 +146,7 @@ impl Streams {
     /// The stream whose turn it is.
     fn next_to_send(&mut self) -> Option<StreamId> {
         while self.schedule.is_empty() && self.can_wake_held() {
-            self.wake_useful();
+            self.wake_useful(self.flow.send_credit());
         }
         self.schedule.first()
     }

@@ -66,11 +66,10 @@ impl Streams {
         !self.held.is_empty() && self.opening.by_use().is_none() && self.flow.send_credit() > 0
     }
 
-    /// As many streams go on as can make use of the peer's credit: a byte of it is none for thousands, which would all look in
-    /// vain. The others follow if those leave some.
-    pub(super) fn wake_useful(&mut self) {
-        let chunks = self.flow.send_credit().div_ceil(MIN_CHUNK as u64);
-        self.wake_held(length(chunks));
+    /// As many streams go on as can make use of so much credit of the peer's: a byte of it is none for thousands, which would all
+    /// look in vain. The others follow if those leave some, or with the next credit: nobody waits for one who never ends.
+    pub(super) fn wake_useful(&mut self, credit: u64) {
+        self.wake_held(length(credit.div_ceil(MIN_CHUNK as u64)));
     }
 
     /// A stream has nothing more to send, whatever the peer allows.
@@ -152,6 +151,20 @@ mod tests {
             assert!(held.streams.has_output());
             assert!(held.packet().len() < 10);
             assert!(!held.streams.has_output());
+        }
+    }
+
+    /// One stream has always more to send than there is credit, and there is always some credit left.
+    #[test]
+    fn what_never_ends_keeps_no_stream_waiting() {
+        let mut held = Held::new();
+        held.streams.on_max_data(16);
+        let mut max = 16;
+        while !held.streams.held.is_empty() {
+            assert!(max < 32 * Held::STREAMS, "{} still wait", held.streams.held.len());
+            max += 16;
+            held.streams.on_max_data(max);
+            assert!(held.streams.has_output() && held.streams.flow.send_credit() > 0);
         }
     }
 

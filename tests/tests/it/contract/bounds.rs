@@ -109,6 +109,25 @@ fn attempts_that_come_and_go_leave_no_events() {
 }
 
 #[test]
+fn ends_of_all_connections_at_once_wait_until_they_are_polled() {
+    let mut duo = a_thousand_dials();
+    duo.wire.clear();
+    // The network is away, and the application looks late.
+    for _ in 0..30 {
+        duo.now += Duration::from_secs(1);
+        duo.settle(0, TrainLimit::SINGLE);
+        duo.wire.clear();
+    }
+    let endpoint = &mut duo.sides[0].endpoint;
+    assert_eq!(endpoint.stats().connections, 0);
+    let stray = Arrival::from_remote(SocketAddr::from(([192, 0, 2, 9], 9)));
+    let _ = endpoint.handle_datagram(duo.now, stray, &mut [0x90; 40]);
+    let ends = core::iter::from_fn(|| endpoint.poll_event());
+    let ends = ends.filter(|(_, event)| matches!(event, Event::Closed(_))).count();
+    assert_eq!(ends, 1000);
+}
+
+#[test]
 fn hints_that_nobody_polls_do_not_pile_up() {
     let (mut duo, [dialled, accepted]) = connected(&config());
     let mut stream = None;
