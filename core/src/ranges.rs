@@ -1,5 +1,6 @@
 //! A set of `u64` kept as sorted ranges: packet numbers to acknowledge, stream bytes acked, lost or received.
 
+use crate::budget::room;
 use core::fmt;
 use core::ops::Range;
 
@@ -203,7 +204,7 @@ impl RangeSet {
 
     /// Bytes of heap held.
     pub(crate) fn capacity_bytes(&self) -> usize {
-        if self.spans.spilled() { self.spans.capacity().saturating_mul(size_of::<Span>()) } else { 0 }
+        if self.spans.spilled() { room::<Span>(self.spans.capacity()) } else { 0 }
     }
 
     /// Panics in debug builds if an invariant is broken.

@@ -10,6 +10,7 @@ use crate::path::standing::{Statuses, TIMEOUTS};
 use crate::recovery::loss::{LossDetector, STALE};
 use crate::recovery::sent::{Acked, Item, SentPacket};
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Ack;
 
@@ -48,7 +49,7 @@ impl Connection {
         self.paths[at].bbr.begin_ack(now);
         for range in ack.ranges() {
             let (from, to) = (*range.start(), *range.end());
-            cx.stats.ranges = cx.stats.ranges.saturating_add(1);
+            count(&mut cx.stats.ranges, 1);
             if self.paths[at].skips.is_claimed(from, to) {
                 return Err(TransportError::Protocol);
             }
@@ -78,7 +79,7 @@ impl Connection {
             }
             // What is news happens once for each packet.
             let looked_at = self.paths[at].sent.remember_acked(from, to);
-            cx.stats.ranges = cx.stats.ranges.saturating_add(looked_at.saturating_sub(news));
+            count(&mut cx.stats.ranges, looked_at.saturating_sub(news));
         }
         if !any {
             return Ok(());
@@ -154,7 +155,7 @@ impl Connection {
                 path.bbr.on_acked(now, packet.sent, packet.size, &packet.info);
             }
             Acked::Spurious(_) => {
-                self.stats.spurious_losses = self.stats.spurious_losses.saturating_add(1);
+                count(&mut self.stats.spurious_losses, 1);
                 path.counts.on_spurious_loss();
                 let age = now - packet.sent;
                 path.loss.on_spurious(now, behind, age, &path.rtt);
@@ -281,12 +282,12 @@ impl Connection {
         let packet = path.sent.lose_oldest()?;
         path.in_flight = path.in_flight.saturating_sub(u64::from(packet.size));
         path.counts.on_lost();
-        self.stats.packets_lost = self.stats.packets_lost.saturating_add(1);
+        count(&mut self.stats.packets_lost, 1);
         let mut others = Others::new();
         for item in path.sent.items(&packet) {
             match item {
                 Item::Datagram => {
-                    self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+                    count(&mut self.stats.datagrams_dropped, 1);
                 }
                 Item::PathAbandon { .. } | Item::PathStatus { .. } | Item::NewToken => others.push(item),
                 _ => {}
@@ -296,8 +297,7 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted =
-                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
+            count(&mut self.stats.bytes_retransmitted, self.streams.on_lost(item) as u64);
         }
         for item in others {
             self.on_other_lost(item);
@@ -333,7 +333,7 @@ impl Connection {
     /// The probe timer fired: send something that asks for an acknowledgement, best of all what is oldest.
     pub(super) fn on_probe_timeout(&mut self, at: PathSlot, now: Instant) {
         let path = &mut self.paths[at];
-        self.stats.probe_timeouts = self.stats.probe_timeouts.saturating_add(1);
+        count(&mut self.stats.probe_timeouts, 1);
         path.loss.on_probe_timeout();
         let next = path.sent.next();
         path.tell_mtu(|mtu| mtu.on_probe_timeout(next));
@@ -359,8 +359,7 @@ impl Connection {
                 continue;
             }
             self.cids.on_lost(item);
-            self.stats.bytes_retransmitted =
-                self.stats.bytes_retransmitted.saturating_add(self.streams.on_lost(item) as u64);
+            count(&mut self.stats.bytes_retransmitted, self.streams.on_lost(item) as u64);
         }
         for item in others {
             self.on_other_lost(item);

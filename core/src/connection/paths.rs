@@ -14,6 +14,7 @@ use crate::path::{Own, Path};
 use crate::recovery::loss::MAX_PROBE_TIMEOUT;
 use crate::recovery::rtt::Rtt;
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{Abandon, Frame, Frames, PathStatus, StatusChange};
 
@@ -340,6 +341,6 @@ impl Connection {
 
 /// Whether a packet opens a path: it does so by asking whether anybody is there.
 fn is_challenge(cx: &mut Shared, payload: &[u8]) -> bool {
-    let mut frames = Frames::new(payload).inspect(|_| cx.stats.frames = cx.stats.frames.saturating_add(1));
+    let mut frames = Frames::new(payload).inspect(|_| count(&mut cx.stats.frames, 1));
     frames.any(|frame| matches!(frame, Ok(Frame::PathChallenge(_))))
 }

@@ -15,7 +15,7 @@ use crate::path::pulse::IDLE;
 use crate::path::slots::{FIRST, PathSlot};
 use crate::path::validate::Validation;
 use crate::shared::Shared;
-use crate::stats::{Disposition, DropReason};
+use crate::stats::{Disposition, DropReason, count};
 use crate::streams::{Credit, Refusal};
 use crate::time::{Instant, part};
 use crate::wire::codec::cut;
@@ -87,12 +87,11 @@ impl Connection {
             None => self.paths.retired(field.path).map(|retired| retired.life().highest),
         };
         let numbered = field.recover(highest);
-        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
+        count(&mut cx.stats.aead_operations, 1);
         let phase = secured.opener.phase();
         let end = ResetToken::at_end_of(datagram);
         let opened = packet::open(&mut secured.opener, &numbered, datagram, timing);
-        cx.stats.derivations =
-            cx.stats.derivations.saturating_add(u64::from(secured.opener.phase() != phase));
+        count(&mut cx.stats.derivations, u64::from(secured.opener.phase() != phase));
         let payload = match opened {
             Ok(range) => datagram.get(range).unwrap_or_default(),
             Err(OpenError::PhaseOrder) => {
@@ -149,8 +148,8 @@ impl Connection {
 
     /// A packet is authentic and new.
     fn on_authentic(&mut self, at: PathSlot, cx: &mut Shared, now: Instant, arrival: &Arrival, bytes: usize) {
-        self.stats.packets_received = self.stats.packets_received.saturating_add(1);
-        self.stats.bytes_received = self.stats.bytes_received.saturating_add(bytes as u64);
+        count(&mut self.stats.packets_received, 1);
+        count(&mut self.stats.bytes_received, bytes as u64);
         self.idle.on_received(now);
         self.paths.on_heard(at, now, part(IDLE, 2));
         self.paths[at].counts.on_received(bytes);
@@ -236,7 +235,7 @@ impl Connection {
     ) -> Result<(), Stop> {
         let mut substance = false;
         for frame in Frames::new(payload) {
-            cx.stats.frames = cx.stats.frames.saturating_add(1);
+            count(&mut cx.stats.frames, 1);
             let frame = frame?;
             said.ack_eliciting |= frame.is_ack_eliciting();
             substance |= !frame.is_probing();
@@ -305,8 +304,8 @@ impl Connection {
     fn on_datagram(&mut self, cx: &mut Shared, data: &[u8]) -> Result<(), TransportError> {
         let room = self.room(cx);
         let (dropped, awaited) = self.datagrams.on_received(data, room).ok_or(TransportError::Protocol)?;
-        self.stats.datagrams_received = self.stats.datagrams_received.saturating_add(1);
-        self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(dropped);
+        count(&mut self.stats.datagrams_received, 1);
+        count(&mut self.stats.datagrams_dropped, dropped);
         // Early data may be taken back yet, and is told of as such first.
         if awaited && !matches!(self.state, State::Answering(_)) {
             self.tell(cx, Event::DatagramReceived);

@@ -14,6 +14,7 @@ use crate::path::slots::PathSlot;
 use crate::recovery::loss::LossDetector;
 use crate::recovery::sent::Item;
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::streams::Behind;
 use crate::time::Instant;
 use crate::wire::frame::{Close, Control, EcnCounts, put_ack, put_close, put_control, put_reserved};
@@ -76,9 +77,8 @@ impl Connection {
             State::Answering(_) | State::Draining { .. } | State::Over => return None,
         };
         let len = out.len().saturating_sub(start);
-        self.stats.packets_sent =
-            self.stats.packets_sent.saturating_add(len.div_ceil(segment_size.max(1)) as u64);
-        self.stats.bytes_sent = self.stats.bytes_sent.saturating_add(len as u64);
+        count(&mut self.stats.packets_sent, len.div_ceil(segment_size.max(1)) as u64);
+        count(&mut self.stats.bytes_sent, len as u64);
         Some(Transmit { connection: self.handle, local, remote, ecn, len, segment_size })
     }
 
@@ -113,14 +113,14 @@ impl Connection {
         if probe.is_some() {
             return probe;
         }
-        for count in 0..limit.segments.max(1) {
-            if count > 0 && out.len().saturating_sub(start).saturating_add(segment_size) > most {
+        for place in 0..limit.segments.max(1) {
+            if place > 0 && out.len().saturating_sub(start).saturating_add(segment_size) > most {
                 break;
             }
-            cx.stats.packets_planned = cx.stats.packets_planned.saturating_add(1);
+            count(&mut cx.stats.packets_planned, 1);
             let plan = match self.plan(at, now, budget, room) {
                 // All packets of a train have the size of its first.
-                Ok(plan) if count > 0 => Plan { size: plan.size.min(segment_size), ..plan },
+                Ok(plan) if place > 0 => Plan { size: plan.size.min(segment_size), ..plan },
                 Ok(plan) => plan,
                 Err(held) => {
                     self.on_held(at, now, held);
@@ -130,7 +130,7 @@ impl Connection {
             if plan.kind == Kind::Probe && self.paths[at].sent.growth() > room.max(MIN_RECORDS) {
                 self.forget_oldest(at, now);
             }
-            if count == 0 && plan.kind != Kind::Quiet {
+            if place == 0 && plan.kind != Kind::Quiet {
                 let path = &mut self.paths[at];
                 ecn = path.ecn.begin_train(path.sent.next());
             }
@@ -149,11 +149,11 @@ impl Connection {
                 paced = paced.saturating_add(built.len as u64);
                 budget = budget.saturating_sub(built.len as u64);
             }
-            if count == 0 {
+            if place == 0 {
                 segment_size = built.len;
             }
             let is_short = built.len < plan.size.max(segment_size);
-            if is_short && !(count == 0 && self.has_datagram_for(segment_size))
+            if is_short && !(place == 0 && self.has_datagram_for(segment_size))
                 || self.paths[at].ecn.is_test_sent()
             {
                 break;
@@ -175,8 +175,7 @@ impl Connection {
     fn rotate_keys(&mut self, cx: &mut Shared, now: Instant) {
         let timing = Timing { now, pto: self.largest_pto() };
         if let Some(secured) = self.state.secured_mut() {
-            cx.stats.derivations =
-                cx.stats.derivations.saturating_add(u64::from(secured.sealer.rotate_if_due(timing)));
+            count(&mut cx.stats.derivations, u64::from(secured.sealer.rotate_if_due(timing)));
         }
     }
 
@@ -270,7 +269,7 @@ impl Connection {
             return None;
         };
         let phase = secured.sealer.phase();
-        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
+        count(&mut cx.stats.aead_operations, 1);
         if packet::seal(&mut secured.sealer, self.paths[at].id, number, out.get_mut(start..)?).is_err() {
             out.truncate(start);
             self.end(cx, CloseReason::KeysExhausted);
@@ -339,10 +338,10 @@ impl Connection {
             // Some may have been queued before the handshake told what the peer takes.
             let room = usize::from(self.paths[at].largest_datagram()).saturating_sub(DATA_HEADER + TAG);
             while self.datagrams.drop_oversized(room.min(usize::from(self.peer.max_datagram))) {
-                self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+                count(&mut self.stats.datagrams_dropped, 1);
             }
             let datagrams = self.datagrams.put(out, end, &mut self.paths[at].sent);
-            self.stats.datagrams_sent = self.stats.datagrams_sent.saturating_add(datagrams);
+            count(&mut self.stats.datagrams_sent, datagrams);
             self.tell_datagram_room(cx);
             // Where the largest size is in doubt it is good enough for datagrams, which need it, but not for stream data.
             let end = end.saturating_sub(plan.size.saturating_sub(usize::from(self.paths[at].packet_size)));
@@ -429,7 +428,7 @@ impl Connection {
         }
         let number = self.paths[at].sent.next();
         let phase = closing.secured.sealer.phase();
-        cx.stats.aead_operations = cx.stats.aead_operations.saturating_add(1);
+        count(&mut cx.stats.aead_operations, 1);
         let sealed =
             packet::seal(&mut closing.secured.sealer, self.paths[at].id, number, out.get_mut(start..)?);
         if sealed.is_err() {

@@ -15,6 +15,7 @@ use crate::error::TransportError;
 use crate::handshake::responder::Attempt;
 use crate::id::ConnectionId;
 use crate::shared::Shared;
+use crate::stats::count;
 use crate::time::{Duration, Instant};
 
 use super::{ConnectionHandle, Endpoint};
@@ -100,7 +101,7 @@ impl Endpoint {
             return Ok(connection);
         }
         let Err(withheld) = connection.apply_early(cx, now) else {
-            cx.stats.early_applied = cx.stats.early_applied.saturating_add(1);
+            count(&mut cx.stats.early_applied, 1);
             return Ok(connection);
         };
         // Some of it may have been applied: nobody is to see that.

@@ -15,6 +15,7 @@
 
 use crate::config::MtuDiscovery;
 use crate::id::PacketNumber;
+use crate::stats::count;
 use crate::time::{Duration, Instant};
 
 /// Probes of one size that may be lost before the size counts as too large (`MAX_PROBES`, RFC 8899 section 5.1.2).
@@ -192,7 +193,7 @@ impl Mtu {
         size: u16,
         patience: Duration,
     ) {
-        self.stats.probes_sent = self.stats.probes_sent.saturating_add(1);
+        count(&mut self.stats.probes_sent, 1);
         self.probe = Some(Probe { number: number.0, size, sent: now, deadline: Some(now + patience) });
     }
 
@@ -289,11 +290,11 @@ impl Mtu {
     }
 
     fn on_probe_lost(&mut self, now: Instant, size: u16) {
-        self.stats.probes_lost = self.stats.probes_lost.saturating_add(1);
+        count(&mut self.stats.probes_lost, 1);
         if let Some(doubt) = &mut self.doubt {
             doubt.evidence = doubt.evidence.saturating_add(1);
             if doubt.evidence >= VERDICT {
-                self.stats.black_holes = self.stats.black_holes.saturating_add(1);
+                count(&mut self.stats.black_holes, 1);
                 self.search = Some(Search { too_large: self.confirmed, lost: 0 });
                 self.confirmed = self.base;
                 self.doubt = None;

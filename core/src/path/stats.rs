@@ -3,6 +3,7 @@
 use crate::congestion::CongestionStats;
 use crate::id::PathId;
 use crate::recovery::rtt::Rtt;
+use crate::stats::count;
 use crate::time::Duration;
 use crate::wire::frame::PathStatus;
 
@@ -37,24 +38,24 @@ pub(crate) struct Counts {
 impl Counts {
     /// A train of packets was sent, all of `size` but the last, which may be shorter; of `bytes` in all.
     pub(crate) fn on_sent(&mut self, bytes: usize, size: usize) {
-        self.packets_sent = self.packets_sent.saturating_add(bytes.div_ceil(size.max(1)) as u64);
-        self.bytes_sent = self.bytes_sent.saturating_add(bytes as u64);
+        count(&mut self.packets_sent, bytes.div_ceil(size.max(1)) as u64);
+        count(&mut self.bytes_sent, bytes as u64);
     }
 
     /// An authentic packet came, and was new.
     pub(crate) const fn on_received(&mut self, bytes: usize) {
-        self.packets_received = self.packets_received.saturating_add(1);
-        self.bytes_received = self.bytes_received.saturating_add(bytes as u64);
+        count(&mut self.packets_received, 1);
+        count(&mut self.bytes_received, bytes as u64);
     }
 
     /// A packet is taken for lost.
     pub(crate) const fn on_lost(&mut self) {
-        self.packets_lost = self.packets_lost.saturating_add(1);
+        count(&mut self.packets_lost, 1);
     }
 
     /// One that was has arrived.
     pub(crate) const fn on_spurious_loss(&mut self) {
-        self.spurious_losses = self.spurious_losses.saturating_add(1);
+        count(&mut self.spurious_losses, 1);
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{Inserted, RangeSet, gaps_between};
+use crate::budget::room;
 
 #[cfg(test)]
 mod tests;
@@ -112,7 +113,7 @@ impl BlockedRanges {
     /// Bytes of heap held.
     pub(crate) fn capacity_bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(RangeSet::capacity_bytes).sum();
-        self.blocks.capacity().saturating_mul(size_of::<RangeSet>()).saturating_add(blocks)
+        room::<RangeSet>(self.blocks.capacity()).saturating_add(blocks)
     }
 
     /// Panics in debug builds if an invariant is broken.

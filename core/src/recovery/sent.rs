@@ -6,6 +6,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::budget::room;
 use crate::congestion::SentInfo;
 use crate::crypto::keys::KeyPhase;
 use crate::id::{Direction, PacketNumber, PathId, StreamId};
@@ -194,8 +195,8 @@ impl SentPackets {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let packets = self.packets.capacity().saturating_mul(size_of::<SentPacket>());
-        packets.saturating_add(self.items.capacity().saturating_mul(size_of::<Item>()))
+        let packets = room::<SentPacket>(self.packets.capacity());
+        packets.saturating_add(room::<Item>(self.items.capacity()))
     }
 
     /// By how many bytes the heap held grows if one more packet is recorded, and perhaps a number left out before it.
@@ -216,9 +217,9 @@ impl SentPackets {
         self.items.shrink_to_fit();
     }
 
-    /// A packet is going to be built, whose items may take `room` bytes more than there are now.
-    pub(crate) fn begin_packet(&mut self, room: usize) {
-        self.tight = self.items.capacity().saturating_mul(size_of::<Item>()) > room;
+    /// A packet is going to be built, whose items may take `spare` bytes more than there are now.
+    pub(crate) fn begin_packet(&mut self, spare: usize) {
+        self.tight = room::<Item>(self.items.capacity()) > spare;
     }
 
     /// Whether the packet that is being built may have one more item. Those that it has at most one or a few of need not ask:

@@ -3,6 +3,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::budget::room;
 use crate::error::OpenError;
 use crate::id::{Direction, Role, StreamId};
 use crate::ranges::{RangeSet, TooManyGaps};
@@ -170,7 +171,7 @@ impl ByUse {
     /// Heap held, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         let Used { initiator, responder } = &self.used;
-        let queue = self.unaccepted.capacity().saturating_mul(size_of::<StreamId>());
+        let queue = room::<StreamId>(self.unaccepted.capacity());
         initiator.capacity_bytes().saturating_add(responder.capacity_bytes()).saturating_add(queue)
     }
 

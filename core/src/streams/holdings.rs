@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::budget::{room, total};
 use crate::id::StreamId;
 
 use super::blocks::Memory;
@@ -64,7 +65,7 @@ impl Streams {
     /// Heap held beside blocks and stream structs, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         let places = self.table.len().saturating_mul(PLACE_COST);
-        [
+        total([
             self.buffers,
             queue_bytes(&self.held),
             queue_bytes(&self.starving),
@@ -74,9 +75,7 @@ impl Streams {
             self.schedule.heap_bytes(),
             self.opening.heap_bytes(),
             self.table.allocation_size().saturating_sub(places),
-        ]
-        .into_iter()
-        .fold(0, usize::saturating_add)
+        ])
     }
 
     /// Whether [`Self::shrink`] is worth calling.
@@ -98,7 +97,7 @@ impl Streams {
 }
 
 fn queue_bytes<T>(queue: &VecDeque<T>) -> usize {
-    queue.capacity().saturating_mul(size_of::<T>())
+    room::<T>(queue.capacity())
 }
 
 fn discard(stream: &mut Stream, memory: &mut Memory<'_>) {

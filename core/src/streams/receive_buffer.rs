@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::blocks::{
     Block, MAX_LEN, Memory, Place, block_index, block_indices, block_range, block_size, length, shrink,
 };
-use crate::budget::OverBudget;
+use crate::budget::{OverBudget, room};
 use crate::ranges::{BlockedRanges, TooManyGaps};
 
 #[cfg(test)]
@@ -315,6 +315,6 @@ impl Blocks {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.held.capacity().saturating_mul(size_of::<Held>())
+        room::<Held>(self.held.capacity())
     }
 }

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::budget::room;
 use crate::id::StreamId;
 
 /// Streams with something to send, by priority.
@@ -87,9 +88,8 @@ impl Schedule {
 
     /// Heap held, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let queues: usize =
-            self.levels.iter().map(|level| level.1.capacity().saturating_mul(size_of::<StreamId>())).sum();
-        self.levels.capacity().saturating_mul(size_of::<(i32, VecDeque<StreamId>)>()).saturating_add(queues)
+        let queues: usize = self.levels.iter().map(|level| room::<StreamId>(level.1.capacity())).sum();
+        room::<(i32, VecDeque<StreamId>)>(self.levels.capacity()).saturating_add(queues)
     }
 }
 

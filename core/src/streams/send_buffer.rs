@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::blocks::{Block, MAX_LEN, Memory, block_index, block_indices, block_size, length, shrink};
+use crate::budget::room;
 use crate::ranges::RangeSet;
 
 #[cfg(test)]
@@ -191,7 +192,7 @@ impl SendBuffer {
 
     /// Bytes of heap held beside the blocks, which are charged on their own.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let queue = self.blocks.capacity().saturating_mul(size_of::<Block>());
+        let queue = room::<Block>(self.blocks.capacity());
         queue.saturating_add(self.acked.capacity_bytes()).saturating_add(self.lost.capacity_bytes())
     }
 
