@@ -4,9 +4,9 @@
 use core::net::SocketAddr;
 
 use dunlin_core::{Duration, Event, Peer};
-use dunlin_sim::{Injection, LinkConfig, Loss, Pair, Ppm, Receiver, Sender, Verdict, config, seeds};
+use dunlin_sim::{LinkConfig, Loss, Pair, Ppm, Receiver, Sender, Verdict, config, seeds};
 
-use crate::common::{DATA, INIT, INIT_KNOWN, drop_if, drop_while, kind, ms, patient, quick};
+use crate::common::{DATA, INIT, INIT_KNOWN, copy_from, drop_if, drop_while, ms, patient, quick};
 
 fn elsewhere() -> SocketAddr {
     SocketAddr::from(([203, 0, 113, 7], 7))
@@ -32,19 +32,6 @@ fn run_threefold(pair: &mut Pair, span: Duration, addr: SocketAddr) {
     });
 }
 
-/// Lets a copy of everything of these kinds that the dialler sends arrive from elsewhere as well, or instead.
-fn from_elsewhere(pair: &mut Pair, kinds: &'static [u8], original: Verdict) {
-    let (client, server) = (pair.client_addr, pair.server_addr);
-    pair.world.add_tap(move |passing| {
-        if passing.from != client || !kinds.contains(&kind(passing.bytes)) {
-            return Verdict::Pass;
-        }
-        let bytes = passing.bytes.clone();
-        passing.inject(Injection { after: ms(19), from: elsewhere(), to: server, ecn: None, bytes });
-        original
-    });
-}
-
 #[test]
 fn an_address_from_which_all_copies_and_the_first_data_came_is_validated() {
     let (mut pair, seen) = download(1, quick(), 200_000);
@@ -60,7 +47,7 @@ fn an_address_from_which_all_copies_and_the_first_data_came_is_validated() {
 fn copies_from_two_addresses_validate_neither_until_one_answers_a_challenge() {
     for peer in [None, Some(Peer::AnyKey)] {
         let (mut pair, seen) = download(1, quick(), 200_000);
-        from_elsewhere(&mut pair, &[INIT, INIT_KNOWN], Verdict::Pass);
+        copy_from(&mut pair, elsewhere(), &[INIT, INIT_KNOWN], Verdict::Pass);
         pair.dial_as(peer.unwrap_or_else(|| Peer::Key(pair.server_key())));
         let client = pair.client_addr;
         // Challenged at 60 ms, answered at 100.
@@ -85,7 +72,7 @@ fn a_confirmation_from_another_address_starts_there_with_nothing() {
             let (mut pair, seen) = download(seed, link, 100_000);
             let client = pair.client;
             pair.world.add_address(client, elsewhere());
-            from_elsewhere(&mut pair, &[DATA], Verdict::Drop);
+            copy_from(&mut pair, elsewhere(), &[DATA], Verdict::Drop);
             pair.dial();
             let connected = |pair: &Pair| pair.server().count(|event| *event == Event::Connected) > 0;
             while !connected(&pair) && pair.now() < crate::common::at(30_000) {
@@ -106,7 +93,7 @@ fn an_address_that_never_answers_is_sent_no_more_than_threefold() {
     // Somebody passes on the dialler's packets from an address of its own, or of a victim.
     for original in [Verdict::Pass, Verdict::Drop] {
         let (mut pair, seen) = download(1, quick(), 200_000);
-        from_elsewhere(&mut pair, &[DATA], original);
+        copy_from(&mut pair, elsewhere(), &[DATA], original);
         pair.dial();
         run_threefold(&mut pair, Duration::from_secs(300), elsewhere());
         assert!(pair.server().traffic[&elsewhere()].1 > 0, "it is challenged");
@@ -120,7 +107,7 @@ fn challenges_are_repeated_while_there_is_something_to_send_for() {
     let (mut pair, seen) = download(1, quick(), 50_000);
     let client = pair.client;
     pair.world.add_address(client, elsewhere());
-    from_elsewhere(&mut pair, &[DATA], Verdict::Drop);
+    copy_from(&mut pair, elsewhere(), &[DATA], Verdict::Drop);
     let lost = drop_while(&mut pair.world, |passing| passing.to == elsewhere());
     pair.dial();
     run_threefold(&mut pair, ms(400), elsewhere());
@@ -142,7 +129,7 @@ fn no_three_losses_leave_an_address_unproved_for_ever() {
             count += 1;
             lost.contains(&(count - 1))
         });
-        from_elsewhere(&mut pair, &[DATA], Verdict::Drop);
+        copy_from(&mut pair, elsewhere(), &[DATA], Verdict::Drop);
         pair.dial();
         assert!(pair.run_until(Duration::from_secs(60), |_| seen.borrow().finished == 1), "without {lost:?}");
         pair.finish();

@@ -102,6 +102,19 @@ pub(crate) fn drop_while(
     on
 }
 
+/// Lets a copy of everything of these kinds that the dialler sends arrive from another address as well, or instead.
+pub(crate) fn copy_from(pair: &mut Pair, from: SocketAddr, kinds: &'static [u8], original: Verdict) {
+    let (client, to) = (pair.client_addr, pair.server_addr);
+    pair.world.add_tap(move |passing| {
+        if passing.from != client || !kinds.contains(&kind(passing.bytes)) {
+            return Verdict::Pass;
+        }
+        let bytes = passing.bytes.clone();
+        passing.inject(Injection { after: ms(19), from, to, ecn: None, bytes });
+        original
+    });
+}
+
 /// Hands a datagram to a node at once, past the network, and says what became of it.
 pub(crate) fn hand_in(
     world: &mut World<Host>,

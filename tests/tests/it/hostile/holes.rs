@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use dunlin_core::select::{BiasedRtt, Choice, PathSelector, PathView};
 use dunlin_core::{Direction, Disposition, Duration, TransportError, fuzzing};
-use dunlin_sim::{Evil, Injection, Pair, Sender, Verdict, config};
+use dunlin_sim::{Evil, Pair, Sender, Verdict, config};
 
 use super::frames::{UNI, connected, strike};
-use crate::common::{DATA, hand_in, kind, ms, quick};
+use crate::common::{DATA, copy_from, hand_in, ms, quick};
 use crate::duo::{Duo, Side, fan};
 use crate::frames::{max_streams, ping, stop_sending, stream, varint};
 
@@ -146,16 +146,8 @@ fn ac_12_path_statuses_by_the_thousand_in_a_packet_ask_the_policy_once() {
 fn a_close_that_may_not_be_sent_is_not_sealed() {
     let elsewhere = SocketAddr::from(([203, 0, 113, 7], 7));
     let mut pair = Pair::with(1, quick(), config(), config(), dunlin_sim::AcceptAll, Sender::new(1, 1 << 20));
-    let (client, server) = (pair.client_addr, pair.server_addr);
     // Somebody on the way sends the dialler's packets from an address of its own.
-    pair.world.add_tap(move |passing| {
-        if passing.from != client || kind(passing.bytes) != DATA {
-            return Verdict::Pass;
-        }
-        let bytes = passing.bytes.clone();
-        passing.inject(Injection { after: ms(19), from: elsewhere, to: server, ecn: None, bytes });
-        Verdict::Drop
-    });
+    copy_from(&mut pair, elsewhere, &[DATA], Verdict::Drop);
     pair.dial();
     let connection = pair.server_connection(ms(1000)).expect("it is confirmed, if from elsewhere");
     pair.world.run_for(ms(500));

@@ -5,9 +5,9 @@ use core::net::SocketAddr;
 use std::rc::Rc;
 
 use dunlin_core::{Disposition, PathId, fuzzing};
-use dunlin_sim::{AcceptAll, Injection, Pair, Verdict, config};
+use dunlin_sim::{AcceptAll, Pair, Verdict, config};
 
-use crate::common::{DATA, hand_in, kind, ms, quick};
+use crate::common::{DATA, copy_from, hand_in, ms, quick};
 use crate::frames::ping;
 
 /// A PATH_CHALLENGE.
@@ -19,16 +19,9 @@ const CHALLENGE: u8 = 0x1a;
 fn hostile_gaps_do_not_keep_a_challenge_from_fitting() {
     let elsewhere = SocketAddr::from(([203, 0, 113, 7], 7));
     let mut pair = Pair::with(1, quick(), config(), config(), AcceptAll, AcceptAll);
-    let (client, server) = (pair.client_addr, pair.server_addr);
+    let server = pair.server_addr;
     // What proves the dialler's key comes from an address that it never showed.
-    pair.world.add_tap(move |passing| {
-        if passing.from != client || kind(passing.bytes) != DATA {
-            return Verdict::Pass;
-        }
-        let bytes = passing.bytes.clone();
-        passing.inject(Injection { after: ms(19), from: elsewhere, to: server, ecn: None, bytes });
-        Verdict::Drop
-    });
+    copy_from(&mut pair, elsewhere, &[DATA], Verdict::Drop);
     let own = pair.dial();
     pair.server_connection(ms(1000)).expect("it is confirmed, if from elsewhere");
     pair.world.node_mut(pair.client).asleep = true;

@@ -15,7 +15,7 @@ use other as platform;
 #[cfg(unix)]
 use unix as platform;
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::PathBuf;
 
@@ -84,6 +84,18 @@ pub(crate) enum Found {
     Link,
     /// A device, a pipe, a socket.
     Special,
+}
+
+impl Found {
+    /// What `metadata` tells.
+    fn of(metadata: &Metadata) -> Self {
+        match metadata.file_type() {
+            kind if kind.is_file() => Self::File { size: metadata.len() },
+            kind if kind.is_dir() => Self::Folder,
+            kind if kind.is_symlink() => Self::Link,
+            _ => Self::Special,
+        }
+    }
 }
 
 /// A new folder in the system's place for temporary files, which nobody else can enter. The caller removes it.

@@ -134,18 +134,12 @@ impl Folder {
 /// What `metadata` tells. The mode is the one that such a file would usually have where modes exist; which file it is,
 /// the time at which it was made has to tell.
 pub(crate) fn seen(metadata: &Metadata) -> Seen {
-    let found = match metadata.file_type() {
-        kind if kind.is_file() => Found::File { size: metadata.len() },
-        kind if kind.is_dir() => Found::Folder,
-        kind if kind.is_symlink() => Found::Link,
-        _ => Found::Special,
-    };
     let nanos = |time: io::Result<SystemTime>| {
         let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         since.map_or(0, |since| since.as_nanos())
     };
     Seen {
-        found,
+        found: Found::of(metadata),
         mode: if metadata.is_dir() { 0o755 } else { 0o644 },
         id: FileId { device: 0, file: nanos(metadata.created()) as u64 },
         modified: nanos(metadata.modified()) as i128,

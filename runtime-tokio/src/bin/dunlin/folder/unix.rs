@@ -193,14 +193,8 @@ fn nanos(seconds: i64, nanos: i64) -> i128 {
 
 /// What `metadata` tells.
 pub(crate) fn seen(metadata: &Metadata) -> Seen {
-    let found = match metadata.file_type() {
-        kind if kind.is_file() => Found::File { size: metadata.len() },
-        kind if kind.is_dir() => Found::Folder,
-        kind if kind.is_symlink() => Found::Link,
-        _ => Found::Special,
-    };
     Seen {
-        found,
+        found: Found::of(metadata),
         mode: (metadata.mode() & PERMISSIONS) as u16,
         id: FileId { device: metadata.dev(), file: metadata.ino() },
         modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
